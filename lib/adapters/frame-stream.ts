@@ -1,0 +1,196 @@
+import type { Stream } from '@libp2p/interface'
+import type { Uint8ArrayList } from 'uint8arraylist'
+
+/**
+ * Frames over one libp2p stream: each is sent behind its length in four bytes, big-endian.
+ *
+ * A stream keeps the order of bytes but not their division: what one `send` gave may arrive in many pieces, and many
+ * sends in one. A frame that lies within one piece is handed on without a copy, as a view of it; it belongs to the
+ * receiver, but keeping it keeps the piece (up to 64 KiB), so what is stored for long should be copied.
+ *
+ * A stream ends when it closes here, when the other side closes its half, or when it breaks the rules; `onEnd` says so
+ * once. It does not come after an `abort` or `close` of our own. `onDrain()` of libp2p's streams resolves at once for
+ * ever after its first use, so room is learnt from the events.
+ *
+ * Not promised: any pace of reading. Frames are handed on as they arrive; who receives bounds its own work.
+ */
+export interface FrameStreamEvents {
+  onFrame(frame: Uint8Array): void
+  onEnd(reason: string): void
+  /** After `send` had refused: there is room again. May come from inside another call, so only to take note. */
+  onRoom(): void
+}
+
+/** What may wait in one stream. One frame larger than that is taken when nothing else waits. */
+const QUEUED_BYTES_MAX = 8 * 1024 * 1024
+
+/** Room is told when this little waits, so that a sender that was refused can send more than one frame. */
+const ROOM_BYTES = QUEUED_BYTES_MAX / 2
+
+/** Up to here header and frame are copied together: two small sends cost two packets and two encryptions. */
+const COPIED_BYTES_MAX = 64 * 1024
+
+const HEADER_BYTES = 4
+
+export class FrameStream {
+  readonly #stream: Stream
+  readonly #reader: FrameReader
+  #events: FrameStreamEvents | undefined
+  #refused = false
+
+  constructor(stream: Stream, frameBytesMax: number, events: FrameStreamEvents) {
+    this.#stream = stream
+    this.#events = events
+    this.#reader = new FrameReader(frameBytesMax, frame => this.#events?.onFrame(frame))
+    stream.addEventListener('message', event => this.#onMessage(event.data))
+    stream.addEventListener('close', event => this.#end(event.error?.message ?? 'the connection closed'))
+    stream.addEventListener('remoteCloseWrite', () => this.#end('the peer closed the link'))
+    stream.addEventListener('drain', () => this.#onRoom())
+    stream.addEventListener('idle', () => this.#onRoom())
+  }
+
+  /** From now on somebody else listens, and frames may be that long. Does nothing at the end of the stream. */
+  handTo(events: FrameStreamEvents, frameBytesMax: number): void {
+    if (this.#events === undefined) return
+    this.#events = events
+    this.#reader.frameBytesMax = frameBytesMax
+  }
+
+  /** False once both sides have closed it, or one has reset it. */
+  get isOpen(): boolean {
+    return this.#stream.status === 'open'
+  }
+
+  /** False: not taken, because too much waits or the stream is at its end. */
+  send(frame: Uint8Array): boolean {
+    if (this.#events === undefined || this.#stream.status !== 'open') return false
+    const queuedBytes = this.#stream.writeBufferLength
+    if (queuedBytes > 0 && queuedBytes + frame.byteLength > QUEUED_BYTES_MAX) {
+      this.#refused = true
+      return false
+    }
+    try {
+      this.#write(frame)
+      return true
+    } catch {
+      // A stream throws when it closes between the check and the write; its close event tells the rest.
+      return false
+    }
+  }
+
+  /** Says that nothing more comes; what waits is still sent. */
+  close(): void {
+    this.#events = undefined
+    this.#stream.close({ signal: AbortSignal.timeout(CLOSE_MS_MAX) }).catch((error: unknown) => {
+      // The peer took nothing within the deadline, or the connection went away meanwhile: the abort frees the stream
+      // in the first case and does nothing in the second.
+      this.#stream.abort(error instanceof Error ? error : new Error('the link was closed'))
+    })
+  }
+
+  abort(reason: string): void {
+    this.#events = undefined
+    this.#stream.abort(new Error(reason))
+  }
+
+  #write(frame: Uint8Array): void {
+    if (frame.byteLength <= COPIED_BYTES_MAX) {
+      const whole = Buffer.allocUnsafe(HEADER_BYTES + frame.byteLength)
+      whole.writeUInt32BE(frame.byteLength)
+      whole.set(frame, HEADER_BYTES)
+      this.#stream.send(whole)
+      return
+    }
+    const header = Buffer.allocUnsafe(HEADER_BYTES)
+    header.writeUInt32BE(frame.byteLength)
+    this.#stream.send(header)
+    this.#stream.send(frame)
+  }
+
+  #onMessage(data: Uint8Array | Uint8ArrayList): void {
+    const pieces = data instanceof Uint8Array ? [data] : data
+    for (const piece of pieces) {
+      // A frame's receiver may have ended the link; what follows it was never for the next one.
+      if (this.#events === undefined) return
+      if (this.#reader.push(piece, () => this.#events !== undefined)) continue
+      // In this order: the abort tells of a close, and the listener should hear the reason instead.
+      this.#end('the peer announced a frame over the limit')
+      this.#stream.abort(new Error('frame over the limit'))
+      return
+    }
+  }
+
+  #onRoom(): void {
+    if (!this.#refused || this.#stream.writeBufferLength > ROOM_BYTES) return
+    this.#refused = false
+    this.#events?.onRoom()
+  }
+
+  #end(reason: string): void {
+    const events = this.#events
+    this.#events = undefined
+    events?.onEnd(reason)
+  }
+}
+
+const CLOSE_MS_MAX = 1_000
+
+/** Puts frames together from pieces of any size. */
+export class FrameReader {
+  /** A longer one is refused on sight of its length, before memory is taken for it. */
+  frameBytesMax: number
+  readonly #onFrame: (frame: Uint8Array) => void
+  readonly #header = Buffer.alloc(HEADER_BYTES)
+  #headerBytes = 0
+  #body: Buffer | undefined
+  #bodyBytes = 0
+
+  constructor(frameBytesMax: number, onFrame: (frame: Uint8Array) => void) {
+    this.frameBytesMax = frameBytesMax
+    this.#onFrame = onFrame
+  }
+
+  /** False: a frame is over the limit, and nothing that follows can be made sense of. */
+  push(piece: Uint8Array, wanted: () => boolean = () => true): boolean {
+    let at = 0
+    while (at < piece.byteLength && wanted()) {
+      if (this.#body === undefined) {
+        at += this.#readHeader(piece, at)
+        if (this.#headerBytes < HEADER_BYTES) return true
+        const frameBytes = this.#header.readUInt32BE()
+        if (frameBytes > this.frameBytesMax) return false
+        at += this.#begin(piece, at, frameBytes)
+      } else at += this.#readBody(piece, at, this.#body)
+    }
+    return true
+  }
+
+  #readHeader(piece: Uint8Array, at: number): number {
+    const taken = Math.min(HEADER_BYTES - this.#headerBytes, piece.byteLength - at)
+    this.#header.set(piece.subarray(at, at + taken), this.#headerBytes)
+    this.#headerBytes += taken
+    return taken
+  }
+
+  #begin(piece: Uint8Array, at: number, frameBytes: number): number {
+    this.#headerBytes = 0
+    if (piece.byteLength - at >= frameBytes) {
+      this.#onFrame(piece.subarray(at, at + frameBytes))
+      return frameBytes
+    }
+    this.#body = Buffer.allocUnsafeSlow(frameBytes)
+    this.#bodyBytes = 0
+    return 0
+  }
+
+  #readBody(piece: Uint8Array, at: number, body: Buffer): number {
+    const taken = Math.min(body.byteLength - this.#bodyBytes, piece.byteLength - at)
+    body.set(piece.subarray(at, at + taken), this.#bodyBytes)
+    this.#bodyBytes += taken
+    if (this.#bodyBytes === body.byteLength) {
+      this.#body = undefined
+      this.#onFrame(body)
+    }
+    return taken
+  }
+}

@@ -1,0 +1,37 @@
+/**
+ * What this member knows of a declared cache. Its identity in the mesh is name and version: another version is
+ * another cache, so a rolling deploy that changes the shape of the values never mixes the two.
+ */
+import type { Duration } from '../base/units.ts'
+import type { Key } from '../codec/keys.ts'
+import type { ValueCodec } from '../codec/values.ts'
+
+export type May<T> = T | Promise<T>
+
+/** What a loader is told. It never names V: TypeScript would fix V before it has looked at what the loader returns. */
+export interface LoadContext {
+  /** Aborts at `loadTimeout`, or when nobody in the mesh waits for the result any more. */
+  readonly signal: AbortSignal
+  readonly reason: 'miss'
+  /** Chooses how long this result is kept; `false` hands it out and keeps nothing. */
+  store(o: { ttl?: Duration | 'forever' } | false): void
+}
+
+export type Load = (key: Key, context: LoadContext) => May<unknown>
+
+export interface CacheDefinition {
+  readonly name: string
+  /** `name@version`: what records and requests are filed under. */
+  readonly namespace: string
+  readonly codec: ValueCodec
+  readonly ttlMs: number
+  readonly negativeTtlMs: number
+  readonly jitter: number
+  readonly loadTimeoutMs: number
+  readonly valueBytesMax: number
+  readonly load: Load | undefined
+}
+
+export function namespaceOf(name: string, version: string | number): string {
+  return `${name}@${version}`
+}

@@ -1,0 +1,12 @@
+/** The public surface of cachemesh: everything an application may use, and nothing else. */
+export { type ErrorCode, isMeshError, LoadError, MeshError, PartialError } from './base/errors.ts'
+export type { Bytes, Duration } from './base/units.ts'
+export type { Cache, CallOptions, GetOptions, LoadingCache, SetOptions, Version } from './cache.ts'
+export type { Key, KeyPart } from './codec/keys.ts'
+export { createMesh, local, sharedMesh } from './create.ts'
+export type { LoadContext } from './fill/definition.ts'
+export { seeds } from './membership/discovery.ts'
+export type { Member, Mesh, MeshEvents, MeshStats } from './mesh.ts'
+export type { CacheOptions, MeshOptions } from './options.ts'
+export type { Discovery } from './ports/discovery.ts'
+export type { Logger } from './ports/log.ts'

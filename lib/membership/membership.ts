@@ -1,0 +1,343 @@
+/**
+ * The driver of the protocol: feeds it what happens, performs what it decides, and keeps looking for others.
+ *
+ * All decisions are in `protocol.ts`. Here are the dials, the exchanges over links, the gossip and the discovery
+ * rounds, each with a deadline and none of them able to stop the others.
+ */
+import { unlessAborted } from '../base/abort.ts'
+import { ByteReader, ByteWriter } from '../base/bytes.ts'
+import { MeshError } from '../base/errors.ts'
+import type { Stats } from '../observe/stats.ts'
+import type { Cancel, Clock } from '../ports/clock.ts'
+import type { DiscoverySource } from '../ports/discovery.ts'
+import type { Logger } from '../ports/log.ts'
+import type { PubSub } from '../ports/pubsub.ts'
+import type { Random } from '../ports/random.ts'
+import type { Address, PeerId, Transport } from '../ports/transport.ts'
+import type { Client } from '../rpc/client.ts'
+import { type MemberFields, type MessageOf, readMembers, writeMembers } from '../rpc/messages.ts'
+import type { Outbox } from '../rpc/outbox.ts'
+import { type Effect, type MembershipEvent, Protocol, TICK_EVERY_MS } from './protocol.ts'
+import type { MemberRecord, View } from './view.ts'
+
+const JOIN_ROUND_MS_MAX = 3_000
+const FIND_MS_MAX = 2_000
+const EXCHANGE_MS_MAX = 2_000
+/** Discovery goes on for ever: often while the mesh is forming, then now and then. */
+const ROUND_EVERY_MS = 1_000
+const EARLY_ROUNDS = 10
+const ROUND_SELDOM_MS = 5_000
+const ANSWERED_MAX = 4096
+/** Dials of one discovery round under way at once. */
+const DIALS_AT_ONCE = 32
+
+export interface MembershipDeps {
+  readonly mesh: string
+  readonly transport: Transport
+  readonly pubsub: PubSub
+  readonly client: Client
+  readonly outbox: Outbox
+  readonly clock: Clock
+  readonly random: Random
+  readonly stats: Stats
+  readonly log: Logger
+  readonly sources: readonly DiscoverySource[]
+  readonly onView: (before: View, after: View) => void
+}
+
+export class Membership {
+  readonly #deps: MembershipDeps
+  readonly #protocol: Protocol
+  readonly #topic: string
+  /** Who answered at an address that a discovery named, so that a linked member is not dialled under a second name. */
+  readonly #answered = new Map<Address, PeerId>()
+  readonly #exchanges = new Map<PeerId, Promise<void>>()
+  readonly #settledWaiters = new Set<() => void>()
+  readonly #stopped = new AbortController()
+  #unsubscribe: Cancel = () => {}
+  #disarmTick: Cancel = () => {}
+  #disarmRound: Cancel = () => {}
+  #rounds = 0
+  #stopAnnouncing: (() => Promise<void>)[] = []
+
+  constructor(deps: MembershipDeps, self: MemberRecord) {
+    this.#deps = deps
+    this.#topic = `cachemesh/${deps.mesh}/members`
+    this.#protocol = new Protocol({ self, random: deps.random, stats: deps.stats, nowMs: deps.clock.monotonic() })
+  }
+
+  get view(): View {
+    return this.#protocol.view
+  }
+
+  get self(): MemberRecord {
+    return this.#protocol.self
+  }
+
+  /** Tells where we listen, looks for others and makes the first round; resolves when it is over, alone or not. */
+  async join(addresses: readonly Address[]): Promise<void> {
+    for (const address of addresses) this.#answered.set(address, this.self.id)
+    this.#step({ type: 'listening', addresses })
+    this.#unsubscribe = this.#deps.pubsub.subscribe(this.#topic, message => this.#hearGossip(message))
+    this.#tickLater()
+    await this.#announce()
+    await this.#within(JOIN_ROUND_MS_MAX, this.#firstRound())
+    this.#roundLater()
+  }
+
+  /** Tells everybody that we go, and waits for as long as `deadlineMs` until they know. */
+  async leave(deadlineMs: number): Promise<void> {
+    this.#step({ type: 'leave' })
+    await this.#within(deadlineMs, Promise.all(this.#exchanges.values()))
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped.abort()
+    this.#unsubscribe()
+    this.#disarmTick()
+    this.#disarmRound()
+    this.#wakeSettledWaiters()
+    await Promise.all(this.#stopAnnouncing.splice(0).map(stop => this.#reported('stop announcing', stop())))
+  }
+
+  linkUp(peer: PeerId, hello: MessageOf<'hello'>): void {
+    this.#step({ type: 'linkUp', peer, record: hello.record })
+  }
+
+  linkDown(peer: PeerId): void {
+    this.#step({ type: 'linkDown', peer })
+  }
+
+  heard(peer: PeerId, viewHash: number): void {
+    this.#step({ type: 'heard', peer, viewHash })
+  }
+
+  /** A peer tells its view over the link and gets ours: afterwards both hold the same. */
+  exchangeAsked(records: readonly MemberFields[]): readonly MemberFields[] {
+    this.#step({ type: 'records', records })
+    return this.#protocol.records()
+  }
+
+  /** Makes our view and that of a peer equal now: it has just told us that we disagree. */
+  agreeWith(peer: PeerId): Promise<void> {
+    return this.#exchangeWith(peer)
+  }
+
+  /** Resolves when every member of the view is linked and holds the same view, and there are `members` of them. */
+  async settled(
+    members: number,
+    patience: { signal?: AbortSignal | undefined; timeoutMs?: number | undefined } = {}
+  ): Promise<void> {
+    const { signal, timeoutMs } = patience
+    const until = timeoutMs === undefined ? undefined : this.#deps.clock.monotonic() + timeoutMs
+    while (!this.#stopped.signal.aborted && !this.#isSettled(members)) {
+      const leftMs = until === undefined ? undefined : until - this.#deps.clock.monotonic()
+      if (leftMs !== undefined && leftMs <= 0) throw this.#notSettled(members, timeoutMs as number)
+      await unlessAborted(signal, () => this.#nextStep(leftMs))
+    }
+  }
+
+  #isSettled(members: number): boolean {
+    return this.#protocol.isSettled() && this.#protocol.view.present().length >= members
+  }
+
+  #notSettled(members: number, timeoutMs: number): MeshError {
+    const present = this.#protocol.view.present().length
+    return new MeshError(
+      'ERR_MESH_TIMEOUT',
+      `The mesh '${this.#deps.mesh}' was not ready within ${timeoutMs} ms: ${present} of ${members} members are here${this.#protocol.isSettled() ? '' : ', and they do not agree yet'}. Wait longer, or look at discovery and secret.`
+    )
+  }
+
+  #nextStep(ms: number | undefined): Promise<void> {
+    return new Promise(resolve => {
+      const wake = (): void => {
+        this.#settledWaiters.delete(wake)
+        disarm()
+        resolve()
+      }
+      const disarm = ms === undefined ? () => {} : this.#deps.clock.after(ms, wake)
+      this.#settledWaiters.add(wake)
+    })
+  }
+
+  #step(event: MembershipEvent): void {
+    if (this.#stopped.signal.aborted) return
+    const effects = this.#protocol.step(event, this.#deps.clock.monotonic())
+    for (const effect of effects) this.#perform(effect)
+    if (this.#settledWaiters.size > 0) this.#wakeSettledWaiters()
+  }
+
+  #perform(effect: Effect): void {
+    switch (effect.type) {
+      case 'dial':
+        void this.#dial(effect.peer, effect.addresses)
+        return
+      case 'exchange':
+        void this.#exchangeWith(effect.peer)
+        return
+      case 'beat':
+        return this.#deps.outbox.beat(effect.peer)
+      case 'close':
+        return this.#deps.transport.close(effect.peer, effect.reason)
+      case 'gossip':
+        return this.#gossip(effect.records)
+      case 'viewChanged':
+        return this.#deps.onView(effect.before, effect.after)
+      default:
+        effect satisfies never
+    }
+  }
+
+  /** Tries each address of a member in turn; success shows itself as a link. */
+  async #dial(peer: PeerId, addresses: readonly Address[]): Promise<void> {
+    let foundOther = false
+    for (const address of addresses) {
+      try {
+        const found = await this.#deps.transport.connect(address)
+        if (found === peer) return
+        foundOther = true
+      } catch (error) {
+        this.#deps.log.debug({ peer, address, err: error }, 'dial failed')
+      }
+    }
+    this.#step({ type: 'dialFailed', peer, foundOther })
+  }
+
+  /** One exchange per peer at a time; whoever wants one meanwhile waits for the one under way. */
+  #exchangeWith(peer: PeerId): Promise<void> {
+    const underWay = this.#exchanges.get(peer)
+    // A leaver's exchange must carry its last record, so it does not ride on one that began before.
+    if (underWay !== undefined && this.#protocol.self.status !== 'left') return underWay
+    const exchange = this.#exchange(peer).finally(() => {
+      if (this.#exchanges.get(peer) === exchange) this.#exchanges.delete(peer)
+      this.#step({ type: 'exchanged', peer })
+    })
+    this.#exchanges.set(peer, exchange)
+    return exchange
+  }
+
+  async #exchange(peer: PeerId): Promise<void> {
+    try {
+      const request = { type: 'view', records: this.#protocol.records() } as const
+      const { reply } = this.#deps.client.call(peer, request, { timeoutMs: EXCHANGE_MS_MAX })
+      const answer = await reply
+      if (answer.type === 'viewReply') this.#step({ type: 'records', records: answer.records })
+    } catch (error) {
+      // A link that died or a peer too slow to answer; the hashes still differ and lead to the next exchange.
+      this.#deps.log.debug({ peer, err: error }, 'view exchange failed')
+    }
+  }
+
+  #gossip(records: readonly MemberFields[]): void {
+    const to = new ByteWriter()
+    writeMembers(to, records)
+    this.#deps.pubsub.publish(this.#topic, to.finish())
+  }
+
+  #hearGossip(message: Uint8Array): void {
+    try {
+      this.#step({ type: 'records', records: readMembers(new ByteReader(message)) })
+    } catch (error) {
+      this.#deps.stats.linksRefusedTotal++
+      this.#deps.log.warn({ err: error, code: 'CACHEMESH_GOSSIP_REFUSED' }, 'refused a malformed gossip message')
+    }
+  }
+
+  #tickLater(): void {
+    this.#disarmTick = this.#deps.clock.after(TICK_EVERY_MS, () => {
+      this.#step({ type: 'tick' })
+      if (!this.#stopped.signal.aborted) this.#tickLater()
+    })
+  }
+
+  async #announce(): Promise<void> {
+    const { mesh, transport } = this.#deps
+    const self = { mesh, id: transport.self, addresses: this.#protocol.self.addresses }
+    for (const source of this.#deps.sources) {
+      const stop = await this.#reported(source.name, source.announce?.(self))
+      if (stop !== undefined) this.#stopAnnouncing.push(stop)
+    }
+  }
+
+  async #firstRound(): Promise<void> {
+    await this.#round()
+    await this.settled(1)
+  }
+
+  #roundLater(): void {
+    if (this.#stopped.signal.aborted) return
+    const everyMs = this.#rounds < EARLY_ROUNDS ? ROUND_EVERY_MS : ROUND_SELDOM_MS
+    const inMs = everyMs * (0.75 + this.#deps.random.float() / 2)
+    this.#disarmRound = this.#deps.clock.after(inMs, () => void this.#round().finally(() => this.#roundLater()))
+  }
+
+  /** Asks every source and dials what is new. */
+  async #round(): Promise<void> {
+    if (this.#stopped.signal.aborted) return
+    this.#rounds++
+    const found = await Promise.all(this.#deps.sources.map(source => this.#find(source)))
+    const fresh = [...new Set(found.flat())].filter(address => !this.#isKnown(address))
+    while (fresh.length > 0) await Promise.all(fresh.splice(0, DIALS_AT_ONCE).map(address => this.#try(address)))
+  }
+
+  /** Members of the view are dialled by the protocol; an address under another name is known by who answered there. */
+  #isKnown(address: Address): boolean {
+    const who = this.#answered.get(address)
+    if (who !== undefined && (who === this.#protocol.self.id || this.#protocol.isLinked(who))) return true
+    return this.#protocol.view.present().some(member => member.addresses.includes(address))
+  }
+
+  async #find(source: DiscoverySource): Promise<readonly Address[]> {
+    const giveUp = new AbortController()
+    const disarm = this.#deps.clock.after(FIND_MS_MAX, () => giveUp.abort(new Error('discovery took too long')))
+    try {
+      const find = Promise.resolve(source.find({ signal: giveUp.signal }))
+      return (await this.#within(FIND_MS_MAX, this.#reported(source.name, find))) ?? []
+    } catch (error) {
+      this.#discoveryFailed(source.name, error)
+      return []
+    } finally {
+      disarm()
+    }
+  }
+
+  async #try(address: Address): Promise<void> {
+    try {
+      const found = await this.#deps.transport.connect(address)
+      if (this.#answered.size < ANSWERED_MAX) this.#answered.set(address, found)
+    } catch (error) {
+      // Nobody there, or a stranger: the next round tries again.
+      this.#deps.log.debug({ address, err: error }, 'a discovered address did not answer')
+    }
+  }
+
+  async #reported<T>(what: string, work: Promise<T> | undefined): Promise<T | undefined> {
+    try {
+      return await work
+    } catch (error) {
+      this.#discoveryFailed(what, error)
+      return undefined
+    }
+  }
+
+  #discoveryFailed(what: string, error: unknown): void {
+    this.#deps.stats.discoveryFailuresTotal++
+    this.#deps.log.warn(
+      { err: error, code: 'CACHEMESH_DISCOVERY' },
+      `discovery '${what}' failed and will be asked again`
+    )
+  }
+
+  #wakeSettledWaiters(): void {
+    for (const wake of [...this.#settledWaiters]) wake()
+  }
+
+  /** The result, or undefined when the time is up first; the work goes on without us. */
+  #within<T>(ms: number, work: Promise<T>): Promise<T | undefined> {
+    return new Promise((resolve, reject) => {
+      const disarm = this.#deps.clock.after(ms, () => resolve(undefined))
+      work.then(resolve, reject).finally(disarm)
+    })
+  }
+}

@@ -1,0 +1,449 @@
+/**
+ * One member of a mesh, put together. Every part is built here, bottom-up, and every would-be cycle between parts is a
+ * callback tied here and nowhere else. The same class runs over real sockets and in the simulator: it takes every port
+ * as an argument.
+ *
+ *   ports ─▶ outbox · client ─▶ store · flights · owner ─▶ handlers · server · links ─▶ membership ─▶ router · reads ─▶ caches
+ *
+ * States: joining ─▶ ready ─▶ leaving ─▶ left. A member that is leaving still answers its own callers through the
+ * others; one that has left answers nobody.
+ */
+import { MeshError } from './base/errors.ts'
+import { type Duration, durationMs } from './base/units.ts'
+import { type Cache, type CallOptions, type LoadingCache, MeshCache } from './cache.ts'
+import type { Key } from './codec/keys.ts'
+import type { CacheDefinition, LoadContext, May } from './fill/definition.ts'
+import { Flights } from './fill/flight.ts'
+import { Membership } from './membership/membership.ts'
+import type { MemberRecord, View } from './membership/view.ts'
+import { Events } from './observe/events.ts'
+import { Stats } from './observe/stats.ts'
+import {
+  bareDefinition,
+  type CacheOptions,
+  cacheDefinition,
+  checkNames,
+  type MeshSettings,
+  timerMs
+} from './options.ts'
+import { type Salt, saltOf } from './placement/hash.ts'
+import { PARTITIONS, partitionOf } from './placement/partitions.ts'
+import { buildTable, type Table } from './placement/table.ts'
+import type { Clock } from './ports/clock.ts'
+import type { Detach } from './ports/context.ts'
+import type { Logger } from './ports/log.ts'
+import type { PubSub } from './ports/pubsub.ts'
+import type { Random } from './ports/random.ts'
+import type { PeerId, Transport } from './ports/transport.ts'
+import { Client } from './rpc/client.ts'
+import { Links } from './rpc/links.ts'
+import type { MessageOf } from './rpc/messages.ts'
+import { Outbox } from './rpc/outbox.ts'
+import { Server } from './rpc/server.ts'
+import { Handlers } from './serving/handlers.ts'
+import { Owner } from './serving/owner.ts'
+import { Reads } from './serving/reads.ts'
+import { Router } from './serving/router.ts'
+import { Store } from './store/store.ts'
+import { MeshClock } from './store/version.ts'
+
+export interface Member {
+  readonly id: string
+  readonly addresses: readonly string[]
+  readonly zone: string | undefined
+  readonly host: string
+  readonly weight: number
+  readonly status: 'alive' | 'suspect' | 'leaving'
+  readonly self: boolean
+}
+
+export interface MeshEvents {
+  join: Member
+  leave: Member
+  ready: undefined
+  warning: { code: string; message: string }
+}
+
+/** Plain numbers of one member; README lists them. */
+export type MeshStats = { readonly [Counter in keyof Stats]: number } & {
+  readonly members: number
+  readonly partitionsOwned: number
+  readonly memoryBytes: number
+  readonly memoryLimitBytes: number
+  readonly records: number
+  readonly loadsInProgress: number
+}
+
+export interface Mesh extends AsyncDisposable {
+  readonly id: string
+  readonly name: string
+  readonly state: 'joining' | 'ready' | 'leaving' | 'left'
+  readonly members: readonly Member[]
+  /** A read-through cache: `get` loads, and its type is what `load` returns. */
+  cache<R, K extends Key = string>(
+    name: string,
+    options: CacheOptions<Exclude<R, undefined>, K> & { load(key: K, context: LoadContext): May<R> }
+  ): LoadingCache<R, K>
+  /** A cache without a loader: `get` answers undefined on a miss. With a name alone: a handle to a declared cache. */
+  cache<V, K extends Key = string>(name: string, options?: CacheOptions<V, K> & { load?: undefined }): Cache<V, K>
+  /** Resolves when every member here is linked and agrees on who is here, and there are at least `members`. */
+  ready(options?: CallOptions & { members?: number }): Promise<void>
+  /** Tells the others, then closes. May be called twice. */
+  leave(options?: { deadline?: Duration }): Promise<void>
+  /** This member's numbers, without I/O. */
+  stats(): MeshStats
+  on<E extends keyof MeshEvents>(event: E, listener: (event: MeshEvents[E]) => void): () => void
+}
+
+export interface Ports {
+  readonly clock: Clock
+  readonly random: Random
+  readonly transport: Transport
+  readonly pubsub: PubSub
+  readonly detach: Detach
+  readonly log: Logger
+  /** A table is a pure function of the view: members of one process may share the work. */
+  readonly tableOf?: typeof buildTable
+}
+
+/** Ranks kept in the table: the primary, and room for the backups to come. */
+const RANKS = 4
+const NAMESPACES_MAX = 4096
+const LEAVE_DEADLINE = '5s'
+
+export class LocalMember implements Mesh {
+  readonly #ports: Ports
+  readonly #settings: MeshSettings
+  readonly #boot: number
+  readonly #stats = new Stats()
+  readonly #events: Events<MeshEvents>
+  readonly #meshClock: MeshClock
+  readonly #outbox: Outbox
+  readonly #client: Client
+  readonly #store: Store
+  readonly #flights = new Flights()
+  readonly #owner: Owner
+  readonly #links: Links
+  readonly #membership: Membership
+  readonly #router: Router
+  readonly #reads: Reads
+  readonly #salt: Salt
+  readonly #namespaceSalts = new Map<string, Salt>()
+  /** Declared caches by namespace, and their handles by name. */
+  readonly #definitions = new Map<string, CacheDefinition>()
+  readonly #caches = new Map<string, { cache: MeshCache; namespace: string }>()
+  #table: Table
+  #state: Mesh['state'] = 'joining'
+  #leaving: Promise<void> | undefined
+
+  constructor(ports: Ports, settings: MeshSettings) {
+    this.#settings = settings
+    this.#ports = { ...ports, log: this.#withWarnings(ports.log) }
+    const { clock, random, transport, pubsub, detach, log } = this.#ports
+    const stats = this.#stats
+    this.#events = new Events(log)
+    this.#boot = random.integer(Number.MAX_SAFE_INTEGER)
+    this.#salt = saltOf(settings.name)
+    this.#table = buildTable([], this.#salt, RANKS)
+    this.#meshClock = new MeshClock(clock)
+    const meshClock = this.#meshClock
+
+    const header = () => ({ clockMs: meshClock.now(), viewHash: this.#membership.view.hash })
+    this.#outbox = new Outbox({ transport, clock, stats, header })
+    const outbox = this.#outbox
+    this.#client = new Client({ clock, outbox, stats })
+    const client = this.#client
+
+    this.#store = new Store({ bytesMax: settings.memoryBytes, stats })
+    const load = { clock, random: random.fork('jitter'), stats, log }
+    this.#owner = new Owner({
+      self: transport.self,
+      boot: this.#boot,
+      clock,
+      meshClock,
+      store: this.#store,
+      flights: this.#flights,
+      stats,
+      load,
+      detach,
+      definition: namespace => this.#definitions.get(namespace),
+      partitionOf: (namespace, key) => this.#partitionOf(namespace, key)
+    })
+    const owner = this.#owner
+
+    const handlers = new Handlers({
+      owner,
+      stats,
+      owns: (namespace, key) => this.#ownerOf(namespace, key) === transport.self,
+      exchange: records => this.#membership.exchangeAsked(records)
+    })
+    const server = new Server({
+      outbox,
+      stats,
+      log,
+      handler: (peer, request, respond) => handlers.handle(peer, request, respond)
+    })
+    this.#links = new Links({
+      transport,
+      outbox,
+      client,
+      server,
+      meshClock,
+      stats,
+      log,
+      hello: () => this.#hello(),
+      onUp: (peer, hello) => {
+        this.#membership.linkUp(peer, hello)
+        this.#router.routesChanged()
+      },
+      onDown: peer => this.#membership.linkDown(peer),
+      onHeard: (peer, viewHash) => this.#membership.heard(peer, viewHash),
+      onRenew: (peer, renew) => owner.renew(peer, renew)
+    })
+
+    this.#membership = new Membership(
+      {
+        mesh: settings.name,
+        transport,
+        pubsub,
+        client,
+        outbox,
+        clock,
+        random: random.fork('membership'),
+        stats,
+        log,
+        sources: settings.sources,
+        onView: (before, after) => this.#viewChanged(before, after)
+      },
+      this.#firstRecord()
+    )
+
+    this.#router = new Router({
+      self: transport.self,
+      clock,
+      client,
+      outbox,
+      owner,
+      stats,
+      load,
+      ownerOf: (namespace, key) => this.#ownerOf(namespace, key),
+      isLinked: peer => this.#links.has(peer),
+      agreeWith: peer => this.#membership.agreeWith(peer)
+    })
+    this.#reads = new Reads({ router: this.#router, clock, stats })
+    this.#table = this.#tableOf(this.#membership.view)
+  }
+
+  get id(): string {
+    return this.#ports.transport.self
+  }
+
+  get name(): string {
+    return this.#settings.name
+  }
+
+  get state(): Mesh['state'] {
+    return this.#state
+  }
+
+  get members(): readonly Member[] {
+    return this.#membership.view.present().map(record => this.#memberOf(record))
+  }
+
+  /** Listens, looks for others for one round, and is ready, alone or not. */
+  async start(): Promise<void> {
+    const addresses = await this.#ports.transport.start(this.#links)
+    await this.#membership.join(addresses)
+    if (this.#state !== 'joining') return
+    this.#state = 'ready'
+    this.#events.emit('ready', undefined)
+  }
+
+  cache<R, K extends Key = string>(
+    name: string,
+    options?: CacheOptions<Exclude<R, undefined>, K> | undefined
+  ): LoadingCache<R, K> & Cache<R, K> {
+    this.#checkOpen()
+    const known = this.#caches.get(name)
+    if (options === undefined && known !== undefined) return known.cache as never
+    const definition = options === undefined ? bareDefinition(name) : cacheDefinition(name, options as never)
+    if (known !== undefined) checkRedefinition(this.#definitions.get(known.namespace) as CacheDefinition, definition)
+    this.#definitions.set(definition.namespace, definition)
+    const cache = known?.cache ?? this.#newCache(definition)
+    this.#caches.set(name, { cache, namespace: definition.namespace })
+    return cache as never
+  }
+
+  async ready(options: CallOptions & { members?: number } = {}): Promise<void> {
+    this.#checkOpen()
+    checkNames(options, READY, 'ready')
+    const { members = 1, signal, timeout } = options
+    const untilMs = timeout === undefined ? undefined : timerMs(timeout, 'timeout')
+    await this.#membership.settled(members, { signal, timeoutMs: untilMs })
+    this.#checkOpen()
+  }
+
+  leave(options: { deadline?: Duration } = {}): Promise<void> {
+    checkNames(options, LEAVE, 'leave')
+    const deadlineMs = durationMs(options.deadline ?? LEAVE_DEADLINE, 'deadline', 'zero')
+    this.#leaving ??= this.#leave(deadlineMs)
+    return this.#leaving
+  }
+
+  stats(): MeshStats {
+    const self = this.id
+    let partitionsOwned = 0
+    for (let partition = 0; partition < PARTITIONS; partition++) {
+      if (this.#table.primary(partition) === self) partitionsOwned++
+    }
+    return {
+      ...this.#stats,
+      members: this.#membership.view.present().length,
+      partitionsOwned,
+      memoryBytes: this.#store.bytes,
+      memoryLimitBytes: this.#settings.memoryBytes,
+      records: this.#store.size,
+      loadsInProgress: this.#flights.size
+    }
+  }
+
+  on<E extends keyof MeshEvents>(event: E, listener: (event: MeshEvents[E]) => void): () => void {
+    return this.#events.on(event, listener)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.leave()
+  }
+
+  async #leave(deadlineMs: number): Promise<void> {
+    this.#state = 'leaving'
+    await this.#membership.leave(deadlineMs)
+    await this.#membership.stop()
+    await this.#ports.transport.stop()
+    this.#state = 'left'
+    this.#router.routesChanged()
+  }
+
+  #newCache(definition: CacheDefinition): MeshCache {
+    const { namespace, name } = definition
+    return new MeshCache(name, {
+      router: this.#router,
+      reads: this.#reads,
+      stats: this.#stats,
+      detach: this.#ports.detach,
+      timeoutMs: this.#settings.timeoutMs,
+      definition: () => this.#definitions.get(namespace) as CacheDefinition,
+      checkOpen: () => this.#checkOpen()
+    })
+  }
+
+  #checkOpen(): void {
+    if (this.#state !== 'left') return
+    throw new MeshError('ERR_MESH_LEFT', `This member has left the mesh '${this.name}'. Create a new one to go on.`)
+  }
+
+  #viewChanged(before: View, after: View): void {
+    const own = this.id
+    if (before.hash !== after.hash) {
+      const old = this.#table
+      this.#table = this.#tableOf(after)
+      const lost = (partition: number): boolean =>
+        old.primary(partition) === own && this.#table.primary(partition) !== own
+      this.#owner.lose(lost)
+    }
+    for (const record of before.present()) {
+      const now = after.get(record.id)
+      if (now?.boot === record.boot && (now.status === 'alive' || now.status === 'suspect')) continue
+      if (record.id !== own) this.#owner.memberGone(record.id)
+      this.#events.emit('leave', this.#memberOf(record))
+    }
+    for (const record of after.present()) {
+      const was = before.get(record.id)
+      if (was?.boot === record.boot && (was.status === 'alive' || was.status === 'suspect')) continue
+      this.#events.emit('join', this.#memberOf(record))
+    }
+    this.#router.routesChanged()
+  }
+
+  #tableOf(view: View): Table {
+    const placed = view
+      .owners()
+      .map(({ id, weight, zone, host }) => ({ id, weight, host, zone: zone === '' ? undefined : zone }))
+    return (this.#ports.tableOf ?? buildTable)(placed, this.#salt, RANKS)
+  }
+
+  #ownerOf(namespace: string, key: string): PeerId | undefined {
+    return this.#table.primary(this.#partitionOf(namespace, key))
+  }
+
+  #partitionOf(namespace: string, key: string): number {
+    let salt = this.#namespaceSalts.get(namespace)
+    if (salt === undefined) {
+      salt = saltOf(namespace, this.#salt)
+      if (this.#namespaceSalts.size < NAMESPACES_MAX) this.#namespaceSalts.set(namespace, salt)
+    }
+    return partitionOf(key, salt)
+  }
+
+  #firstRecord(): MemberRecord {
+    const { weight, zone, host } = this.#settings
+    return {
+      id: this.#ports.transport.self,
+      boot: this.#boot,
+      incarnation: 1,
+      status: 'alive',
+      weight,
+      zone,
+      host,
+      addresses: []
+    }
+  }
+
+  #hello(): MessageOf<'hello'> {
+    const record = { ...this.#membership.self, reached: true }
+    return { type: 'hello', mesh: this.#settings.name, partitions: PARTITIONS, boot: this.#boot, record }
+  }
+
+  #memberOf(record: MemberRecord): Member {
+    const { id, addresses, zone, host, weight, status } = record
+    return {
+      id,
+      addresses,
+      zone: zone === '' ? undefined : zone,
+      host,
+      weight,
+      status: status === 'suspect' ? 'suspect' : status === 'alive' ? 'alive' : 'leaving',
+      self: id === this.id
+    }
+  }
+
+  /** Every warning is an event too, for those who watch the mesh and not the log. */
+  #withWarnings(log: Logger): Logger {
+    return {
+      debug: (o, message) => log.debug(o, message),
+      info: (o, message) => log.info(o, message),
+      error: (o, message) => log.error(o, message),
+      warn: (o, message) => {
+        log.warn(o, message)
+        this.#events.emit('warning', { code: 'code' in o ? String(o.code) : 'CACHEMESH_WARNING', message })
+      }
+    }
+  }
+}
+
+const READY: ReadonlySet<string> = new Set(['members', 'signal', 'timeout'])
+const LEAVE: ReadonlySet<string> = new Set(['deadline'])
+
+/** Functions may be replaced, as hot reload does; everything else must be as it was. */
+function checkRedefinition(was: CacheDefinition, now: CacheDefinition): void {
+  const differing = (Object.keys(was) as (keyof CacheDefinition)[]).filter(
+    name => name !== 'load' && name !== 'codec' && !Object.is(was[name], now[name])
+  )
+  if (differing.length === 0) return
+  const [name] = differing
+  throw new MeshError(
+    'ERR_MESH_REDEFINED',
+    `The cache '${was.name}' is declared already with another ${name} (${String(was[name as keyof CacheDefinition])}, now ${String(now[name as keyof CacheDefinition])}). Declare it once, or with equal options; only functions may be replaced.`,
+    { cache: was.name }
+  )
+}

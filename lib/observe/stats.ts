@@ -1,0 +1,55 @@
+/**
+ * Plain counters of one member, each with its meaning. Counters only rise; gauges are read when asked for.
+ * Names are those of the metrics in camelCase, so that a number means the same in code, in a dashboard and here.
+ */
+export class Stats {
+  /** Reads answered from this member's own store. */
+  readsLocalTotal = 0
+  /** Reads answered by another member from its store. */
+  readsOwnerTotal = 0
+  /** Reads that found nothing and did not load. */
+  readsMissTotal = 0
+  /** Reads that got the result of a load, their own or one they waited for. */
+  readsLoadTotal = 0
+  /** Reads that joined a call of this member that had not left yet. */
+  readsJoinedTotal = 0
+  /** Values written for this member's callers. */
+  writesTotal = 0
+  /** Keys deleted for this member's callers. */
+  deletesTotal = 0
+  /** Loader calls begun in this process. */
+  loadsTotal = 0
+  /** Loader calls that threw, timed out or gave a value that cannot be encoded. */
+  loadsFailedTotal = 0
+  /** Loader calls made without the owner, because it could not be reached; their results are not stored. */
+  loadsUnstoredTotal = 0
+  /** Results of loads not stored because the key was written, deleted or moved while they ran. */
+  fillsFencedTotal = 0
+  /** Leases that ended without a result: the holder died, left or went silent. */
+  leasesLostTotal = 0
+  /** Loaded values larger than maxValueBytes: handed out, not kept. */
+  valuesTooLargeTotal = 0
+  /** Records evicted for room. */
+  evictionsTotal = 0
+  /** Records dropped because their partition moved to another member. */
+  recordsMovedAwayTotal = 0
+  /** Requests served for other members. */
+  requestsServedTotal = 0
+  /** Requests that met a member which does not own the key in its own view. */
+  requestsMisroutedTotal = 0
+  /** Requests refused because a queue was at its cap. */
+  requestsOverloadedTotal = 0
+  /** Requests that had no answer in time. */
+  requestsTimedOutTotal = 0
+  /** Frames sent and received; each may carry many calls. */
+  framesSentTotal = 0
+  framesReceivedTotal = 0
+  /** Links closed because the peer sent bytes of the wrong shape, another mesh or another protocol. */
+  linksRefusedTotal = 0
+  /** Links closed because the peer had been silent too long. */
+  linksSilentTotal = 0
+  /** Views exchanged with peers. */
+  viewExchangesTotal = 0
+  /** Discoveries that threw; each is asked again. */
+  discoveryFailuresTotal = 0
+}

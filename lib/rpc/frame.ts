@@ -1,0 +1,103 @@
+/**
+ * Frames: many messages of one turn in one piece.
+ *
+ *   magic u8 · wire version u8 · sender's clock f64 · sender's viewHash f64 · then for each message:
+ *   length u32 · kind u8 · call u32 · fields
+ *
+ * Every frame carries the clock and the view hash, so that a member that says anything at all keeps clocks and views
+ * level, and a frame with no message is a heartbeat. A frame is read whole and checked whole before anything in it
+ * changes state.
+ */
+import { ByteReader, ByteWriter, Malformed } from '../base/bytes.ts'
+import { KINDS, LAYOUTS, type Message, readFields, writeFields } from './messages.ts'
+
+const MAGIC = 0xca
+/** Members of another wire version are refused, both sides saying so. */
+export const WIRE_VERSION = 1
+
+const HEADER_BYTES = 18
+const CLOCK_AT = 2
+const HASH_AT = 10
+const MESSAGES_PER_FRAME_MAX = 65_536
+
+export interface FrameHeader {
+  readonly clockMs: number
+  readonly viewHash: number
+}
+
+export interface Frame extends FrameHeader {
+  readonly messages: readonly Addressed[]
+}
+
+export interface Addressed {
+  readonly call: number
+  readonly message: Message
+}
+
+export class FrameBuilder {
+  readonly #to = new ByteWriter(1024)
+  messages = 0
+
+  constructor() {
+    this.#to.u8(MAGIC)
+    this.#to.u8(WIRE_VERSION)
+    this.#to.f64(0)
+    this.#to.f64(0)
+  }
+
+  get bytes(): number {
+    return this.#to.length
+  }
+
+  add(call: number, message: Message): void {
+    const lengthAt = this.#to.length
+    this.#to.u32(0)
+    this.#to.u8(KINDS.indexOf(message.type))
+    this.#to.u32(call)
+    writeFields(LAYOUTS[message.type], this.#to, message)
+    this.#to.patchU32(lengthAt, this.#to.length - lengthAt - 4)
+    this.messages++
+  }
+
+  /** Stamps the header at the last moment, so that the clock in it is that of sending. */
+  finish(header: FrameHeader): Uint8Array {
+    this.#to.patchF64(CLOCK_AT, header.clockMs)
+    this.#to.patchF64(HASH_AT, header.viewHash)
+    return this.#to.finish()
+  }
+}
+
+/** A rough size before encoding, to choose the lane: only values are ever large. */
+export function roughBytes(message: Message): number {
+  return 'bytes' in message ? message.bytes.length + 256 : 256
+}
+
+export function readFrame(bytes: Uint8Array): Frame {
+  const from = new ByteReader(bytes)
+  if (from.left < HEADER_BYTES) throw new Malformed(`a frame of ${bytes.length} bytes`)
+  if (from.u8() !== MAGIC) throw new Malformed('not a frame of a cache mesh')
+  const version = from.u8()
+  if (version !== WIRE_VERSION) throw new Malformed(`wire version ${version}, this member speaks ${WIRE_VERSION}`)
+  const clockMs = from.f64()
+  const viewHash = from.f64()
+  if (!Number.isFinite(clockMs) || !Number.isFinite(viewHash)) throw new Malformed('header numbers')
+  const messages: Addressed[] = []
+  while (from.left > 0) {
+    if (messages.length === MESSAGES_PER_FRAME_MAX) throw new Malformed(`over ${MESSAGES_PER_FRAME_MAX} messages`)
+    messages.push(readMessage(from))
+  }
+  return { clockMs, viewHash, messages }
+}
+
+function readMessage(from: ByteReader): Addressed {
+  const part = from.part(from.length(bytesMax, 'message'))
+  const kind = part.u8()
+  const type = KINDS[kind]
+  if (type === undefined) throw new Malformed(`unknown message kind ${kind}`)
+  const call = part.u32()
+  const fields = readFields(LAYOUTS[type], part)
+  part.end(type)
+  return { call, message: { type, ...fields } as Message }
+}
+
+const bytesMax = 16 * 1024 * 1024

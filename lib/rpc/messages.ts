@@ -1,0 +1,194 @@
+/**
+ * Every message members exchange, as one table of layouts. The table is the wire format, the types and the caps at
+ * once, so the three cannot disagree: `frame.ts` walks it to write and to read, and `Message` is derived from it.
+ *
+ * A request carries a call number; its replies carry the same one. `hello`, `renew` and `cancel` expect no reply.
+ */
+import type { ByteReader, ByteWriter } from '../base/bytes.ts'
+import { Malformed } from '../base/bytes.ts'
+
+interface Field<T> {
+  write(to: ByteWriter, value: T): void
+  read(from: ByteReader): T
+}
+
+const flag: Field<boolean> = {
+  write: (to, value) => to.u8(value ? 1 : 0),
+  read: from => from.u8() === 1
+}
+const count: Field<number> = { write: (to, value) => to.u32(value), read: from => from.u32() }
+/** A finite number or Infinity; never NaN, which would poison every comparison it meets. */
+const real: Field<number> = {
+  write: (to, value) => to.f64(value),
+  read: from => {
+    const value = from.f64()
+    if (Number.isNaN(value)) throw new Malformed('a number is NaN')
+    return value
+  }
+}
+const text = (max: number, what: string): Field<string> => ({
+  write: (to, value) => to.text(value),
+  read: from => from.text(max, what)
+})
+const bytes = (max: number, what: string): Field<Uint8Array> => ({
+  write: (to, value) => to.bytes(value),
+  read: from => from.bytes(max, what)
+})
+const oneOf = <const T extends readonly string[]>(...names: T): Field<T[number]> => ({
+  write: (to, value) => to.u8(names.indexOf(value)),
+  read: from => {
+    const name = names[from.u8()]
+    if (name === undefined) throw new Malformed(`none of ${names.join(', ')}`)
+    return name
+  }
+})
+const listOf = <T>(field: Field<T>, max: number, what: string): Field<readonly T[]> => ({
+  write: (to, values) => {
+    to.u32(values.length)
+    for (const value of values) field.write(to, value)
+  },
+  read: from => {
+    const length = from.length(max, what)
+    // No preallocation: a list is as long as the bytes that are really there.
+    const values: T[] = []
+    for (let i = 0; i < length; i++) values.push(field.read(from))
+    return values
+  }
+})
+const object = <L extends Layout>(layout: L): Field<Fields<L>> => ({
+  write: (to, value) => writeFields(layout, to, value),
+  read: from => readFields(layout, from)
+})
+
+export type Layout = Readonly<Record<string, Field<never>>> | Readonly<Record<string, Field<unknown>>>
+type Fields<L> = { readonly [K in keyof L]: L[K] extends Field<infer T> ? T : never }
+
+/** A key is at most 1 KiB as text in memory; one prefix letter and JSON's escapes are on top. */
+const keyText = text(8 * 1024, 'key')
+const namespaceText = text(1024, 'namespace')
+const peerText = text(256, 'member id')
+/** Values may be larger than `maxValueBytes` when a loader made them: then they are handed out and not kept. */
+const valueBytes = bytes(15 * 1024 * 1024, 'value')
+const failureText = text(16 * 1024, 'failure')
+
+export const MEMBERS_MAX = 4096
+
+const memberRecord = object({
+  id: peerText,
+  boot: real,
+  incarnation: count,
+  status: oneOf('alive', 'suspect', 'dead', 'left'),
+  weight: real,
+  zone: text(256, 'zone'),
+  host: text(256, 'host'),
+  addresses: listOf(text(512, 'address'), 32, 'addresses'),
+  /** The teller has a live link to this member, or is it: only then is an unknown member believed (PROTOCOL M2). */
+  reached: flag
+})
+
+const outcomeFields = {
+  /** What a load came to: a value, or an error that every waiter gets. */
+  code: oneOf('value', 'ERR_MESH_LOAD', 'ERR_MESH_LOAD_TIMEOUT', 'ERR_MESH_VALUE', 'ERR_MESH_VALUE_TOO_LARGE'),
+  bytes: valueBytes,
+  failure: failureText
+}
+
+export const LAYOUTS = {
+  hello: {
+    mesh: text(256, 'mesh name'),
+    partitions: count,
+    boot: real,
+    record: memberRecord
+  },
+  view: { records: listOf(memberRecord, MEMBERS_MAX, 'members') },
+  viewReply: { records: listOf(memberRecord, MEMBERS_MAX, 'members') },
+
+  /** `stored`: answer with what is there. `load`: the registered loader may run. `lease`: only the caller's may. */
+  read: { namespace: namespaceText, key: keyText, mode: oneOf('stored', 'load', 'lease') },
+  write: { namespace: namespaceText, key: keyText, bytes: valueBytes, ttlMs: real },
+  remove: { namespace: namespaceText, key: keyText },
+  fill: {
+    namespace: namespaceText,
+    key: keyText,
+    lease: real,
+    boot: real,
+    ...outcomeFields,
+    /** 0 or less: hand out, do not keep. */
+    ttlMs: real,
+    negative: flag
+  },
+  renew: { namespace: namespaceText, key: keyText, lease: real, boot: real },
+  cancel: {},
+
+  hit: { stamp: real, writer: peerText, expiresAtMs: real, negative: flag, bytes: valueBytes },
+  absent: {},
+  /** Not an answer yet: a load is running, wait for as long as a load may take. */
+  waiting: {},
+  /** Load it yourself, then send `fill` with this token. */
+  lease: { lease: real, boot: real },
+  loaded: outcomeFields,
+  written: { stamp: real, writer: peerText },
+  removed: { existed: flag },
+  filled: { stored: flag },
+  notOwner: {},
+  overloaded: {},
+  /** The request was understood and failed inside; a bug, counted and reported at both ends. */
+  broken: { reason: text(1024, 'reason') }
+} as const
+
+export type Kind = keyof typeof LAYOUTS
+export type MessageOf<K extends Kind> = { [T in K]: { readonly type: T } & Fields<(typeof LAYOUTS)[T]> }[K]
+export type Message = MessageOf<Kind>
+
+export type Request = MessageOf<'view' | 'read' | 'write' | 'remove' | 'fill'>
+export type Notice = MessageOf<'hello' | 'renew' | 'cancel'>
+export type Reply = Exclude<Message, Request | Notice>
+export type MemberFields = Fields<{ record: typeof memberRecord }>['record']
+export type Outcome = Fields<typeof outcomeFields>
+
+/** The order of this list is the wire format: append only. */
+export const KINDS = [
+  'hello',
+  'view',
+  'viewReply',
+  'read',
+  'write',
+  'remove',
+  'fill',
+  'renew',
+  'cancel',
+  'hit',
+  'absent',
+  'waiting',
+  'lease',
+  'loaded',
+  'written',
+  'removed',
+  'filled',
+  'notOwner',
+  'overloaded',
+  'broken'
+] as const satisfies readonly Kind[]
+
+export function writeFields(layout: Layout, to: ByteWriter, value: object): void {
+  for (const name in layout) (layout[name] as Field<unknown>).write(to, (value as Record<string, unknown>)[name])
+}
+
+export function readFields<L extends Layout>(layout: L, from: ByteReader): Fields<L> {
+  const value: Record<string, unknown> = {}
+  for (const name in layout) value[name] = (layout[name] as Field<unknown>).read(from)
+  return value as Fields<L>
+}
+
+const memberList = LAYOUTS.view
+
+/** Members as bytes of their own, for gossip. */
+export function writeMembers(to: ByteWriter, records: readonly MemberFields[]): void {
+  writeFields(memberList, to, { records })
+}
+
+export function readMembers(from: ByteReader): readonly MemberFields[] {
+  const { records } = readFields(memberList, from)
+  from.end('members')
+  return records
+}

@@ -1,0 +1,200 @@
+/**
+ * What this member does for the partitions it owns: answer, load once, write, delete. Everything that is true of a key
+ * is decided here, synchronously, in one process; local callers and remote ones take the same way.
+ */
+import { decodeKey } from '../codec/keys.ts'
+import type { CacheDefinition } from '../fill/definition.ts'
+import type { Flight, Flights, Waiter } from '../fill/flight.ts'
+import { type LoadDeps, type LoadResult, startLoad } from '../fill/load.ts'
+import type { Stats } from '../observe/stats.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { Detach } from '../ports/context.ts'
+import type { PeerId } from '../ports/transport.ts'
+import type { MessageOf, Reply } from '../rpc/messages.ts'
+import type { Store } from '../store/store.ts'
+import type { MeshClock } from '../store/version.ts'
+
+/** A lease not renewed for this long has lost its holder. Holders renew three times as often. */
+export const LEASE_MS = 3_000
+const TOMBSTONE_TTL_MS = 60_000
+const NOTHING = new Uint8Array(0)
+
+export interface OwnerDeps {
+  readonly self: PeerId
+  readonly boot: number
+  readonly clock: Clock
+  readonly meshClock: MeshClock
+  readonly store: Store
+  readonly flights: Flights
+  readonly stats: Stats
+  readonly load: LoadDeps
+  readonly detach: Detach
+  readonly definition: (namespace: string) => CacheDefinition | undefined
+  readonly partitionOf: (namespace: string, key: string) => number
+}
+
+export class Owner {
+  readonly #deps: OwnerDeps
+
+  constructor(deps: OwnerDeps) {
+    this.#deps = deps
+  }
+
+  /** Answers now or when the load it joins has landed; what it returns takes the asker out again. */
+  read(peer: PeerId, ask: MessageOf<'read'>, respond: (reply: Reply) => void): (() => void) | undefined {
+    const found = this.#deps.store.value(ask.namespace, ask.key, this.#deps.meshClock.now())
+    if (found !== undefined) {
+      const { version, expiresAtMs, negative, bytes } = found
+      respond({ type: 'hit', stamp: version.stamp, writer: version.writer, expiresAtMs, negative, bytes })
+      return undefined
+    }
+    if (ask.mode === 'stored') {
+      respond({ type: 'absent' })
+      return undefined
+    }
+    return this.#join({ peer, mode: ask.mode, respond }, ask)
+  }
+
+  write(ask: MessageOf<'write'>): MessageOf<'written'> {
+    const { namespace, key, bytes, ttlMs } = ask
+    const stamp = this.#put(namespace, key, 'value', bytes, ttlMs)
+    return { type: 'written', stamp, writer: this.#deps.self }
+  }
+
+  /** Fences fills even where there is nothing to delete: the value may be on its way. */
+  remove(ask: MessageOf<'remove'>): MessageOf<'removed'> {
+    const existed = this.#deps.store.value(ask.namespace, ask.key, this.#deps.meshClock.now())
+    this.#put(ask.namespace, ask.key, 'tombstone', NOTHING, TOMBSTONE_TTL_MS)
+    return { type: 'removed', existed: existed !== undefined && !existed.negative }
+  }
+
+  /** A caller has loaded under our lease. */
+  fill(peer: PeerId, fill: MessageOf<'fill'>): MessageOf<'filled'> {
+    const flight = fill.boot === this.#deps.boot ? this.#deps.flights.byLease(fill.lease) : undefined
+    if (flight === undefined || flight.holder !== peer || flight.key !== fill.key)
+      return { type: 'filled', stored: false }
+    return { type: 'filled', stored: this.#land(flight, fill) }
+  }
+
+  renew(peer: PeerId, renew: MessageOf<'renew'>): void {
+    const flight = renew.boot === this.#deps.boot ? this.#deps.flights.byLease(renew.lease) : undefined
+    if (flight !== undefined && flight.holder === peer) this.#armLease(flight)
+  }
+
+  /** A member has gone from the view, or has been started anew: what it was loading is loaded by the next in line. */
+  memberGone(peer: PeerId): void {
+    for (const flight of this.#deps.flights.heldBy(peer)) this.#leaseLost(flight)
+  }
+
+  /** These partitions belong to another member now; it has the say, and we forget. */
+  lose(lost: (partition: number) => boolean): void {
+    this.#deps.flights.fencePartitions(lost)
+    this.#deps.stats.recordsMovedAwayTotal += this.#deps.store.dropPartitions(lost)
+  }
+
+  #join(waiter: Waiter, ask: MessageOf<'read'>): () => void {
+    const { flights } = this.#deps
+    const running = flights.find(ask.namespace, ask.key)
+    // A key that no member would have written throws here, before anything has changed.
+    if (running === undefined) decodeKey(ask.key)
+    const flight = running ?? flights.begin(ask.namespace, ask.key, this.#deps.partitionOf(ask.namespace, ask.key))
+    flight.waiters.add(waiter)
+    if (running === undefined) this.#work(flight)
+    if (flight.waiters.has(waiter)) waiter.respond({ type: 'waiting' })
+    return () => this.#withdraw(flight, waiter)
+  }
+
+  #withdraw(flight: Flight, waiter: Waiter): void {
+    flight.waiters.delete(waiter)
+    // Our own loader works for the waiters; a caller under a lease works for itself too and is left to finish.
+    if (flight.waiters.size === 0 && flight.holder === undefined) this.#deps.flights.end(flight)
+  }
+
+  /** Finds somebody to load: our own registered loader, or the oldest waiter under a lease. */
+  #work(flight: Flight): void {
+    const definition = this.#deps.definition(flight.namespace)
+    const load = definition?.load
+    for (const waiter of flight.waiters) {
+      if (waiter.mode === 'load' && load !== undefined)
+        return this.#loadHere(flight, definition as CacheDefinition, load)
+      return this.#leaseTo(flight, waiter)
+    }
+    this.#deps.flights.end(flight)
+  }
+
+  #loadHere(flight: Flight, definition: CacheDefinition, load: NonNullable<CacheDefinition['load']>): void {
+    this.#deps.flights.lease(flight, this.#deps.meshClock.stamp(), undefined)
+    const key = decodeKey(flight.key)
+    const call = (context: Parameters<typeof load>[1]): unknown => this.#deps.detach(() => load(key, context))
+    const { done, abort } = startLoad(this.#deps.load, { definition, key, ttlMs: definition.ttlMs, call })
+    flight.stop = abort
+    void done.then(result => {
+      flight.stop = () => {}
+      this.#land(flight, result)
+    })
+  }
+
+  #leaseTo(flight: Flight, waiter: Waiter): void {
+    flight.waiters.delete(waiter)
+    this.#deps.flights.lease(flight, this.#deps.meshClock.stamp(), waiter.peer)
+    this.#armLease(flight)
+    waiter.respond({ type: 'lease', lease: flight.stamp, boot: this.#deps.boot })
+  }
+
+  #armLease(flight: Flight): void {
+    flight.stop()
+    flight.stop = this.#deps.clock.after(LEASE_MS, () => this.#leaseLost(flight))
+  }
+
+  #leaseLost(flight: Flight): void {
+    flight.stop()
+    this.#deps.stats.leasesLostTotal++
+    this.#work(flight)
+  }
+
+  /** The result is here: keep it if nothing has happened to the key since the lease, and answer all who waited. */
+  #land(flight: Flight, result: LoadResult): boolean {
+    const wasOpen = flight.open
+    this.#deps.flights.end(flight)
+    const keep = result.code === 'value' && result.ttlMs > 0
+    if (keep && !wasOpen) this.#deps.stats.fillsFencedTotal++
+    const stored = keep && wasOpen && this.#store(flight, result)
+    const { code, bytes, failure } = result
+    for (const waiter of flight.waiters) waiter.respond({ type: 'loaded', code, bytes, failure })
+    return stored
+  }
+
+  #store(flight: Flight, result: LoadResult): boolean {
+    const { namespace, key, partition, stamp } = flight
+    const expiresAtMs = this.#deps.meshClock.now() + result.ttlMs
+    const version = { stamp, writer: this.#deps.self }
+    return this.#deps.store.put({
+      namespace,
+      key,
+      partition,
+      version,
+      kind: 'value',
+      bytes: result.bytes,
+      expiresAtMs,
+      negative: result.negative
+    })
+  }
+
+  #put(namespace: string, key: string, kind: 'value' | 'tombstone', bytes: Uint8Array, ttlMs: number): number {
+    const stamp = this.#deps.meshClock.stamp()
+    this.#deps.flights.fence(namespace, key)
+    const partition = this.#deps.partitionOf(namespace, key)
+    const expiresAtMs = this.#deps.meshClock.now() + ttlMs
+    this.#deps.store.put({
+      namespace,
+      key,
+      partition,
+      version: { stamp, writer: this.#deps.self },
+      kind,
+      bytes,
+      expiresAtMs,
+      negative: false
+    })
+    return stamp
+  }
+}

@@ -1,0 +1,338 @@
+/**
+ * From a key to its answer: who owns it, how to ask, and what to do when that goes wrong.
+ *
+ *   read ─▶ owner known and linked ─▶ ask ─▶ hit · absent · loaded                          ─▶ answer
+ *     │                                 ├──▶ lease: load here, send the result back          ─▶ answer
+ *     │                                 ├──▶ not owner: make the two views equal, ask again, at most twice
+ *     │                                 └──▶ link lost: as below
+ *     └─▶ owner not linked ─▶ wait a moment for the link or the next view ─▶ ask again
+ *                                       └──▶ still nobody: own origin call, not stored; without a loader: unavailable
+ *
+ * Nobody ever forwards a request, so no two members can wait for each other. A write is never repeated once the owner
+ * may have seen it: then the caller is told that the outcome is unknown.
+ */
+import { MeshError } from '../base/errors.ts'
+import type { Key } from '../codec/keys.ts'
+import type { CacheDefinition, LoadContext, May } from '../fill/definition.ts'
+import { errorOf, type LoadDeps, type LoadResult, startLoad } from '../fill/load.ts'
+import type { Stats } from '../observe/stats.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { PeerId } from '../ports/transport.ts'
+import { type Call, CallFailed, type CallTerms, type Client } from '../rpc/client.ts'
+import type { MessageOf, Outcome, Reply, Request } from '../rpc/messages.ts'
+import type { Outbox } from '../rpc/outbox.ts'
+import type { Version } from '../store/version.ts'
+import { LEASE_MS, type Owner } from './owner.ts'
+
+/** Owners asked in turn because views disagreed. */
+const MISROUTES_MAX = 2
+/** How long a read waits for a lost owner's link or a new view, before it goes to the origin by itself. */
+const PATIENCE_MS = 500
+const RENEW_EVERY_MS = LEASE_MS / 3
+
+export interface ReadAsk {
+  readonly definition: CacheDefinition
+  readonly key: Key
+  readonly encodedKey: string
+  readonly mode: 'stored' | 'load' | 'lease'
+  /** Runs in this process under the owner's lease, or alone when there is no owner to ask. */
+  readonly load: ((context: LoadContext) => May<unknown>) | undefined
+  readonly loadTtlMs: number
+  readonly timeoutMs: number
+  /** The request has left: who asks from now on may be asking about a later truth. */
+  readonly onSent: () => void
+}
+
+export interface Answer {
+  readonly bytes: Uint8Array
+  readonly negative: boolean
+}
+
+export interface RouterDeps {
+  readonly self: PeerId
+  readonly clock: Clock
+  readonly client: Client
+  readonly outbox: Outbox
+  readonly owner: Owner
+  readonly stats: Stats
+  readonly load: LoadDeps
+  readonly ownerOf: (namespace: string, key: string) => PeerId | undefined
+  readonly isLinked: (peer: PeerId) => boolean
+  /** Makes our view and the peer's equal; it never rejects. */
+  readonly agreeWith: (peer: PeerId) => Promise<void>
+}
+
+type Failure = 'lost' | 'unlinked'
+
+export class Router {
+  readonly #deps: RouterDeps
+  readonly #routeWaiters = new Set<() => void>()
+  readonly #alone = new Map<string, Promise<LoadResult>>()
+
+  constructor(deps: RouterDeps) {
+    this.#deps = deps
+  }
+
+  /** A link has come up or the table has changed: whoever waited for an owner may try again. */
+  routesChanged(): void {
+    for (const wake of [...this.#routeWaiters]) wake()
+  }
+
+  async read(ask: ReadAsk, cancelled: AbortSignal): Promise<Answer | undefined> {
+    const patientUntilMs = this.#deps.clock.monotonic() + PATIENCE_MS
+    for (let misroutes = 0; misroutes <= MISROUTES_MAX; ) {
+      if (cancelled.aborted) return undefined
+      const owner = this.#deps.ownerOf(ask.definition.namespace, ask.encodedKey)
+      const reply = owner === undefined ? 'unlinked' : await this.#ask(owner, ask, cancelled)
+      if (reply === 'lost' || reply === 'unlinked') {
+        const leftMs = patientUntilMs - this.#deps.clock.monotonic()
+        if (leftMs <= 0 || !(await this.#routeChange(leftMs))) break
+      } else if (reply.type === 'notOwner') {
+        misroutes++
+        await this.#deps.agreeWith(owner as PeerId)
+      } else return this.#answer(owner as PeerId, ask, reply)
+    }
+    ask.onSent()
+    return this.#loadAlone(ask)
+  }
+
+  async write(definition: CacheDefinition, write: MessageOf<'write'>, timeoutMs: number): Promise<Version> {
+    const reply = await this.#change(definition, write, timeoutMs, () => this.#deps.owner.write(write))
+    if (reply.type !== 'written') throw unexpected(definition, reply)
+    return { stamp: reply.stamp, writer: reply.writer }
+  }
+
+  async remove(definition: CacheDefinition, remove: MessageOf<'remove'>, timeoutMs: number): Promise<boolean> {
+    const reply = await this.#change(definition, remove, timeoutMs, () => this.#deps.owner.remove(remove))
+    if (reply.type !== 'removed') throw unexpected(definition, reply)
+    return reply.existed
+  }
+
+  async #ask(owner: PeerId, ask: ReadAsk, cancelled: AbortSignal): Promise<Reply | Failure> {
+    const request: MessageOf<'read'> = {
+      type: 'read',
+      namespace: ask.definition.namespace,
+      key: ask.encodedKey,
+      mode: ask.mode
+    }
+    if (owner === this.#deps.self) {
+      ask.onSent()
+      return this.#askSelf(request, cancelled)
+    }
+    if (!this.#deps.isLinked(owner)) return 'unlinked'
+    const terms = { timeoutMs: ask.timeoutMs, loadMs: ask.definition.loadTimeoutMs, onSent: ask.onSent }
+    const call = this.#deps.client.call(owner, request, terms)
+    cancelled.addEventListener('abort', () => call.cancel(), { once: true })
+    return this.#replyTo(call, ask.definition, owner)
+  }
+
+  #askSelf(request: MessageOf<'read'>, cancelled: AbortSignal): Promise<Reply> {
+    return new Promise(resolve => {
+      const respond = (reply: Reply): void => {
+        if (reply.type !== 'waiting') resolve(reply)
+      }
+      const withdraw = this.#deps.owner.read(this.#deps.self, request, respond)
+      if (withdraw !== undefined) cancelled.addEventListener('abort', withdraw, { once: true })
+    })
+  }
+
+  async #replyTo(call: Call, definition: CacheDefinition, owner: PeerId): Promise<Reply | 'lost'> {
+    try {
+      return await call.reply
+    } catch (error) {
+      if (!(error instanceof CallFailed)) throw error
+      if (error.end === 'lost') return 'lost'
+      throw callError(error, definition, owner)
+    }
+  }
+
+  #answer(owner: PeerId, ask: ReadAsk, reply: Reply): Promise<Answer | undefined> | Answer | undefined {
+    const { stats } = this.#deps
+    switch (reply.type) {
+      case 'hit':
+        if (owner === this.#deps.self) stats.readsLocalTotal++
+        else stats.readsOwnerTotal++
+        return reply
+      case 'absent':
+        stats.readsMissTotal++
+        return undefined
+      case 'loaded':
+        stats.readsLoadTotal++
+        return this.#valueOf(ask, reply)
+      case 'lease':
+        return this.#loadUnderLease(owner, ask, reply)
+      default:
+        throw unexpected(ask.definition, reply)
+    }
+  }
+
+  /** We are the one who loads. The owner hears of the result; our caller does not wait for that. */
+  async #loadUnderLease(owner: PeerId, ask: ReadAsk, lease: MessageOf<'lease'>): Promise<Answer> {
+    const { type: _, ...token } = lease
+    const about = { namespace: ask.definition.namespace, key: ask.encodedKey, ...token }
+    const stopRenewing = this.#renewing(owner, { type: 'renew', ...about })
+    const result = await this.#startLoad(ask)
+    stopRenewing()
+    const { code, bytes, failure, ttlMs, negative } = result
+    void this.#sendFill(owner, { type: 'fill', ...about, code, bytes, failure, ttlMs, negative })
+    this.#deps.stats.readsLoadTotal++
+    return this.#valueOf(ask, result)
+  }
+
+  #startLoad(ask: ReadAsk): Promise<LoadResult> {
+    const { definition, key, loadTtlMs, load } = ask
+    const call = load ?? noLoader(definition)
+    return startLoad(this.#deps.load, { definition, key, ttlMs: loadTtlMs, call }).done
+  }
+
+  #renewing(owner: PeerId, renew: MessageOf<'renew'>): () => void {
+    let disarm = (): void => {}
+    const again = (): void => {
+      if (owner === this.#deps.self) this.#deps.owner.renew(owner, renew)
+      else this.#deps.outbox.post(owner, 0, renew)
+      disarm = this.#deps.clock.after(RENEW_EVERY_MS, again)
+    }
+    disarm = this.#deps.clock.after(RENEW_EVERY_MS, again)
+    return () => disarm()
+  }
+
+  async #sendFill(owner: PeerId, fill: MessageOf<'fill'>): Promise<void> {
+    if (owner === this.#deps.self) {
+      this.#deps.owner.fill(owner, fill)
+      return
+    }
+    try {
+      await this.#deps.client.call(owner, fill, { timeoutMs: LEASE_MS }).reply
+    } catch (error) {
+      // The owner is gone or drowning. Its lease runs out and the next waiter loads; our caller has its value.
+      if (!(error instanceof CallFailed)) throw error
+    }
+  }
+
+  /** Nobody to ask. One call of our own for all who ask here, and nothing is stored. */
+  async #loadAlone(ask: ReadAsk): Promise<Answer> {
+    if (ask.load === undefined) throw unavailable(ask.definition)
+    const name = `${ask.definition.namespace}\n${ask.encodedKey}`
+    const running = this.#alone.get(name)
+    if (running !== undefined) return this.#valueOf(ask, await running)
+    this.#deps.stats.loadsUnstoredTotal++
+    const load = this.#startLoad(ask)
+    this.#alone.set(name, load)
+    const result = await load
+    this.#alone.delete(name)
+    return this.#valueOf(ask, result)
+  }
+
+  #valueOf(ask: ReadAsk, outcome: Outcome): Answer {
+    if (outcome.code !== 'value') throw errorOf(outcome, ask.definition, ask.key)
+    return { bytes: outcome.bytes, negative: false }
+  }
+
+  /** A write or delete at the owner: waits for a reachable owner until its deadline, and is sent at most once. */
+  async #change(
+    definition: CacheDefinition,
+    request: Request & { namespace: string; key: string },
+    timeoutMs: number,
+    here: () => Reply
+  ): Promise<Reply> {
+    const untilMs = this.#deps.clock.monotonic() + timeoutMs
+    for (let misroutes = 0; misroutes <= MISROUTES_MAX; ) {
+      const leftMs = untilMs - this.#deps.clock.monotonic()
+      const owner = this.#deps.ownerOf(request.namespace, request.key)
+      if (owner === this.#deps.self) return here()
+      if (owner === undefined || !this.#deps.isLinked(owner)) {
+        if (leftMs <= 0 || !(await this.#routeChange(leftMs))) break
+        continue
+      }
+      const reply = await this.#changeAt(owner, definition, request, { timeoutMs: Math.max(1, leftMs) })
+      if (reply !== 'lost' && reply.type !== 'notOwner') return reply
+      if (reply === 'lost') continue
+      misroutes++
+      await this.#deps.agreeWith(owner)
+    }
+    throw unavailable(definition)
+  }
+
+  async #changeAt(
+    owner: PeerId,
+    definition: CacheDefinition,
+    request: Request,
+    terms: CallTerms
+  ): Promise<Reply | 'lost'> {
+    try {
+      return await this.#deps.client.call(owner, request, terms).reply
+    } catch (error) {
+      if (!(error instanceof CallFailed)) throw error
+      if (error.end === 'lost' && !error.sent) return 'lost'
+      throw callError(error, definition, owner)
+    }
+  }
+
+  /** True when a link came up or the table changed within `ms`. */
+  #routeChange(ms: number): Promise<boolean> {
+    return new Promise(resolve => {
+      const settle = (changed: boolean): void => {
+        this.#routeWaiters.delete(wake)
+        disarm()
+        resolve(changed)
+      }
+      const wake = (): void => settle(true)
+      const disarm = this.#deps.clock.after(ms, () => settle(false))
+      this.#routeWaiters.add(wake)
+    })
+  }
+}
+
+function callError(failed: CallFailed, definition: CacheDefinition, member: PeerId): MeshError {
+  const detail = { cache: definition.name, member }
+  switch (failed.end) {
+    case 'overloaded':
+      return new MeshError(
+        'ERR_MESH_OVERLOADED',
+        `Too many calls to one member are under way (cache '${definition.name}'). Nothing was done; slow down and try again.`,
+        detail
+      )
+    case 'timeout':
+      return new MeshError(
+        'ERR_MESH_TIMEOUT',
+        `The owner of the key did not answer in time (cache '${definition.name}'); for a write the outcome is unknown. Raise timeout, or look at the health of member ${member}.`,
+        detail
+      )
+    case 'lost':
+      return new MeshError(
+        'ERR_MESH_UNAVAILABLE',
+        `The link to the owner of the key was lost during a write (cache '${definition.name}'): the outcome is unknown. Read the key, or write again.`,
+        detail
+      )
+  }
+}
+
+function unavailable(definition: CacheDefinition): MeshError {
+  return new MeshError(
+    'ERR_MESH_UNAVAILABLE',
+    `No member that owns the key can be reached (cache '${definition.name}'). Try again, or give the cache a loader to fall back on.`,
+    { cache: definition.name }
+  )
+}
+
+function unexpected(definition: CacheDefinition, reply: Reply): MeshError {
+  if (reply.type === 'overloaded') {
+    return new MeshError(
+      'ERR_MESH_OVERLOADED',
+      `The owner of the key is at its cap of requests (cache '${definition.name}'). Nothing was done; slow down and try again.`,
+      { cache: definition.name }
+    )
+  }
+  const why = reply.type === 'broken' ? reply.reason : `an answer of kind ${reply.type}`
+  return new MeshError(
+    'ERR_MESH_UNAVAILABLE',
+    `The owner of the key could not serve the request (cache '${definition.name}'): ${why}.`,
+    { cache: definition.name }
+  )
+}
+
+function noLoader(definition: CacheDefinition): () => never {
+  return () => {
+    throw unavailable(definition)
+  }
+}

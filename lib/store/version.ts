@@ -1,0 +1,73 @@
+/**
+ * Versions and the clock that makes them: a hybrid logical clock.
+ *
+ * A stamp is one double, milliseconds since 2020 × 4096 plus a counter, so it sorts like a time and two stamps of one
+ * member are never equal. The writer's id breaks ties between members. The mesh clock is the member's monotonic clock
+ * plus an offset; every frame carries the sender's clock and a higher one raises ours, so the clock is at or above
+ * every version this member has made or heard of, and no wall clocks of different machines are ever compared.
+ *
+ * Not promised: real time. It follows the fastest clock in the mesh. A member whose clock is further ahead than
+ * `CLOCK_DRIFT_MS_MAX` is refused at the link, because adopting it could not be undone.
+ */
+import { assert } from '../base/assert.ts'
+import type { Clock } from '../ports/clock.ts'
+
+/** 2020-01-01, in wall milliseconds. */
+const EPOCH_MS = 1_577_836_800_000
+const COUNTS_PER_MS = 4096
+
+export const CLOCK_DRIFT_MS_MAX = 60_000
+
+export interface Version {
+  readonly stamp: number
+  readonly writer: string
+}
+
+export function isNewer(a: Version, b: Version): boolean {
+  return a.stamp !== b.stamp ? a.stamp > b.stamp : a.writer > b.writer
+}
+
+/** As text that sorts like the version: what the application gets, and may use as an ETag. */
+export function versionText(version: Version): string {
+  return `${version.stamp.toString(36).padStart(11, '0')}-${version.writer}`
+}
+
+export class MeshClock {
+  readonly #clock: Clock
+  #offsetMs: number
+  #lastStamp = 0
+  #adopted = false
+
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#offsetMs = clock.wall() - EPOCH_MS - clock.monotonic()
+  }
+
+  /** Milliseconds since 2020 by the mesh's reckoning; never below a version made or heard. */
+  now(): number {
+    return Math.max(this.#clock.monotonic() + this.#offsetMs, this.#lastStamp / COUNTS_PER_MS)
+  }
+
+  /** A version above every one this member has made or heard of. */
+  stamp(): number {
+    const stamp = Math.max(this.#lastStamp + 1, Math.ceil(this.now() * COUNTS_PER_MS))
+    assert(stamp > this.#lastStamp && Number.isSafeInteger(stamp), 'stamps rise and stay exact')
+    this.#lastStamp = stamp
+    return stamp
+  }
+
+  /**
+   * Takes a peer's clock into account. A member that has stamped nothing adopts the first clock it hears, even a lower
+   * one, so that a host whose wall is fast does not drag a running mesh into its future. False means that the clock is
+   * too far ahead of both ours and our wall to follow: nothing was changed, and the link should be closed.
+   */
+  hear(heardMs: number): boolean {
+    const first = !this.#adopted && this.#lastStamp === 0
+    if (!first && heardMs <= this.now()) return true
+    const aheadMs = heardMs - Math.max(this.now(), this.#clock.wall() - EPOCH_MS)
+    if (!first && aheadMs > CLOCK_DRIFT_MS_MAX) return false
+    this.#adopted = true
+    this.#offsetMs = heardMs - this.#clock.monotonic()
+    return true
+  }
+}

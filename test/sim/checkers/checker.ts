@@ -1,0 +1,69 @@
+/**
+ * Checkers read the history of a simulated run and object. They know nothing of how the mesh works: what a client saw,
+ * when the origin was called, when the mesh was whole. So they stay true when the mesh is rebuilt.
+ */
+export interface Span {
+  readonly beganMs: number
+  readonly endedMs: number
+}
+
+/** A call of a client that has come back. `value` is what the mesh returned; a failed call has none. */
+export interface ClientCall extends Span {
+  readonly kind: 'get' | 'getOrSet' | 'set' | 'delete'
+  readonly cache: 'loaded' | 'plain'
+  readonly key: string
+  readonly member: number
+  readonly value?: number | undefined
+  /** What `set` wrote, or up to which row a `delete` that follows an update of the origin invalidates. */
+  readonly wrote?: number
+  readonly version?: string
+  readonly failed?: string
+}
+
+export interface OriginCall {
+  readonly key: string
+  readonly member: number
+  readonly beganMs: number
+  endedMs: number
+  ok: boolean
+}
+
+/** How the checkers learn whether the promises of a stable view apply. */
+export interface Calm {
+  /** Since when all live members have held one view with all links up; Infinity when they do not now. */
+  sinceMs(): number
+}
+
+export class Violation extends Error {
+  constructor(checker: string, what: string) {
+    super(`${checker}: ${what}`)
+    this.name = 'Violation'
+  }
+}
+
+export interface Checker {
+  /** A client's call has ended. */
+  called?(call: ClientCall): void
+  /** A client's call has begun: what it may overlap with is known only at its end. */
+  began?(call: Pick<ClientCall, 'kind' | 'cache' | 'key'>): void
+  originBegan?(call: OriginCall): void
+  originEnded?(call: OriginCall): void
+  /** Faults are over, the mesh has had time: now everything must be right. */
+  settled?(state: SettledState): void
+}
+
+export interface SettledState {
+  /** For each live member, the ids it sees. */
+  readonly views: ReadonlyMap<string, readonly string[]>
+  readonly live: readonly string[]
+  /** Client calls that have not come back. */
+  readonly pending: number
+  /** What each live member read of each key at the end, or how that failed. */
+  readonly finalReads: readonly {
+    member: number
+    cache: string
+    key: string
+    value?: number | undefined
+    failed?: string
+  }[]
+}

@@ -1,0 +1,50 @@
+import { type Calm, type Checker, type ClientCall, Violation } from './checker.ts'
+
+const REMEMBERED = 64
+
+/**
+ * P2 and P3 from the client's side: in a stable view no read returns what was overwritten or deleted before it began,
+ * and no load that began before an invalidation is returned to a read that began after it.
+ *
+ * In the loaded cache values are rows of the origin, which only rise, and a delete names the row it makes way for: a
+ * later read must see that row or a higher one. In the plain cache each set writes a number of its own: a later read
+ * must not see it if another set began after it had ended and was acknowledged before the read began. Two sets that
+ * overlap may land in either order.
+ */
+export function freshness(calm: Calm): Checker {
+  const changes = new Map<string, ClientCall[]>()
+  return {
+    called: call => {
+      const name = `${call.cache}/${call.key}`
+      const known = changes.get(name) ?? []
+      if (call.kind === 'set' || call.kind === 'delete') {
+        changes.set(name, [...known.slice(1 - REMEMBERED), call])
+        return
+      }
+      if (call.value === undefined || call.failed !== undefined) return
+      const newer = known.find(
+        change => change.failed === undefined && isOverruled(call, change, known) && isJudged(call, change, calm)
+      )
+      if (newer !== undefined) throw new Violation('no stale read', describe(call, newer))
+    }
+  }
+}
+
+/** The change was acknowledged before the read began, and the view has been stable since before the change. */
+function isJudged(read: ClientCall, change: ClientCall, calm: Calm): boolean {
+  return change.endedMs < read.beganMs && calm.sinceMs() < change.beganMs
+}
+
+function isOverruled(read: ClientCall, change: ClientCall, known: readonly ClientCall[]): boolean {
+  if (read.cache === 'loaded') return (read.value as number) < (change.wrote ?? 0)
+  const writer = known.find(call => call.kind === 'set' && call.wrote === read.value)
+  // A set that has not come back, or failed, may land at any time.
+  return writer !== undefined && writer.failed === undefined && writer.endedMs < change.beganMs
+}
+
+function describe(read: ClientCall, change: ClientCall): string {
+  return (
+    `member ${read.member} read ${read.value} of ${read.cache}/${read.key} in a read begun at ${read.beganMs}, ` +
+    `but ${change.kind} of ${change.wrote} was acknowledged at ${change.endedMs}`
+  )
+}

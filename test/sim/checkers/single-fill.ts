@@ -1,0 +1,39 @@
+import { type Calm, type Checker, type OriginCall, Violation } from './checker.ts'
+
+/** Loaded TTLs in the workload are an hour less a tenth: nothing loaded expires within a run. */
+
+/**
+ * P1: in a stable view the origin is called once per missing key. Two calls of one key are wrong if the view has been
+ * stable since before the first began, the first did not fail, and nothing deleted or wrote the key since.
+ */
+export function singleFill(calm: Calm): Checker {
+  const lastCall = new Map<string, OriginCall>()
+  const lastChangeMs = new Map<string, number>()
+  const changing = new Map<string, number>()
+
+  return {
+    began: ({ kind, cache, key }) => {
+      if (cache !== 'loaded' || (kind !== 'set' && kind !== 'delete')) return
+      changing.set(key, (changing.get(key) ?? 0) + 1)
+    },
+    called: ({ kind, cache, key, endedMs, failed }) => {
+      if (cache !== 'loaded' || (kind !== 'set' && kind !== 'delete')) return
+      // A write that failed may still be on its way: the key is never judged again.
+      if (failed === undefined) changing.set(key, (changing.get(key) ?? 0) - 1)
+      lastChangeMs.set(key, endedMs)
+    },
+    originBegan: call => {
+      const before = lastCall.get(call.key)
+      lastCall.set(call.key, call)
+      if (before === undefined || (changing.get(call.key) ?? 0) > 0) return
+      if (before.endedMs !== Number.POSITIVE_INFINITY && !before.ok) return
+      const wasQuiet = (lastChangeMs.get(call.key) ?? 0) < before.beganMs
+      if (wasQuiet && calm.sinceMs() < before.beganMs) {
+        throw new Violation(
+          'one origin call',
+          `${call.key} loaded at ${before.beganMs} by member ${before.member} and again at ${call.beganMs} by member ${call.member} in a stable view`
+        )
+      }
+    }
+  }
+}

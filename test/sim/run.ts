@@ -1,0 +1,385 @@
+/**
+ * One simulated run from one seed: a cluster, clients that read and write, faults, then quiet, then judgement.
+ *
+ * Which kinds of faults and operations a seed has is itself chosen by the seed, each with probability one half: a run
+ * with only crashes and deletes finds what a run with a little of everything never would.
+ */
+import type { Cache, LoadingCache } from '../../lib/cache.ts'
+import type { Mesh } from '../../lib/mesh.ts'
+import type { Random } from '../../lib/ports/random.ts'
+import type { Entry } from '../../lib/store/entry.ts'
+import { Store } from '../../lib/store/store.ts'
+import { type Cluster, cluster } from '../../lib/testing.ts'
+import type { Calm, Checker, ClientCall, OriginCall, SettledState } from './checkers/checker.ts'
+import { freshness } from './checkers/freshness.ts'
+import { liveness } from './checkers/liveness.ts'
+import { singleFill } from './checkers/single-fill.ts'
+import { versionsRise } from './checkers/versions.ts'
+import { viewsConverge } from './checkers/views.ts'
+
+const FORM_MS = 4_000
+const CHAOS_MS = 20_000
+const SETTLE_MS = 12_000
+const KEYS = ['k0', 'k1', 'k2', 'k3', 'k4', 'k5']
+
+export interface Run {
+  readonly seed: number
+  readonly traceHash: string
+  readonly steps: number
+  readonly calls: number
+  readonly originCalls: number
+  readonly knobs: string
+  readonly violation: Error | undefined
+  readonly lastEvents: readonly string[]
+}
+
+interface Knobs {
+  readonly members: number
+  readonly crash: boolean
+  readonly split: boolean
+  readonly oneWay: boolean
+  readonly pause: boolean
+  readonly loss: boolean
+  readonly gossipLoss: boolean
+  readonly slowOrigin: boolean
+  readonly failingOrigin: boolean
+  readonly deletes: boolean
+  readonly sets: boolean
+  readonly callerLoads: boolean
+}
+
+export async function runSeed(seed: number): Promise<Run> {
+  const run = new Simulation(seed)
+  let violation: Error | undefined
+  const restore = run.watchStores()
+  try {
+    await run.play()
+  } catch (error) {
+    violation = error as Error
+  } finally {
+    restore()
+  }
+  return run.report(violation)
+}
+
+class Simulation {
+  readonly #seed: number
+  readonly #knobs: Knobs
+  readonly #chance: Random
+  readonly #cluster: Cluster
+  readonly #checkers: Checker[]
+  readonly #versions: ReturnType<typeof versionsRise>
+  readonly #origin: Origin
+  readonly #pending = new Set<Promise<void>>()
+  #calls = 0
+  #lastWritten = 0
+  #disturbedMs = 0
+  #faults = 0
+  #firstObjection: Error | undefined
+
+  constructor(seed: number) {
+    this.#seed = seed
+    const dice = cluster(1, { seed }).random.fork('knobs')
+    this.#knobs = chooseKnobs(dice)
+    this.#chance = dice.fork('workload')
+    const calm: Calm = { sinceMs: () => this.#calmSinceMs() }
+    this.#versions = versionsRise(calm)
+    this.#checkers = [viewsConverge(), singleFill(calm), freshness(calm), this.#versions, liveness()]
+    this.#origin = new Origin(this.#knobs, dice.fork('origin'), {
+      now: () => this.#cluster.now,
+      sleep: ms => this.#cluster.sleep(ms),
+      began: call => this.#judge(checker => checker.originBegan?.(call)),
+      ended: call => this.#judge(checker => checker.originEnded?.(call))
+    })
+    this.#cluster = cluster(this.#knobs.members, {
+      seed,
+      start: (mesh, index) => this.#declare(mesh, index),
+      faults: {
+        loss: this.#knobs.loss ? 0.02 : 0,
+        gossipLoss: this.#knobs.gossipLoss ? 0.5 : 0,
+        gossipDuplication: 0.1
+      }
+    })
+  }
+
+  async play(): Promise<void> {
+    await this.#advance(FORM_MS)
+    const untilMs = this.#cluster.now + CHAOS_MS
+    while (this.#cluster.now < untilMs) {
+      if (this.#chance.float() < 0.04) this.#disturb()
+      else this.#callSomething()
+      await this.#advance(this.#chance.float() * 120)
+    }
+    this.#endFaults()
+    await this.#advance(SETTLE_MS)
+    const state = await this.#settledState()
+    this.#judge(checker => checker.settled?.(state))
+    this.#throwObjection()
+  }
+
+  /** Reports every record that any member stores; the answer undoes it. */
+  watchStores(): () => void {
+    const { put } = Store.prototype
+    const stored = (store: Store, entry: Entry): void => this.#objecting(() => this.#versions.stored(store, entry))
+    Store.prototype.put = function (this: Store, entry) {
+      stored(this, entry)
+      return put.call(this, entry)
+    }
+    return () => {
+      Store.prototype.put = put
+    }
+  }
+
+  report(violation: Error | undefined): Run {
+    return {
+      seed: this.#seed,
+      traceHash: this.#cluster.traceHash,
+      steps: this.#cluster.world.steps,
+      calls: this.#calls,
+      originCalls: this.#origin.calls,
+      knobs: JSON.stringify(this.#knobs),
+      violation,
+      lastEvents: this.#cluster.world.lastEvents
+    }
+  }
+
+  #declare(mesh: Mesh, index: number): void {
+    mesh.cache('loaded', { ttl: '1h', loadTimeout: '10s', load: (key: string) => this.#origin.load(key, index) })
+    mesh.cache<number>('plain', { ttl: '1h' })
+    const disturbed = (): void => {
+      this.#disturbedMs = this.#cluster.now
+    }
+    mesh.on('join', disturbed)
+    mesh.on('leave', disturbed)
+  }
+
+  async #advance(ms: number): Promise<void> {
+    await this.#cluster.run(ms)
+    this.#throwObjection()
+  }
+
+  #judge(ask: (checker: Checker) => void): void {
+    for (const checker of this.#checkers) this.#objecting(() => ask(checker))
+  }
+
+  /** A checker objects in the middle of the mesh's own work, where nobody would hear a throw: keep the first. */
+  #objecting(ask: () => void): void {
+    try {
+      ask()
+    } catch (objection) {
+      this.#firstObjection ??= objection as Error
+    }
+  }
+
+  #throwObjection(): void {
+    if (this.#firstObjection !== undefined) throw this.#firstObjection
+  }
+
+  #callSomething(): void {
+    const key = KEYS[this.#chance.integer(KEYS.length)] as string
+    const member = this.#chance.integer(this.#knobs.members)
+    const dice = this.#chance.float()
+    const times = this.#chance.float() < 0.2 ? 5 : 1
+    if (!this.#cluster.isAlive(member)) return
+    if (this.#knobs.deletes && dice < 0.12) return this.#invalidate(member, key)
+    if (this.#knobs.sets && dice < 0.3) return this.#set(member, key)
+    for (let i = 0; i < times; i++) {
+      if (dice < 0.5) this.#get(member, 'plain', key)
+      else if (this.#knobs.callerLoads && dice < 0.75) this.#getOrSet(member, key)
+      else this.#get(member, 'loaded', key)
+    }
+  }
+
+  #get(member: number, cache: 'loaded' | 'plain', key: string): void {
+    this.#call({ kind: 'get', cache, key, member }, async () => ({
+      value: await this.#cacheOf(member, cache).get(key)
+    }))
+  }
+
+  #getOrSet(member: number, key: string): void {
+    this.#call({ kind: 'getOrSet', cache: 'loaded', key, member }, async () => ({
+      value: await this.#cacheOf(member, 'loaded').getOrSet(key, () => this.#origin.load(key, member))
+    }))
+  }
+
+  #set(member: number, key: string): void {
+    const wrote = ++this.#lastWritten
+    this.#call({ kind: 'set', cache: 'plain', key, member, wrote }, async () => ({
+      version: await this.#cacheOf(member, 'plain').set(key, wrote)
+    }))
+  }
+
+  /** The origin changes, and then the mesh is told: what applications do. */
+  #invalidate(member: number, key: string): void {
+    const wrote = this.#origin.update(key)
+    this.#call({ kind: 'delete', cache: 'loaded', key, member, wrote }, async () => {
+      await this.#cacheOf(member, 'loaded').delete(key)
+      return {}
+    })
+  }
+
+  #call(
+    what: Pick<ClientCall, 'kind' | 'cache' | 'key' | 'member'> & { wrote?: number },
+    work: () => Promise<Partial<ClientCall>>
+  ): void {
+    this.#calls++
+    const beganMs = this.#cluster.now
+    this.#judge(checker => checker.began?.(what))
+    const finish = (result: Partial<ClientCall>): void => {
+      const call: ClientCall = { ...what, ...result, beganMs, endedMs: this.#cluster.now }
+      this.#cluster.world.note(`client ${JSON.stringify(call)}`)
+      this.#judge(checker => checker.called?.(call))
+    }
+    // The process of a crashed member answers nobody: its calls are not waited for.
+    const mesh = this.#cluster.meshes[what.member]
+    const pending = work()
+      .then(finish, error => finish({ failed: `${error.code ?? error}` }))
+      .finally(() => this.#pending.delete(pending))
+    this.#pending.add(pending)
+    this.#owners.set(pending, mesh as Mesh)
+  }
+
+  readonly #owners = new WeakMap<Promise<void>, Mesh>()
+
+  #cacheOf(member: number, cache: 'loaded' | 'plain'): Cache<number> {
+    return (this.#cluster.meshes[member] as Mesh).cache(cache) as Cache<number> & LoadingCache<number>
+  }
+
+  #disturb(): void {
+    this.#disturbedMs = this.#cluster.now
+    const { crash, split, oneWay, pause, members } = this.#knobs
+    const one = this.#chance.integer(members)
+    const dice = this.#chance.float()
+    const others = range(members).filter(index => index !== one)
+    if (this.#faults > 0 && dice < 0.5) return this.#endFaults()
+    this.#faults++
+    if (crash && dice < 0.65) {
+      if (this.#cluster.isAlive(one)) this.#cluster.crash(one)
+      else this.#cluster.restart(one)
+    } else if (split && dice < 0.8) this.#cluster.cut([one], others)
+    else if (oneWay && dice < 0.9) this.#cluster.cutOneWay([one], others.slice(0, 1))
+    else if (pause) this.#cluster.pause(one)
+  }
+
+  #endFaults(): void {
+    this.#disturbedMs = this.#cluster.now
+    this.#faults = 0
+    this.#cluster.heal()
+    for (const index of range(this.#knobs.members)) {
+      this.#cluster.resume(index)
+      // Some stay dead: the mesh must be right without them too.
+      if (!this.#cluster.isAlive(index) && this.#chance.float() < 0.7) this.#cluster.restart(index)
+    }
+  }
+
+  #calmSinceMs(): number {
+    if (this.#faults > 0 || !this.#isWhole()) return Number.POSITIVE_INFINITY
+    return Math.max(this.#disturbedMs, this.#cluster.network.lastLinkChangeMs)
+  }
+
+  #isWhole(): boolean {
+    const live = this.#live()
+    return live.every(mesh => mesh.state === 'ready' && mesh.members.length === live.length)
+  }
+
+  #live(): Mesh[] {
+    return range(this.#knobs.members)
+      .filter(index => this.#cluster.isAlive(index))
+      .map(index => this.#cluster.meshes[index] as Mesh)
+  }
+
+  async #settledState(): Promise<SettledState> {
+    const live = this.#live()
+    const views = new Map(live.map(mesh => [mesh.id, mesh.members.map(member => member.id)]))
+    const pending = [...this.#pending].filter(call => live.includes(this.#owners.get(call) as Mesh)).length
+    const finalReads = await this.#cluster.until(Promise.all(this.#finalReads()), '30s')
+    return { views, live: live.map(mesh => mesh.id), pending, finalReads }
+  }
+
+  #finalReads(): Promise<SettledState['finalReads'][number]>[] {
+    const alive = range(this.#knobs.members).filter(index => this.#cluster.isAlive(index))
+    return alive.flatMap(member =>
+      (['loaded', 'plain'] as const).flatMap(cache =>
+        KEYS.map(async key => {
+          try {
+            return { member, cache, key, value: await this.#finalRead(member, cache, key) }
+          } catch (error) {
+            return { member, cache, key, failed: String(error) }
+          }
+        })
+      )
+    )
+  }
+
+  /** The origin may still fail now and then: that is its right, and the next try must succeed. */
+  async #finalRead(member: number, cache: 'loaded' | 'plain', key: string): Promise<number | undefined> {
+    this.#origin.isWell = true
+    return this.#cacheOf(member, cache).get(key)
+  }
+}
+
+interface OriginHooks {
+  now(): number
+  sleep(ms: number): Promise<void>
+  began(call: OriginCall): void
+  ended(call: OriginCall): void
+}
+
+/** What the mesh protects: rows that only ever rise, and a record of every call. */
+class Origin {
+  readonly #knobs: Knobs
+  readonly #chance: Random
+  readonly #hooks: OriginHooks
+  readonly #rows = new Map<string, number>()
+  calls = 0
+  isWell = false
+
+  constructor(knobs: Knobs, chance: Random, hooks: OriginHooks) {
+    this.#knobs = knobs
+    this.#chance = chance
+    this.#hooks = hooks
+  }
+
+  update(key: string): number {
+    const row = (this.#rows.get(key) ?? 1) + 1
+    this.#rows.set(key, row)
+    return row
+  }
+
+  async load(key: string, member: number): Promise<number> {
+    this.calls++
+    const call: OriginCall = { key, member, beganMs: this.#hooks.now(), endedMs: Number.POSITIVE_INFINITY, ok: false }
+    this.#hooks.began(call)
+    // Read first, then slow: what arrives may be old by then, as with a real database.
+    const row = this.#rows.get(key) ?? 1
+    const fails = this.#knobs.failingOrigin && !this.isWell && this.#chance.float() < 0.2
+    await this.#hooks.sleep(this.#knobs.slowOrigin ? this.#chance.float() * 3_000 : 5 + this.#chance.float() * 50)
+    call.endedMs = this.#hooks.now()
+    call.ok = !fails
+    this.#hooks.ended(call)
+    if (fails) throw new Error('the origin is unwell')
+    return row
+  }
+}
+
+function chooseKnobs(dice: Random): Knobs {
+  const half = (): boolean => dice.float() < 0.5
+  return {
+    members: 3 + dice.integer(4),
+    crash: half(),
+    split: half(),
+    oneWay: half(),
+    pause: half(),
+    loss: half(),
+    gossipLoss: half(),
+    slowOrigin: half(),
+    failingOrigin: half(),
+    deletes: half(),
+    sets: half(),
+    callerLoads: half()
+  }
+}
+
+function range(length: number): number[] {
+  return Array.from({ length }, (_, i) => i)
+}
