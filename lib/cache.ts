@@ -11,7 +11,7 @@ import { type Duration, ttlMs } from './base/units.ts'
 import { encodeKey, type Key } from './codec/keys.ts'
 import type { CacheDefinition, LoadContext, May } from './fill/definition.ts'
 import type { Stats } from './observe/stats.ts'
-import { checkNames, timerMs } from './options.ts'
+import { checkNames, checkSignal, timerMs } from './options.ts'
 import type { Detach } from './ports/context.ts'
 import type { Reads } from './serving/reads.ts'
 import type { Answer, ReadAsk, Router } from './serving/router.ts'
@@ -124,7 +124,9 @@ export class MeshCache implements Cache<unknown, Key> {
         key,
         await this.#read(definition, key, this.#registered(definition, key, options), options)
       )
-    return this.#allOrPartial(await Promise.allSettled(keys.map(read)))
+    const settled = await Promise.allSettled(keys.map(read))
+    options?.signal?.throwIfAborted()
+    return this.#allOrPartial(settled)
   }
 
   async has(key: Key, options?: CallOptions): Promise<boolean> {
@@ -253,12 +255,7 @@ export class MeshCache implements Cache<unknown, Key> {
 
 function checkCallOptions(options: AnyOptions, known: ReadonlySet<string>, where: string): void {
   checkNames(options, known, where)
-  if (options.signal !== undefined && !(options.signal instanceof AbortSignal)) {
-    throw new MeshError(
-      'ERR_MESH_OPTION',
-      `Expected signal of ${where} to be an AbortSignal, got ${got(options.signal)}.`
-    )
-  }
+  checkSignal(options.signal, where)
   if (options.load !== undefined && typeof options.load !== 'boolean') {
     throw new MeshError('ERR_MESH_OPTION', `Expected load of ${where} to be true or false, got ${got(options.load)}.`)
   }

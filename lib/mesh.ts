@@ -8,7 +8,7 @@
  * States: joining ─▶ ready ─▶ leaving ─▶ left. A member that is leaving still answers its own callers through the
  * others; one that has left answers nobody.
  */
-import { MeshError } from './base/errors.ts'
+import { got, MeshError } from './base/errors.ts'
 import { type Duration, durationMs } from './base/units.ts'
 import { type Cache, type CallOptions, type LoadingCache, MeshCache } from './cache.ts'
 import type { Key } from './codec/keys.ts'
@@ -23,6 +23,7 @@ import {
   type CacheOptions,
   cacheDefinition,
   checkNames,
+  checkSignal,
   type MeshSettings,
   timerMs
 } from './options.ts'
@@ -129,9 +130,9 @@ export class LocalMember implements Mesh {
   readonly #reads: Reads
   readonly #salt: Salt
   readonly #namespaceSalts = new Map<string, Salt>()
-  /** Declared caches by namespace, and their handles by name. */
+  /** Declared caches by namespace, for requests of others; and by name, for our own callers. */
   readonly #definitions = new Map<string, CacheDefinition>()
-  readonly #caches = new Map<string, { cache: MeshCache; namespace: string }>()
+  readonly #caches = new Map<string, { cache: MeshCache; definition: CacheDefinition }>()
   #table: Table
   #state: Mesh['state'] = 'joining'
   #leaving: Promise<void> | undefined
@@ -167,7 +168,8 @@ export class LocalMember implements Mesh {
       load,
       detach,
       definition: namespace => this.#definitions.get(namespace),
-      partitionOf: (namespace, key) => this.#partitionOf(namespace, key)
+      partitionOf: (namespace, key) => this.#partitionOf(namespace, key),
+      owns: partition => this.#table.primary(partition) === transport.self
     })
     const owner = this.#owner
 
@@ -185,6 +187,7 @@ export class LocalMember implements Mesh {
     })
     this.#links = new Links({
       transport,
+      clock,
       outbox,
       client,
       server,
@@ -198,7 +201,8 @@ export class LocalMember implements Mesh {
       },
       onDown: peer => this.#membership.linkDown(peer),
       onHeard: (peer, viewHash) => this.#membership.heard(peer, viewHash),
-      onRenew: (peer, renew) => owner.renew(peer, renew)
+      onLease: (peer, notice) => owner.holderSays(peer, notice),
+      onRefused: peer => this.#membership.linkRefused(peer)
     })
 
     this.#membership = new Membership(
@@ -267,10 +271,12 @@ export class LocalMember implements Mesh {
     const known = this.#caches.get(name)
     if (options === undefined && known !== undefined) return known.cache as never
     const definition = options === undefined ? bareDefinition(name) : cacheDefinition(name, options as never)
-    if (known !== undefined) checkRedefinition(this.#definitions.get(known.namespace) as CacheDefinition, definition)
-    this.#definitions.set(definition.namespace, definition)
-    const cache = known?.cache ?? this.#newCache(definition)
-    this.#caches.set(name, { cache, namespace: definition.namespace })
+    if (known !== undefined && !known.definition.isBare) checkRedefinition(known.definition, definition)
+    // Declared again without a loader is no wish to lose the one there is.
+    const current = { ...definition, load: definition.load ?? known?.definition.load }
+    if (!definition.isBare) this.#definitions.set(definition.namespace, current)
+    const cache = known?.cache ?? this.#newCache(name)
+    this.#caches.set(name, { cache, definition: current })
     return cache as never
   }
 
@@ -278,6 +284,13 @@ export class LocalMember implements Mesh {
     this.#checkOpen()
     checkNames(options, READY, 'ready')
     const { members = 1, signal, timeout } = options
+    if (!Number.isInteger(members) || members < 1) {
+      throw new MeshError(
+        'ERR_MESH_OPTION',
+        `Expected members of ready to be a whole number above 0, got ${got(members)}.`
+      )
+    }
+    checkSignal(signal, 'ready')
     const untilMs = timeout === undefined ? undefined : timerMs(timeout, 'timeout')
     await this.#membership.settled(members, { signal, timeoutMs: untilMs })
     this.#checkOpen()
@@ -324,15 +337,14 @@ export class LocalMember implements Mesh {
     this.#router.routesChanged()
   }
 
-  #newCache(definition: CacheDefinition): MeshCache {
-    const { namespace, name } = definition
+  #newCache(name: string): MeshCache {
     return new MeshCache(name, {
       router: this.#router,
       reads: this.#reads,
       stats: this.#stats,
       detach: this.#ports.detach,
       timeoutMs: this.#settings.timeoutMs,
-      definition: () => this.#definitions.get(namespace) as CacheDefinition,
+      definition: () => (this.#caches.get(name) as { definition: CacheDefinition }).definition,
       checkOpen: () => this.#checkOpen()
     })
   }

@@ -6,11 +6,13 @@
 import { got, MeshError } from './base/errors.ts'
 import { type Bytes, byteCount, type Duration, durationMs, TIMER_MS_MAX, ttlMs } from './base/units.ts'
 import type { Key } from './codec/keys.ts'
+import { isWellFormed, utf8Bytes } from './codec/text.ts'
 import { customCodec, defaultCodec, type UserCodec } from './codec/values.ts'
 import { type CacheDefinition, type Load, type LoadContext, type May, namespaceOf } from './fill/definition.ts'
-import { asSource } from './membership/discovery.ts'
+import { asSource, expandRange } from './membership/discovery.ts'
 import type { Discovery, DiscoverySource } from './ports/discovery.ts'
 import type { Logger } from './ports/log.ts'
+import { WEIGHT_MAX } from './rpc/messages.ts'
 
 export interface MeshOptions {
   /** Members of the same name (and secret) that can reach each other are one mesh. Required. */
@@ -109,7 +111,8 @@ const CACHE_OPTIONS: ReadonlySet<string> = new Set<keyof CacheOptions<unknown, K
   'codec',
   'load'
 ])
-const NAME_CHARS_MAX = 200
+const NAME_BYTES_MAX = 200
+const ANNOUNCED_MAX = 16
 const SECRET_BYTES_MIN = 32
 const DEFAULT_MEMORY_BYTES_MAX = 256 * 1024 ** 2
 const DEFAULT_NEGATIVE_TTL_MS = 5_000
@@ -122,7 +125,7 @@ export function meshSettings(options: MeshOptions, around: Surroundings): MeshSe
   const solo = options.listen === undefined && options.discovery === undefined && around.soloBecause !== undefined
   const listen = solo ? false : checkListen(options.listen, around)
   const secrets = checkSecrets(options, listen)
-  const onlyDials = listen === false && options.discovery !== undefined
+  const onlyDials = listen === false && (options.discovery?.length ?? 0) > 0
   return Object.freeze({
     name,
     secrets,
@@ -161,13 +164,14 @@ export function cacheDefinition(name: unknown, options: CacheOptions<never, neve
     jitter: checkShare(options.jitter, what('jitter')),
     loadTimeoutMs: timerMs(options.loadTimeout ?? '10s', what('loadTimeout')),
     valueBytesMax: checkValueBytes(options.maxValueBytes, what('maxValueBytes')),
-    load: checkFunction(options.load, what('load')) as Load | undefined
+    load: checkFunction(options.load, what('load')) as Load | undefined,
+    isBare: false
   })
 }
 
 /** A cache known by name alone: it can be read, and written where each write says its TTL. */
 export function bareDefinition(name: unknown): CacheDefinition {
-  return Object.freeze({ ...cacheDefinition(name, { ttl: 'forever' }), ttlMs: Number.NaN })
+  return Object.freeze({ ...cacheDefinition(name, { ttl: 'forever' }), ttlMs: Number.NaN, isBare: true })
 }
 
 /** Fails at a name that is none: a misspelt option would otherwise be a default nobody chose. */
@@ -179,6 +183,11 @@ export function checkNames(given: unknown, known: ReadonlySet<string>, where: st
     if (known.has(name)) continue
     throw new MeshError('ERR_MESH_OPTION', `Unknown option '${name}' of ${where}. Known are ${[...known].join(', ')}.`)
   }
+}
+
+export function checkSignal(signal: unknown, where: string): void {
+  if (signal === undefined || signal instanceof AbortSignal) return
+  throw new MeshError('ERR_MESH_OPTION', `Expected signal of ${where} to be an AbortSignal, got ${got(signal)}.`)
 }
 
 /** A duration that a timer is set for. */
@@ -198,13 +207,18 @@ function refuse(what: string, expected: string, value: unknown, advice: string):
 }
 
 function checkText(value: unknown, what: string, advice: string): string {
-  if (typeof value === 'string' && value !== '' && value.length <= NAME_CHARS_MAX) return value
+  if (isName(value)) return value
   return refuse(
     what,
-    `a text of 1 to ${NAME_CHARS_MAX} characters`,
+    `a text of 1 to ${NAME_BYTES_MAX} bytes of UTF-8`,
     value,
     `${advice[0]?.toUpperCase()}${advice.slice(1)}.`
   )
+}
+
+/** Names travel in every hello: short, and the same text when they arrive as when they left. */
+function isName(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && isWellFormed(value) && utf8Bytes(value) <= NAME_BYTES_MAX
 }
 
 function checkLabel(value: unknown, what: string): string | undefined {
@@ -237,8 +251,14 @@ function checkSecrets(options: MeshOptions, listen: string | false): readonly st
   if (options.insecure !== undefined && typeof options.insecure !== 'boolean') {
     return refuse('insecure', 'true or false', options.insecure, 'It allows an address off loopback without a secret.')
   }
-  const secrets =
-    options.secret === undefined ? [] : typeof options.secret === 'string' ? [options.secret] : [...options.secret]
+  const given: unknown = options.secret
+  if (given !== undefined && typeof given !== 'string' && !Array.isArray(given)) {
+    throw new MeshError(
+      'ERR_MESH_SECRET',
+      `Expected secret to be a text or a list of texts, got ${typeof given}. Make one with: openssl rand -base64 32`
+    )
+  }
+  const secrets: readonly string[] = given === undefined ? [] : typeof given === 'string' ? [given] : given
   for (const secret of secrets) {
     if (typeof secret === 'string' && new TextEncoder().encode(secret).length >= SECRET_BYTES_MIN) continue
     // The secret itself is never quoted.
@@ -259,14 +279,19 @@ function checkSecrets(options: MeshOptions, listen: string | false): readonly st
 
 function checkAnnounce(announce: unknown): readonly string[] | undefined {
   if (announce === undefined) return undefined
-  if (
-    Array.isArray(announce) &&
-    announce.length > 0 &&
-    announce.every(address => typeof address === 'string' && /^.+:\d{1,5}$/.test(address))
-  ) {
+  if (Array.isArray(announce) && announce.length > 0 && announce.length <= ANNOUNCED_MAX && announce.every(isAddress)) {
     return [...announce]
   }
-  return refuse('announce', "a list of 'host:port'", announce, "Write announce: ['203.0.113.7:7700'].")
+  return refuse(
+    'announce',
+    `a list of 1 to ${ANNOUNCED_MAX} of 'host:port'`,
+    announce,
+    "Write announce: ['203.0.113.7:7700']."
+  )
+}
+
+function isAddress(value: unknown): value is string {
+  return isName(value) && expandRange(value).length === 1
 }
 
 function checkDiscovery(discovery: unknown, listen: string | false, around: Surroundings): readonly DiscoverySource[] {
@@ -279,6 +304,14 @@ function checkDiscovery(discovery: unknown, listen: string | false, around: Surr
     )
   }
   const list = Array.isArray(discovery) ? discovery : undefined
+  if (list?.length === 0 && listen !== false && !isLoopback(listen)) {
+    return refuse(
+      'discovery',
+      'a list with at least one source',
+      discovery,
+      'Off loopback a member that looks for nobody is a mesh of its own.'
+    )
+  }
   if (list?.every(isDiscovery)) return list.map(asSource)
   return refuse(
     'discovery',
@@ -308,10 +341,10 @@ function checkWeight(weight: unknown, onlyDials: boolean): number {
       'A member nobody can dial cannot own keys. Leave weight out.'
     )
   if (weight === undefined) return 1
-  if (typeof weight === 'number' && Number.isFinite(weight) && weight >= 0 && weight <= 1000) return weight
+  if (typeof weight === 'number' && Number.isFinite(weight) && weight >= 0 && weight <= WEIGHT_MAX) return weight
   return refuse(
     'weight',
-    'a number from 0 to 1000',
+    `a number from 0 to ${WEIGHT_MAX}`,
     weight,
     'A member of weight 2 owns twice what one of weight 1 owns; 0 owns nothing.'
   )
@@ -327,7 +360,7 @@ function checkLog(log: unknown): Logger | false | undefined {
 
 function checkVersion(version: unknown, what: string): string | number {
   if (version === undefined) return 1
-  if (typeof version === 'string' && version !== '' && version.length <= NAME_CHARS_MAX) return version
+  if (isName(version)) return version
   if (typeof version === 'number' && Number.isFinite(version)) return version
   return refuse(what, 'a number or a short text', version, 'Raise it when the shape of the values changes.')
 }

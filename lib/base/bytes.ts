@@ -5,7 +5,7 @@
  * before anything is allocated, so a hostile length costs a comparison and not a gigabyte.
  */
 const encoder = new TextEncoder()
-const decoder = new TextDecoder('utf-8', { fatal: true })
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** Bytes from outside do not have the shape they must have. The link they came over is closed and counted. */
 export class Malformed extends Error {

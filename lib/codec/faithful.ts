@@ -35,8 +35,8 @@ export type Verdict = 'plain' | 'rich'
 
 export function inspect(value: unknown): Verdict | Refusal {
   const walk: Walk = { isRich: false, bytes: 0 }
-  const found = check(value, 0, walk)
-  if (found !== undefined) return report(found)
+  const problem = check(value, 0, walk) ?? (walk.bytes > BYTES_MAX ? tooLarge() : undefined)
+  if (problem !== undefined) return report(problem)
   return walk.isRich ? 'rich' : 'plain'
 }
 
@@ -85,7 +85,7 @@ function checkText(text: string, walk: Walk): Found | undefined {
 
 function checkObject(value: object, depth: number, walk: Walk): Found | undefined {
   if (depth >= DEPTH_MAX) return found(`is nested deeper than ${DEPTH_MAX}: store flatter data`, 'deep')
-  if (walk.bytes > BYTES_MAX) return found(`is over ${BYTES_MAX} bytes: store it in parts`, 'large')
+  if (walk.bytes > BYTES_MAX) return tooLarge()
   const kind = kindOf(value)
   if (kind === 'Object') return checkRecord(value as Record<string, unknown>, depth, walk)
   if (kind === 'Array') return checkArray(value as readonly unknown[], depth, walk)
@@ -169,6 +169,10 @@ function describeStranger(value: object): string {
   if (tag === 'RegExp') return `is ${name}: store its source and flags`
   if (tag === 'URL') return `is ${name}: store its href`
   return `is ${name}: register a codec or store plain data`
+}
+
+function tooLarge(): Found {
+  return found(`is over ${BYTES_MAX} bytes: store it in parts`, 'large')
 }
 
 function found(reason: string, kind: Found['kind'] = 'unfit'): Found {

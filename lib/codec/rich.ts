@@ -131,7 +131,9 @@ function raiseBigint(hex: string): bigint {
 
 function raiseBytes(kind: BytesKind | undefined, bytes: unknown): unknown {
   if (!(bytes instanceof Uint8Array)) throw new TypeError('expected bytes')
-  const memory = new Uint8Array(bytes).buffer
+  // The decoder has made a copy; the check is for one that would have made it inside of something larger.
+  const memory =
+    bytes.buffer.byteLength === bytes.byteLength ? (bytes.buffer as ArrayBuffer) : new Uint8Array(bytes).buffer
   switch (kind) {
     case undefined:
       throw new TypeError('unknown kind of bytes')

@@ -21,7 +21,7 @@ export type Load = (key: Key, context: LoadContext) => May<unknown>
 
 export interface CacheDefinition {
   readonly name: string
-  /** `name@version`: what records and requests are filed under. */
+  /** Name and version: what records and requests are filed under. */
   readonly namespace: string
   readonly codec: ValueCodec
   readonly ttlMs: number
@@ -30,8 +30,10 @@ export interface CacheDefinition {
   readonly loadTimeoutMs: number
   readonly valueBytesMax: number
   readonly load: Load | undefined
+  /** Known by name alone: a declaration that comes later takes its place. */
+  readonly isBare: boolean
 }
 
 export function namespaceOf(name: string, version: string | number): string {
-  return `${name}@${version}`
+  return JSON.stringify([name, String(version)])
 }

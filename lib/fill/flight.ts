@@ -21,6 +21,8 @@ export interface Waiter {
   /** `load`: the registered loader may run at the owner. `lease`: only this caller's own may run. */
   readonly mode: 'load' | 'lease'
   readonly respond: (reply: Reply) => void
+  /** Takes it out of the flight it is in now. */
+  withdraw: () => void
 }
 
 export class Flight {

@@ -36,6 +36,9 @@ export interface LoadRun {
   readonly call: (context: LoadContext) => May<unknown>
 }
 
+/** What a frame carries with room to spare. The same bound for a caller next door, so that it is no matter of luck. */
+const HANDED_OUT_BYTES_MAX = 14 * 1024 * 1024
+
 class LateLoad extends Error {}
 
 const NOTHING = new Uint8Array(0)
@@ -88,6 +91,13 @@ function keep(deps: LoadDeps, run: LoadRun, value: unknown, chosenTtlMs: number 
   const negative = value === null || value === undefined
   try {
     const bytes = definition.codec.encode(value, { cache: definition.name, key: String(run.key), allowUndefined: true })
+    if (bytes.length > HANDED_OUT_BYTES_MAX) {
+      return refused(
+        deps,
+        'ERR_MESH_VALUE_TOO_LARGE',
+        `The loader of cache '${definition.name}' gave a value of ${bytes.length} bytes; over ${HANDED_OUT_BYTES_MAX} it cannot be handed to other members. Load something smaller.`
+      )
+    }
     const keepMs = negative
       ? Math.min(chosenTtlMs ?? definition.negativeTtlMs, definition.negativeTtlMs)
       : (chosenTtlMs ?? run.ttlMs)

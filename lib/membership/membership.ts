@@ -17,6 +17,7 @@ import type { Address, PeerId, Transport } from '../ports/transport.ts'
 import type { Client } from '../rpc/client.ts'
 import { type MemberFields, type MessageOf, readMembers, writeMembers } from '../rpc/messages.ts'
 import type { Outbox } from '../rpc/outbox.ts'
+import { expandRange } from './discovery.ts'
 import { type Effect, type MembershipEvent, Protocol, TICK_EVERY_MS } from './protocol.ts'
 import type { MemberRecord, View } from './view.ts'
 
@@ -97,11 +98,17 @@ export class Membership {
     this.#disarmTick()
     this.#disarmRound()
     this.#wakeSettledWaiters()
-    await Promise.all(this.#stopAnnouncing.splice(0).map(stop => this.#reported('stop announcing', stop())))
+    const stopping = this.#stopAnnouncing.splice(0).map(stop => this.#reported('stop announcing', stop))
+    await this.#within(FIND_MS_MAX, Promise.all(stopping))
   }
 
   linkUp(peer: PeerId, hello: MessageOf<'hello'>): void {
     this.#step({ type: 'linkUp', peer, record: hello.record })
+  }
+
+  /** A link ended before it was one. */
+  linkRefused(peer: PeerId): void {
+    this.#step({ type: 'linkRefused', peer })
   }
 
   linkDown(peer: PeerId): void {
@@ -255,7 +262,8 @@ export class Membership {
     const { mesh, transport } = this.#deps
     const self = { mesh, id: transport.self, addresses: this.#protocol.self.addresses }
     for (const source of this.#deps.sources) {
-      const stop = await this.#reported(source.name, source.announce?.(self))
+      const announce = this.#reported(source.name, async () => source.announce?.(self))
+      const stop = await this.#within(FIND_MS_MAX, announce)
       if (stop !== undefined) this.#stopAnnouncing.push(stop)
     }
   }
@@ -277,8 +285,19 @@ export class Membership {
     if (this.#stopped.signal.aborted) return
     this.#rounds++
     const found = await Promise.all(this.#deps.sources.map(source => this.#find(source)))
-    const fresh = [...new Set(found.flat())].filter(address => !this.#isKnown(address))
+    const named = found.flat().flatMap(address => this.#expanded(address))
+    const fresh = [...new Set(named)].filter(address => !this.#isKnown(address))
     while (fresh.length > 0) await Promise.all(fresh.splice(0, DIALS_AT_ONCE).map(address => this.#try(address)))
+  }
+
+  /** A source may name a range of ports, and may be wrong. */
+  #expanded(address: Address): readonly Address[] {
+    try {
+      return expandRange(address)
+    } catch (error) {
+      this.#discoveryFailed(`address '${address}'`, error)
+      return []
+    }
   }
 
   /** Members of the view are dialled by the protocol; an address under another name is known by who answered there. */
@@ -292,11 +311,8 @@ export class Membership {
     const giveUp = new AbortController()
     const disarm = this.#deps.clock.after(FIND_MS_MAX, () => giveUp.abort(new Error('discovery took too long')))
     try {
-      const find = Promise.resolve(source.find({ signal: giveUp.signal }))
-      return (await this.#within(FIND_MS_MAX, this.#reported(source.name, find))) ?? []
-    } catch (error) {
-      this.#discoveryFailed(source.name, error)
-      return []
+      const find = this.#reported(source.name, async () => source.find({ signal: giveUp.signal }))
+      return (await this.#within(FIND_MS_MAX, find)) ?? []
     } finally {
       disarm()
     }
@@ -312,9 +328,10 @@ export class Membership {
     }
   }
 
-  async #reported<T>(what: string, work: Promise<T> | undefined): Promise<T | undefined> {
+  /** What an application's source does wrong is said and is not our failure. */
+  async #reported<T>(what: string, work: () => Promise<T>): Promise<T | undefined> {
     try {
-      return await work
+      return await work()
     } catch (error) {
       this.#discoveryFailed(what, error)
       return undefined

@@ -29,6 +29,8 @@ const FUTILE_EXCHANGE_MS = 5_000
 const FUTILE_EXCHANGE_MS_MAX = 60_000
 /** The member with the higher id leaves the first dial to the other, so that two do not dial each other at once. */
 const POLITE_DIAL_MS = 700
+/** A link that has held this long has proved itself. */
+const STEADY_MS = 1_000
 const REDIAL_MS = 100
 const REDIAL_MS_MAX = 2_000
 /** After this long a gone member is dialled seldom. */
@@ -39,10 +41,12 @@ const UNREACHABLE_MS_MAX = 10_000
 /** A member without addresses can only come to us; it gets this long to come back. */
 const RETURN_MS_MAX = 3_000
 const CONTACTS_MAX = 4096
+const DIALS_AT_ONCE = 64
 
 export type MembershipEvent =
   | { type: 'listening'; addresses: readonly Address[] }
   | { type: 'linkUp'; peer: PeerId; record: MemberFields }
+  | { type: 'linkRefused'; peer: PeerId }
   | { type: 'linkDown'; peer: PeerId }
   | { type: 'heard'; peer: PeerId; viewHash: number }
   | { type: 'records'; records: readonly MemberFields[] }
@@ -64,6 +68,7 @@ class Contact {
   linked = false
   everLinked = false
   heardAtMs = 0
+  linkedAtMs = 0
   beatAtMs = 0
   theirHash: number | undefined
   exchanging = false
@@ -141,6 +146,8 @@ export class Protocol {
         return this.#tellOfSelf({ ...this.#self, addresses: event.addresses, incarnation: this.#self.incarnation + 1 })
       case 'linkUp':
         return this.#linkUp(event.peer, event.record, nowMs)
+      case 'linkRefused':
+        return this.#linkRefused(event.peer, nowMs)
       case 'linkDown':
         return this.#linkDown(event.peer, nowMs)
       case 'heard':
@@ -165,8 +172,8 @@ export class Protocol {
     contact.linked = true
     contact.everLinked = true
     contact.heardAtMs = nowMs
+    contact.linkedAtMs = nowMs
     contact.dialing = false
-    contact.dialFailures = 0
     contact.theirHash = undefined
     this.#merge(record, nowMs)
     this.#exchange(peer, contact, nowMs)
@@ -179,8 +186,20 @@ export class Protocol {
     contact.exchanging = false
     contact.theirHash = undefined
     contact.unlinkedSinceMs = nowMs
-    contact.nextDialAtMs = nowMs
+    // A link that held is worth a redial at once; one that fell at once is not, or two that cannot bear each other
+    // would dial without a pause.
+    const held = nowMs - contact.linkedAtMs >= STEADY_MS
+    contact.dialFailures = held ? 0 : contact.dialFailures + 1
+    contact.nextDialAtMs = held ? nowMs : nowMs + this.#redialMs(contact, nowMs)
     this.#dialIfDue(peer, contact, nowMs)
+  }
+
+  #linkRefused(peer: PeerId, nowMs: number): void {
+    const contact = this.#contacts.get(peer)
+    if (contact === undefined || contact.linked) return
+    contact.dialing = false
+    contact.dialFailures++
+    contact.nextDialAtMs = nowMs + this.#redialMs(contact, nowMs)
   }
 
   #heard(peer: PeerId, viewHash: number, nowMs: number): void {
@@ -290,8 +309,15 @@ export class Protocol {
   #dialIfDue(peer: PeerId, contact: Contact, nowMs: number): void {
     if (contact.dialing || contact.linked || nowMs < contact.nextDialAtMs || contact.addresses.length === 0) return
     if (this.#self.status === 'left' || this.#view.get(peer)?.status === 'left') return
+    if (this.#dialsUnderWay() >= DIALS_AT_ONCE) return
     contact.dialing = true
     this.#effects.push({ type: 'dial', peer, addresses: contact.addresses })
+  }
+
+  #dialsUnderWay(): number {
+    let count = 0
+    for (const contact of this.#contacts.values()) if (contact.dialing) count++
+    return count
   }
 
   #redialMs(contact: Contact, nowMs: number): number {
@@ -341,7 +367,9 @@ export class Protocol {
     if (known !== undefined) return known
     const firstDialMs = this.#self.id < peer || this.#self.addresses.length === 0 ? 0 : POLITE_DIAL_MS
     const contact = new Contact(addresses, nowMs, firstDialMs)
-    if (this.#contacts.size < CONTACTS_MAX) this.#contacts.set(peer, contact)
+    // Beyond the cap it is spoken to while it is linked, and not sought.
+    if (this.#contacts.size >= CONTACTS_MAX) return contact
+    this.#contacts.set(peer, contact)
     this.#dialIfDue(peer, contact, nowMs)
     return contact
   }

@@ -7,7 +7,7 @@
  */
 import { hash52 } from '../placement/hash.ts'
 import type { PeerId } from '../ports/transport.ts'
-import type { MemberFields } from '../rpc/messages.ts'
+import { MEMBERS_MAX, type MemberFields } from '../rpc/messages.ts'
 
 export type MemberRecord = Omit<MemberFields, 'reached'>
 
@@ -15,6 +15,8 @@ const STATUS_RANK = { alive: 0, suspect: 1, dead: 2, left: 3 } as const
 
 /** Records of members that are gone are kept so that an old "alive" does not bring them back; the oldest go first. */
 const GONE_RECORDS_MAX = 1024
+/** A view must fit into one exchange. */
+const RECORDS_MAX = MEMBERS_MAX - GONE_RECORDS_MAX
 
 export class View {
   readonly records: ReadonlyMap<PeerId, MemberRecord>
@@ -47,6 +49,7 @@ export class View {
   with(record: MemberRecord): View {
     const known = this.records.get(record.id)
     if (known !== undefined && !supersedes(record, known)) return this
+    if (known === undefined && this.records.size >= RECORDS_MAX) return this
     const records = new Map(this.records)
     // Deleted first, so that the map stays in the order of the last news and the oldest gone can be dropped.
     records.delete(record.id)

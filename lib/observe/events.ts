@@ -23,10 +23,16 @@ export class Events<Map extends object> {
   emit<E extends keyof Map>(event: E, value: Map[E]): void {
     for (const listener of this.#listeners.get(event) ?? []) {
       try {
-        ;(listener as (value: Map[E]) => void)(value)
+        // It may be async, and a rejection nobody hears would take the process down.
+        const answer = (listener as (value: Map[E]) => unknown)(value)
+        if (answer instanceof Promise) answer.catch(error => this.#report(event, error))
       } catch (error) {
-        this.#log.error({ err: error, event, code: 'CACHEMESH_LISTENER' }, `a listener for '${String(event)}' threw`)
+        this.#report(event, error)
       }
     }
+  }
+
+  #report(event: keyof Map, error: unknown): void {
+    this.#log.error({ err: error, event, code: 'CACHEMESH_LISTENER' }, `a listener for '${String(event)}' threw`)
   }
 }

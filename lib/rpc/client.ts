@@ -14,6 +14,9 @@ import type { Outbox } from './outbox.ts'
 /** Calls under way to one peer; beyond it new ones are refused at once. */
 const CALLS_PER_PEER_MAX = 16_384
 
+/** How often a call may be told to wait on; a load that is handed on more often than that has lost its caller. */
+const WAITS_MAX = 16
+
 export type CallEnd = 'lost' | 'timeout' | 'overloaded'
 
 /** A call that got no reply, and why. `sent` is false when the peer cannot have seen it. */
@@ -48,6 +51,7 @@ interface OpenCall {
   readonly settle: (reply: Reply) => void
   readonly fail: (failed: CallFailed) => void
   sent: boolean
+  waits: number
   disarm: Cancel
 }
 
@@ -74,8 +78,13 @@ export class Client {
   /** A reply has come. One for a call that has ended is late, not wrong. */
   reply(peer: PeerId, call: number, reply: Reply): void {
     const open = this.#open.get(call)
-    if (open === undefined || open.peer !== peer) return
+    if (open?.peer !== peer) {
+      // Our caller gave up while its lease was on the way: others wait for it.
+      if (reply.type === 'lease') this.#outbox.post(peer, 0, { ...reply, type: 'release' })
+      return
+    }
     if (reply.type === 'waiting') {
+      if (++open.waits > WAITS_MAX) return
       open.disarm()
       open.disarm = this.#arm(call, open.terms.timeoutMs + (open.terms.loadMs ?? 0))
       return
@@ -90,11 +99,11 @@ export class Client {
     this.#openTo.delete(peer)
   }
 
-  #begin(call: number, draft: Omit<OpenCall, 'sent' | 'disarm'>, request: Request): void {
+  #begin(call: number, draft: Omit<OpenCall, 'sent' | 'waits' | 'disarm'>, request: Request): void {
     const { peer, terms } = draft
     const toPeer = this.#openTo.get(peer) ?? new Set()
     if (toPeer.size >= CALLS_PER_PEER_MAX) return draft.fail(this.#overloaded())
-    const open: OpenCall = { ...draft, sent: false, disarm: () => {} }
+    const open: OpenCall = { ...draft, sent: false, waits: 0, disarm: () => {} }
     const onSent = (): void => {
       open.sent = true
       terms.onSent?.()

@@ -7,6 +7,7 @@
  */
 import { Malformed } from '../base/bytes.ts'
 import type { Stats } from '../observe/stats.ts'
+import type { Cancel, Clock } from '../ports/clock.ts'
 import type { Logger } from '../ports/log.ts'
 import type { Lane, LinkEvents, PeerId, Transport } from '../ports/transport.ts'
 import type { MeshClock } from '../store/version.ts'
@@ -16,8 +17,11 @@ import type { Message, MessageOf, Notice, Request } from './messages.ts'
 import type { Outbox } from './outbox.ts'
 import type { Server } from './server.ts'
 
+const HELLO_MS_MAX = 3_000
+
 export interface LinksDeps {
   readonly transport: Transport
+  readonly clock: Clock
   readonly outbox: Outbox
   readonly client: Client
   readonly server: Server
@@ -29,13 +33,17 @@ export interface LinksDeps {
   readonly onDown: (peer: PeerId) => void
   /** Any frame at all: a sign of life and the sender's view hash. */
   readonly onHeard: (peer: PeerId, viewHash: number) => void
-  readonly onRenew: (peer: PeerId, renew: MessageOf<'renew'>) => void
+  /** A holder renews its lease or gives it back. */
+  readonly onLease: (peer: PeerId, notice: MessageOf<'renew' | 'release'>) => void
+  /** A link ended before its hello: for the mesh it never was. */
+  readonly onRefused: (peer: PeerId) => void
 }
 
 export class Links implements LinkEvents {
   readonly #deps: LinksDeps
   /** Links the transport has; true once the peer's hello was right. */
   readonly #greeted = new Map<PeerId, boolean>()
+  readonly #helloDeadlines = new Map<PeerId, Cancel>()
   readonly #complained = new Set<string>()
 
   constructor(deps: LinksDeps) {
@@ -53,14 +61,19 @@ export class Links implements LinkEvents {
   onUp(peer: PeerId): void {
     this.#greeted.set(peer, false)
     this.#deps.outbox.open(peer, this.#deps.hello())
+    this.#helloDeadlines.set(
+      peer,
+      this.#deps.clock.after(HELLO_MS_MAX, () => this.#refuse(peer, `it said no hello within ${HELLO_MS_MAX} ms`))
+    )
   }
 
   onDown(peer: PeerId, reason: string): void {
     const wasUp = this.#greeted.get(peer) === true
     this.#greeted.delete(peer)
+    this.#helloArrived(peer)
     this.#deps.outbox.close(peer)
     this.#deps.log.debug({ peer, reason }, 'link down')
-    if (!wasUp) return
+    if (!wasUp) return this.#deps.onRefused(peer)
     // Before the calls fail: whoever retries on the failure must already find this peer gone.
     this.#deps.onDown(peer)
     this.#deps.client.linkDown(peer)
@@ -100,8 +113,14 @@ export class Links implements LinkEvents {
       return false
     }
     this.#greeted.set(peer, true)
+    this.#helloArrived(peer)
     this.#deps.onUp(peer, hello as MessageOf<'hello'>)
     return true
+  }
+
+  #helloArrived(peer: PeerId): void {
+    this.#helloDeadlines.get(peer)?.()
+    this.#helloDeadlines.delete(peer)
   }
 
   #objection(peer: PeerId, hello: Message | undefined): string | undefined {
@@ -128,6 +147,7 @@ export class Links implements LinkEvents {
       case 'hello':
       case 'cancel':
       case 'renew':
+      case 'release':
         return this.#notice(peer, call, message)
       case 'view':
       case 'read':
@@ -142,6 +162,6 @@ export class Links implements LinkEvents {
 
   #notice(peer: PeerId, call: number, notice: Notice): void {
     if (notice.type === 'cancel') this.#deps.server.cancel(peer, call)
-    if (notice.type === 'renew') this.#deps.onRenew(peer, notice)
+    if (notice.type === 'renew' || notice.type === 'release') this.#deps.onLease(peer, notice)
   }
 }

@@ -2,10 +2,12 @@
  * Every message members exchange, as one table of layouts. The table is the wire format, the types and the caps at
  * once, so the three cannot disagree: `frame.ts` walks it to write and to read, and `Message` is derived from it.
  *
- * A request carries a call number; its replies carry the same one. `hello`, `renew` and `cancel` expect no reply.
+ * A request carries a call number; its replies carry the same one. Notices (`hello`, `renew`, …) expect no reply.
  */
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { Malformed } from '../base/bytes.ts'
+
+export const WEIGHT_MAX = 1000
 
 interface Field<T> {
   write(to: ByteWriter, value: T): void
@@ -26,6 +28,12 @@ const real: Field<number> = {
     return value
   }
 }
+/** A member counts up by one each time it contradicts; a number near the end of its range is a lie. */
+const incarnation: Field<number> = {
+  write: count.write,
+  read: from => inRange(from.u32(), 2 ** 31, 'incarnation')
+}
+const weight: Field<number> = { write: real.write, read: from => inRange(from.f64(), WEIGHT_MAX, 'weight') }
 const text = (max: number, what: string): Field<string> => ({
   write: (to, value) => to.text(value),
   read: from => from.text(max, what)
@@ -60,6 +68,11 @@ const object = <L extends Layout>(layout: L): Field<Fields<L>> => ({
   read: from => readFields(layout, from)
 })
 
+function inRange(value: number, max: number, what: string): number {
+  if (value >= 0 && value <= max) return value
+  throw new Malformed(`${what} of ${value}`)
+}
+
 export type Layout = Readonly<Record<string, Field<never>>> | Readonly<Record<string, Field<unknown>>>
 type Fields<L> = { readonly [K in keyof L]: L[K] extends Field<infer T> ? T : never }
 
@@ -76,9 +89,9 @@ export const MEMBERS_MAX = 4096
 const memberRecord = object({
   id: peerText,
   boot: real,
-  incarnation: count,
+  incarnation,
   status: oneOf('alive', 'suspect', 'dead', 'left'),
-  weight: real,
+  weight,
   zone: text(256, 'zone'),
   host: text(256, 'host'),
   addresses: listOf(text(512, 'address'), 32, 'addresses'),
@@ -117,7 +130,9 @@ export const LAYOUTS = {
     ttlMs: real,
     negative: flag
   },
-  renew: { namespace: namespaceText, key: keyText, lease: real, boot: real },
+  renew: { lease: real, boot: real },
+  /** The lease came too late, its caller has gone: the next in line may have it. */
+  release: { lease: real, boot: real },
   cancel: {},
 
   hit: { stamp: real, writer: peerText, expiresAtMs: real, negative: flag, bytes: valueBytes },
@@ -141,7 +156,7 @@ export type MessageOf<K extends Kind> = { [T in K]: { readonly type: T } & Field
 export type Message = MessageOf<Kind>
 
 export type Request = MessageOf<'view' | 'read' | 'write' | 'remove' | 'fill'>
-export type Notice = MessageOf<'hello' | 'renew' | 'cancel'>
+export type Notice = MessageOf<'hello' | 'renew' | 'release' | 'cancel'>
 export type Reply = Exclude<Message, Request | Notice>
 export type MemberFields = Fields<{ record: typeof memberRecord }>['record']
 export type Outcome = Fields<typeof outcomeFields>
@@ -156,6 +171,7 @@ export const KINDS = [
   'remove',
   'fill',
   'renew',
+  'release',
   'cancel',
   'hit',
   'absent',

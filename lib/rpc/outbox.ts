@@ -10,7 +10,7 @@
  */
 import type { Stats } from '../observe/stats.ts'
 import type { Clock } from '../ports/clock.ts'
-import type { Lane, PeerId, Transport } from '../ports/transport.ts'
+import { FRAME_BYTES_MAX, type Lane, type PeerId, type Transport } from '../ports/transport.ts'
 import { FrameBuilder, type FrameHeader, roughBytes } from './frame.ts'
 import type { Message } from './messages.ts'
 
@@ -72,6 +72,7 @@ export class Outbox {
     const queue = this.#queues.get(peer)
     if (queue === undefined) return false
     const size = roughBytes(message)
+    if (size > FRAME_BYTES_MAX) return false
     const lane = size > BULK_FROM_BYTES ? queue.bulk : queue.data
     if (lane.queuedBytes + size > QUEUED_BYTES_MAX) return false
     const frame = openFrame(lane, size)

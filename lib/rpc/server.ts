@@ -31,6 +31,8 @@ export class Server {
   request(peer: PeerId, call: number, request: Request): void {
     const open = this.#open.get(peer) ?? new Map<number, () => void>()
     this.#open.set(peer, open)
+    // A call number used twice is the peer's mistake; the earlier request must not be left behind for ever.
+    this.cancel(peer, call)
     if (open.size >= REQUESTS_PER_PEER_MAX) return this.#refuse(peer, call)
     this.#stats.requestsServedTotal++
     let finished = false

@@ -26,6 +26,11 @@ export class Handlers {
       respond({ type: 'viewReply', records: this.#deps.exchange(request.records) })
       return undefined
     }
+    // A result belongs to the flight that leased it, wherever the key lives now: those who wait there get it.
+    if (request.type === 'fill') {
+      respond(this.#deps.owner.fill(peer, request))
+      return undefined
+    }
     if (!this.#deps.owns(request.namespace, request.key)) {
       this.#deps.stats.requestsMisroutedTotal++
       respond({ type: 'notOwner' })
@@ -36,7 +41,7 @@ export class Handlers {
 
   #serve(
     peer: PeerId,
-    request: Exclude<Request, { type: 'view' }>,
+    request: Exclude<Request, { type: 'view' | 'fill' }>,
     respond: (reply: Reply) => void
   ): (() => void) | undefined {
     const { owner } = this.#deps
@@ -48,9 +53,6 @@ export class Handlers {
         return undefined
       case 'remove':
         respond(owner.remove(request))
-        return undefined
-      case 'fill':
-        respond(owner.fill(peer, request))
         return undefined
     }
   }

@@ -31,6 +31,7 @@ export interface OwnerDeps {
   readonly detach: Detach
   readonly definition: (namespace: string) => CacheDefinition | undefined
   readonly partitionOf: (namespace: string, key: string) => number
+  readonly owns: (partition: number) => boolean
 }
 
 export class Owner {
@@ -52,7 +53,10 @@ export class Owner {
       respond({ type: 'absent' })
       return undefined
     }
-    return this.#join({ peer, mode: ask.mode, respond }, ask)
+    const waiter: Waiter = { peer, mode: ask.mode, respond, withdraw: () => {} }
+    waiter.withdraw = this.#join(waiter, ask)
+    // Asked for when it is called: by then the waiter may have moved to another flight.
+    return () => waiter.withdraw()
   }
 
   write(ask: MessageOf<'write'>): MessageOf<'written'> {
@@ -76,9 +80,12 @@ export class Owner {
     return { type: 'filled', stored: this.#land(flight, fill) }
   }
 
-  renew(peer: PeerId, renew: MessageOf<'renew'>): void {
-    const flight = renew.boot === this.#deps.boot ? this.#deps.flights.byLease(renew.lease) : undefined
-    if (flight !== undefined && flight.holder === peer) this.#armLease(flight)
+  /** The holder still loads, or gives the lease back. */
+  holderSays(peer: PeerId, notice: MessageOf<'renew' | 'release'>): void {
+    const flight = notice.boot === this.#deps.boot ? this.#deps.flights.byLease(notice.lease) : undefined
+    if (flight === undefined || flight.holder !== peer) return
+    if (notice.type === 'renew') this.#armLease(flight)
+    else this.#leaseLost(flight)
   }
 
   /** A member has gone from the view, or has been started anew: what it was loading is loaded by the next in line. */
@@ -149,7 +156,26 @@ export class Owner {
   #leaseLost(flight: Flight): void {
     flight.stop()
     this.#deps.stats.leasesLostTotal++
+    if (!flight.open) return this.#askAnew(flight)
     this.#work(flight)
+    // Whoever waits on waits for a load that has only just begun.
+    for (const waiter of flight.waiters) waiter.respond({ type: 'waiting' })
+  }
+
+  /** The key has changed since these began to wait, and their worker is lost: they ask again, and may find it stored. */
+  #askAnew(flight: Flight): void {
+    const { namespace, key } = flight
+    this.#deps.flights.end(flight)
+    const stillOurs = this.#deps.owns(flight.partition)
+    for (const waiter of flight.waiters) {
+      flight.waiters.delete(waiter)
+      if (!stillOurs) {
+        waiter.respond({ type: 'notOwner' })
+        continue
+      }
+      const withdraw = this.read(waiter.peer, { type: 'read', namespace, key, mode: waiter.mode }, waiter.respond)
+      if (withdraw !== undefined) waiter.withdraw = withdraw
+    }
   }
 
   /** The result is here: keep it if nothing has happened to the key since the lease, and answer all who waited. */

@@ -14,9 +14,10 @@
  */
 import { whenAborted } from '../base/abort.ts'
 import { MeshError } from '../base/errors.ts'
+import { errorOf } from '../fill/load.ts'
 import type { Stats } from '../observe/stats.ts'
 import type { Clock } from '../ports/clock.ts'
-import type { Answer, ReadAsk, Router } from './router.ts'
+import type { Answer, FailedLoad, ReadAsk, Router } from './router.ts'
 
 /** Callers of this process that wait for an answer; beyond it new ones are refused. */
 const CALLERS_MAX = 262_144
@@ -28,7 +29,7 @@ export interface Patience {
 }
 
 interface Group {
-  answer: Promise<Answer | undefined>
+  answer: Promise<Answer | FailedLoad | undefined>
   readonly abandon: AbortController
   callers: number
   /** From now on nobody joins. */
@@ -95,7 +96,7 @@ export class Reads {
       if (timeoutMs !== undefined) disarm = this.#clock.after(timeoutMs, () => giveUp(tooLate(ask, timeoutMs)))
       if (signal !== undefined) forget = whenAborted(signal, () => giveUp(signal.reason))
       group.answer.then(
-        answer => leave(() => resolve(answer)),
+        answer => leave(() => settle(answer, ask, resolve, reject)),
         error => leave(() => reject(error))
       )
     })
@@ -109,6 +110,16 @@ export class Reads {
       { cache: ask.definition.name }
     )
   }
+}
+
+function settle(
+  answer: Answer | FailedLoad | undefined,
+  { definition, key }: Omit<ReadAsk, 'onSent'>,
+  resolve: (answer: Answer | undefined) => void,
+  reject: (error: unknown) => void
+): void {
+  if (answer !== undefined && 'failed' in answer) reject(errorOf(answer.failed, definition, key))
+  else resolve(answer)
 }
 
 /** The last caller has gone. Nobody may join what is being taken back. */

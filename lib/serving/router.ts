@@ -14,7 +14,7 @@
 import { MeshError } from '../base/errors.ts'
 import type { Key } from '../codec/keys.ts'
 import type { CacheDefinition, LoadContext, May } from '../fill/definition.ts'
-import { errorOf, type LoadDeps, type LoadResult, startLoad } from '../fill/load.ts'
+import { type LoadDeps, type LoadResult, startLoad } from '../fill/load.ts'
 import type { Stats } from '../observe/stats.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
@@ -26,6 +26,8 @@ import { LEASE_MS, type Owner } from './owner.ts'
 
 /** Owners asked in turn because views disagreed. */
 const MISROUTES_MAX = 2
+/** Owners lost while they were asked. */
+const LOSSES_MAX = 3
 /** How long a read waits for a lost owner's link or a new view, before it goes to the origin by itself. */
 const PATIENCE_MS = 500
 const RENEW_EVERY_MS = LEASE_MS / 3
@@ -46,6 +48,11 @@ export interface ReadAsk {
 export interface Answer {
   readonly bytes: Uint8Array
   readonly negative: boolean
+}
+
+/** A load that failed, not yet an error: each caller gets one of its own, so that nobody shares a stack or a field. */
+export interface FailedLoad {
+  readonly failed: Outcome
 }
 
 export interface RouterDeps {
@@ -78,22 +85,27 @@ export class Router {
     for (const wake of [...this.#routeWaiters]) wake()
   }
 
-  async read(ask: ReadAsk, cancelled: AbortSignal): Promise<Answer | undefined> {
-    const patientUntilMs = this.#deps.clock.monotonic() + PATIENCE_MS
-    for (let misroutes = 0; misroutes <= MISROUTES_MAX; ) {
+  async read(ask: ReadAsk, cancelled: AbortSignal): Promise<Answer | FailedLoad | undefined> {
+    let patientUntilMs = this.#deps.clock.monotonic() + PATIENCE_MS
+    for (let misroutes = 0, losses = 0; misroutes <= MISROUTES_MAX && losses <= LOSSES_MAX; ) {
       if (cancelled.aborted) return undefined
       const owner = this.#deps.ownerOf(ask.definition.namespace, ask.encodedKey)
       const reply = owner === undefined ? 'unlinked' : await this.#ask(owner, ask, cancelled)
       if (reply === 'lost' || reply === 'unlinked') {
+        if (reply === 'lost') {
+          // We had an owner until now, perhaps for as long as a load takes: the patience for the next one begins here.
+          losses++
+          patientUntilMs = this.#deps.clock.monotonic() + PATIENCE_MS
+        }
         const leftMs = patientUntilMs - this.#deps.clock.monotonic()
         if (leftMs <= 0 || !(await this.#routeChange(leftMs))) break
       } else if (reply.type === 'notOwner') {
         misroutes++
-        await this.#deps.agreeWith(owner as PeerId)
+        if (owner !== this.#deps.self) await this.#deps.agreeWith(owner as PeerId)
       } else return this.#answer(owner as PeerId, ask, reply)
     }
     ask.onSent()
-    return this.#loadAlone(ask)
+    return cancelled.aborted ? undefined : this.#loadAlone(ask)
   }
 
   async write(definition: CacheDefinition, write: MessageOf<'write'>, timeoutMs: number): Promise<Version> {
@@ -146,7 +158,7 @@ export class Router {
     }
   }
 
-  #answer(owner: PeerId, ask: ReadAsk, reply: Reply): Promise<Answer | undefined> | Answer | undefined {
+  #answer(owner: PeerId, ask: ReadAsk, reply: Reply): May<Answer | FailedLoad | undefined> {
     const { stats } = this.#deps
     switch (reply.type) {
       case 'hit':
@@ -158,7 +170,7 @@ export class Router {
         return undefined
       case 'loaded':
         stats.readsLoadTotal++
-        return this.#valueOf(ask, reply)
+        return answerOf(reply)
       case 'lease':
         return this.#loadUnderLease(owner, ask, reply)
       default:
@@ -167,16 +179,16 @@ export class Router {
   }
 
   /** We are the one who loads. The owner hears of the result; our caller does not wait for that. */
-  async #loadUnderLease(owner: PeerId, ask: ReadAsk, lease: MessageOf<'lease'>): Promise<Answer> {
+  async #loadUnderLease(owner: PeerId, ask: ReadAsk, lease: MessageOf<'lease'>): Promise<Answer | FailedLoad> {
     const { type: _, ...token } = lease
     const about = { namespace: ask.definition.namespace, key: ask.encodedKey, ...token }
-    const stopRenewing = this.#renewing(owner, { type: 'renew', ...about })
+    const stopRenewing = this.#renewing(owner, { type: 'renew', ...token })
     const result = await this.#startLoad(ask)
     stopRenewing()
     const { code, bytes, failure, ttlMs, negative } = result
     void this.#sendFill(owner, { type: 'fill', ...about, code, bytes, failure, ttlMs, negative })
     this.#deps.stats.readsLoadTotal++
-    return this.#valueOf(ask, result)
+    return answerOf(result)
   }
 
   #startLoad(ask: ReadAsk): Promise<LoadResult> {
@@ -188,7 +200,7 @@ export class Router {
   #renewing(owner: PeerId, renew: MessageOf<'renew'>): () => void {
     let disarm = (): void => {}
     const again = (): void => {
-      if (owner === this.#deps.self) this.#deps.owner.renew(owner, renew)
+      if (owner === this.#deps.self) this.#deps.owner.holderSays(owner, renew)
       else this.#deps.outbox.post(owner, 0, renew)
       disarm = this.#deps.clock.after(RENEW_EVERY_MS, again)
     }
@@ -210,22 +222,17 @@ export class Router {
   }
 
   /** Nobody to ask. One call of our own for all who ask here, and nothing is stored. */
-  async #loadAlone(ask: ReadAsk): Promise<Answer> {
+  async #loadAlone(ask: ReadAsk): Promise<Answer | FailedLoad> {
     if (ask.load === undefined) throw unavailable(ask.definition)
     const name = `${ask.definition.namespace}\n${ask.encodedKey}`
     const running = this.#alone.get(name)
-    if (running !== undefined) return this.#valueOf(ask, await running)
+    if (running !== undefined) return answerOf(await running)
     this.#deps.stats.loadsUnstoredTotal++
     const load = this.#startLoad(ask)
     this.#alone.set(name, load)
     const result = await load
     this.#alone.delete(name)
-    return this.#valueOf(ask, result)
-  }
-
-  #valueOf(ask: ReadAsk, outcome: Outcome): Answer {
-    if (outcome.code !== 'value') throw errorOf(outcome, ask.definition, ask.key)
-    return { bytes: outcome.bytes, negative: false }
+    return answerOf(result)
   }
 
   /** A write or delete at the owner: waits for a reachable owner until its deadline, and is sent at most once. */
@@ -281,6 +288,10 @@ export class Router {
       this.#routeWaiters.add(wake)
     })
   }
+}
+
+function answerOf(outcome: Outcome): Answer | FailedLoad {
+  return outcome.code === 'value' ? { bytes: outcome.bytes, negative: false } : { failed: outcome }
 }
 
 function callError(failed: CallFailed, definition: CacheDefinition, member: PeerId): MeshError {

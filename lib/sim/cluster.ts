@@ -141,6 +141,12 @@ export class Cluster {
     return this.#node(index).process.alive
   }
 
+  /** Every pair of live members has a link, and both know. */
+  get isLinked(): boolean {
+    const live = this.#nodes.filter(node => node.process.alive)
+    return live.every(a => live.every(b => a === b || a.transport.isUp(b.transport.self)))
+  }
+
   /** Hash of everything that has happened: equal for equal seeds. */
   get traceHash(): string {
     return this.world.traceHash

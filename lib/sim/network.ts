@@ -6,6 +6,7 @@
  * A link has two ends that learn of things at different times, as in life: one may be down for a while before the
  * other knows, and behind a cut it never learns by itself.
  */
+import { assert } from '../base/assert.ts'
 import type { Cancel } from '../ports/clock.ts'
 import type { PubSub } from '../ports/pubsub.ts'
 import { GOSSIP_BYTES_MAX } from '../ports/pubsub.ts'
@@ -22,6 +23,8 @@ import {
 import type { Process, World } from './world.ts'
 
 const RETRANSMIT_MS = 200
+/** A lane carries 200 MB a second. */
+const MS_PER_BYTE = 1 / 200_000
 const IN_FLIGHT_BYTES_MAX = 8 * 1024 * 1024
 
 export interface NetworkFaults {
@@ -33,7 +36,8 @@ export interface NetworkFaults {
   gossipDuplication: number
 }
 
-type EndState = 'opening' | 'up' | 'down'
+/** `closing`: nothing is sent any more, and the owner is about to be told. */
+type EndState = 'opening' | 'up' | 'closing' | 'down'
 
 interface Parcel {
   readonly bytes: number
@@ -90,8 +94,14 @@ export class Network {
     this.#random = random
   }
 
-  transport(process: Process, self: PeerId, address: Address | undefined): SimTransport {
-    return new SimTransport(this, process, self, address)
+  /** `realms` stands for mesh name and secrets: two that share none refuse each other in the handshake. */
+  transport(
+    process: Process,
+    self: PeerId,
+    address: Address | undefined,
+    realms: readonly string[] = ['']
+  ): SimTransport {
+    return new SimTransport(this, process, self, address, realms)
   }
 
   pubsub(process: Process, self: PeerId): PubSub {
@@ -155,11 +165,11 @@ export class Network {
       if (target === undefined) return refuse()
       if (this.isCut(from.self, target.self)) return
       this.world.after(this.delayMs(), target.process, () => {
-        if (this.#listening.get(address) !== target) return refuse()
+        if (this.#listening.get(address) !== target || !target.shares(from)) return refuse()
         const link = this.#meet(from, target)
         if (this.isCut(target.self, from.self)) return
         this.#backTo(from, giveUp, () => {
-          if (link.end(target).state === 'down') return reject(new Error(`${address} closed the link`))
+          if (link.end(target).state !== 'up') return reject(new Error(`${address} closed the link`))
           from.bringUp(link)
           resolve(target.self)
         })
@@ -168,8 +178,7 @@ export class Network {
   }
 
   send(from: SimTransport, link: Link, lane: Lane, frame: Uint8Array): boolean {
-    if (frame.length > FRAME_BYTES_MAX)
-      throw new Error(`a frame of ${frame.length} bytes, at most ${FRAME_BYTES_MAX} allowed`)
+    assert(frame.length <= FRAME_BYTES_MAX, 'a frame is at most FRAME_BYTES_MAX long')
     const { out } = link.end(from)
     const state = out.lanes[lane]
     if (state.inFlightBytes > 0 && state.inFlightBytes + frame.length > IN_FLIGHT_BYTES_MAX) {
@@ -185,7 +194,10 @@ export class Network {
   }
 
   close(from: SimTransport, link: Link, reason: string): void {
-    if (link.end(from).state === 'down') return
+    const end = link.end(from)
+    if (end.state === 'down' || end.state === 'closing') return
+    const wasUp = end.state === 'up'
+    end.state = wasUp ? 'closing' : 'down'
     this.world.after(0, from.process, () => from.takeDown(link, reason))
     this.#tellDown(link, from, reason)
   }
@@ -222,7 +234,7 @@ export class Network {
   /** The dialled side: it may know a link that the dialling side has lost, or that the two have just made at once. */
   #meet(from: SimTransport, target: SimTransport): Link {
     const known = target.linkTo(from.self)
-    if (known?.ends.has(from) && known.end(from).state !== 'down') {
+    if (known?.ends.has(from) && [...known.ends.values()].every(end => end.state === 'opening' || end.state === 'up')) {
       target.bringUp(known)
       return known
     }
@@ -244,7 +256,8 @@ export class Network {
   #transmit(from: SimTransport, link: Link, lane: Lane, parcel: Parcel, extraMs: number): void {
     const to = link.other(from)
     const state = link.end(from).out.lanes[lane]
-    const atMs = Math.max(state.lastArrivalMs, this.world.nowMs + this.delayMs() + extraMs + this.#stallMs())
+    const carryMs = parcel.bytes * MS_PER_BYTE
+    const atMs = Math.max(state.lastArrivalMs, this.world.nowMs + this.delayMs() + extraMs + this.#stallMs()) + carryMs
     state.lastArrivalMs = atMs
     this.world.after(atMs - this.world.nowMs, to.process, () => {
       state.inFlightBytes -= parcel.bytes
@@ -281,14 +294,26 @@ export class SimTransport implements Transport {
   readonly process: Process
   readonly #network: Network
   readonly #address: Address | undefined
+  readonly #realms: readonly string[]
   readonly #links = new Map<PeerId, Link>()
   #events: LinkEvents | undefined
 
-  constructor(network: Network, process: Process, self: PeerId, address: Address | undefined) {
+  constructor(
+    network: Network,
+    process: Process,
+    self: PeerId,
+    address: Address | undefined,
+    realms: readonly string[]
+  ) {
     this.#network = network
+    this.#realms = realms
     this.process = process
     this.self = self
     this.#address = address
+  }
+
+  shares(other: SimTransport): boolean {
+    return this.#realms.some(realm => other.#realms.includes(realm))
   }
 
   async start(events: LinkEvents): Promise<readonly Address[]> {
@@ -307,6 +332,7 @@ export class SimTransport implements Transport {
   }
 
   connect(address: Address): Promise<PeerId> {
+    if (this.#events === undefined) return Promise.reject(new Error('this transport does not run'))
     return this.#network.connect(this, address)
   }
 
@@ -323,6 +349,10 @@ export class SimTransport implements Transport {
 
   links(): Link[] {
     return [...this.#links.values()]
+  }
+
+  isUp(peer: PeerId): boolean {
+    return this.#links.get(peer)?.end(this).state === 'up'
   }
 
   linkTo(peer: PeerId): Link | undefined {
@@ -349,7 +379,7 @@ export class SimTransport implements Transport {
   takeDown(link: Link, reason: string): void {
     const peer = link.other(this).self
     const end = link.end(this)
-    const wasUp = end.state === 'up'
+    const wasUp = end.state === 'up' || end.state === 'closing'
     end.state = 'down'
     if (this.#links.get(peer) === link) this.#links.delete(peer)
     this.#network.forget(link)

@@ -19,8 +19,8 @@ const START_MS = 10_000
 const WALL_START_MS = 1_800_000_000_000
 
 interface Event {
-  readonly atMs: number
-  readonly order: number
+  atMs: number
+  order: number
   readonly process: Process | undefined
   run: (() => void) | undefined
 }
@@ -104,7 +104,11 @@ export class World {
 
   resume(process: Process): void {
     process.paused = false
-    for (const event of process.held.splice(0)) this.#push({ ...event, atMs: this.nowMs, order: this.#order++ })
+    for (const event of process.held.splice(0)) {
+      event.atMs = this.nowMs
+      event.order = this.#order++
+      this.#push(event)
+    }
   }
 
   /** Something worth knowing has happened: it goes into the hash, and the latest are kept for a failure's report. */

@@ -16,6 +16,9 @@ import type { Clock } from '../ports/clock.ts'
 const EPOCH_MS = 1_577_836_800_000
 const COUNTS_PER_MS = 4096
 
+/** Beyond it stamps would lose their exactness; some 60 years from the epoch. */
+const CLOCK_MS_MAX = Number.MAX_SAFE_INTEGER / COUNTS_PER_MS - 365 * 86_400_000
+
 export const CLOCK_DRIFT_MS_MAX = 60_000
 
 export interface Version {
@@ -62,6 +65,7 @@ export class MeshClock {
    * too far ahead of both ours and our wall to follow: nothing was changed, and the link should be closed.
    */
   hear(heardMs: number): boolean {
+    if (!(heardMs >= 0 && heardMs <= CLOCK_MS_MAX)) return false
     const first = !this.#adopted && this.#lastStamp === 0
     if (!first && heardMs <= this.now()) return true
     const aheadMs = heardMs - Math.max(this.now(), this.#clock.wall() - EPOCH_MS)

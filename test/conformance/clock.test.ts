@@ -1,10 +1,16 @@
 import { expect, test, vi } from 'vitest'
 import { nodeClock } from '../../lib/adapters/node-clock.ts'
+import { turn } from '../../lib/adapters/turn.ts'
+import { Process, World } from '../../lib/sim/world.ts'
 import { clockSuite } from './clock.suite.ts'
 import { settleInRealTime } from './settle.ts'
+import { settleInVirtualTime } from './sim-world.ts'
 
 clockSuite('node', () => ({ clock: nodeClock(), settle: settleInRealTime }))
-// The simulated clock goes here.
+clockSuite('simulated', () => {
+  const world = new World(turn)
+  return { clock: world.clockOf(new Process('one', 0)), settle: settleInVirtualTime(world) }
+})
 
 test('fake timers of an application do not freeze the node clock', async () => {
   vi.useFakeTimers()

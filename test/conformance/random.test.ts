@@ -1,5 +1,7 @@
 import { nodeRandom } from '../../lib/adapters/node-random.ts'
-import { randomSuite } from './random.suite.ts'
+import { seededRandom } from '../../lib/sim/random.ts'
+import { randomSuite, seededRandomSuite } from './random.suite.ts'
 
 randomSuite('node', nodeRandom)
-// The seeded one goes here: randomSuite and seededRandomSuite.
+randomSuite('seeded', () => seededRandom(1))
+seededRandomSuite('seeded', seededRandom)

@@ -4,7 +4,7 @@ import fc from 'fast-check'
 export const text = fc.oneof(
   { weight: 5, arbitrary: fc.string({ unit: 'binary' }) },
   { weight: 1, arbitrary: fc.string({ unit: 'binary', minLength: 60, maxLength: 300 }) },
-  { weight: 1, arbitrary: fc.string({ unit: 'grapheme', maxLength: 100 }).map(rest => `\ufeff${rest}`) }
+  { weight: 1, arbitrary: fc.string({ unit: 'binary', minLength: 20, maxLength: 80 }).map(rest => `\ufeff${rest}`) }
 )
 
 const bytes = fc.oneof(

@@ -4,7 +4,7 @@ import { saltOf } from '../../lib/placement/hash.ts'
 import { PARTITIONS } from '../../lib/placement/partitions.ts'
 import { buildTable, type Placed, type Table } from '../../lib/placement/table.ts'
 
-const RUNS = { numRuns: 25 }
+const RUNS = { numRuns: 12 }
 const COPIES = 3
 
 const member: fc.Arbitrary<Placed> = fc.record({

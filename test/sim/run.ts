@@ -75,6 +75,7 @@ class Simulation {
   #lastWritten = 0
   #disturbedMs = 0
   #faults = 0
+  #lastApartMs = 0
   #firstObjection: Error | undefined
 
   constructor(seed: number) {
@@ -82,13 +83,16 @@ class Simulation {
     const dice = cluster(1, { seed }).random.fork('knobs')
     this.#knobs = chooseKnobs(dice)
     this.#chance = dice.fork('workload')
-    const calm: Calm = { sinceMs: () => this.#calmSinceMs() }
+    const calm: Calm = { sinceMs: () => this.#calmSinceMs(), lastApartMs: () => this.#lastApartMs }
     this.#versions = versionsRise(calm)
     this.#checkers = [viewsConverge(), singleFill(calm), freshness(calm), this.#versions, liveness()]
     this.#origin = new Origin(this.#knobs, dice.fork('origin'), {
       now: () => this.#cluster.now,
       sleep: ms => this.#cluster.sleep(ms),
-      began: call => this.#judge(checker => checker.originBegan?.(call)),
+      began: call => {
+        this.#cluster.world.note(`origin begins ${call.key} at member ${call.member}, asked ${call.askedMs}`)
+        this.#judge(checker => checker.originBegan?.(call))
+      },
       ended: call => this.#judge(checker => checker.originEnded?.(call))
     })
     this.#cluster = cluster(this.#knobs.members, {
@@ -144,7 +148,11 @@ class Simulation {
   }
 
   #declare(mesh: Mesh, index: number): void {
-    mesh.cache('loaded', { ttl: '1h', loadTimeout: '10s', load: (key: string) => this.#origin.load(key, index) })
+    mesh.cache('loaded', {
+      ttl: '1h',
+      loadTimeout: '10s',
+      load: (key: string, { signal }) => this.#origin.load(key, index, signal, this.#cluster.now)
+    })
     mesh.cache<number>('plain', { ttl: '1h' })
     const disturbed = (): void => {
       this.#disturbedMs = this.#cluster.now
@@ -197,8 +205,11 @@ class Simulation {
   }
 
   #getOrSet(member: number, key: string): void {
+    const askedMs = this.#cluster.now
     this.#call({ kind: 'getOrSet', cache: 'loaded', key, member }, async () => ({
-      value: await this.#cacheOf(member, 'loaded').getOrSet(key, () => this.#origin.load(key, member))
+      value: await this.#cacheOf(member, 'loaded').getOrSet(key, ({ signal }) =>
+        this.#origin.load(key, member, signal, askedMs)
+      )
     }))
   }
 
@@ -247,7 +258,7 @@ class Simulation {
 
   #disturb(): void {
     this.#disturbedMs = this.#cluster.now
-    const { crash, split, oneWay, pause, members } = this.#knobs
+    const { crash, members } = this.#knobs
     const one = this.#chance.integer(members)
     const dice = this.#chance.float()
     const others = range(members).filter(index => index !== one)
@@ -256,13 +267,21 @@ class Simulation {
     if (crash && dice < 0.65) {
       if (this.#cluster.isAlive(one)) this.#cluster.crash(one)
       else this.#cluster.restart(one)
-    } else if (split && dice < 0.8) this.#cluster.cut([one], others)
+    } else this.#keepApart(dice, one, others)
+  }
+
+  #keepApart(dice: number, one: number, others: readonly number[]): void {
+    const { split, oneWay, pause } = this.#knobs
+    if (split && dice < 0.8) this.#cluster.cut([one], others)
     else if (oneWay && dice < 0.9) this.#cluster.cutOneWay([one], others.slice(0, 1))
     else if (pause) this.#cluster.pause(one)
+    else return
+    this.#lastApartMs = Number.POSITIVE_INFINITY
   }
 
   #endFaults(): void {
     this.#disturbedMs = this.#cluster.now
+    if (this.#lastApartMs > this.#cluster.now) this.#lastApartMs = this.#cluster.now
     this.#faults = 0
     this.#cluster.heal()
     for (const index of range(this.#knobs.members)) {
@@ -279,7 +298,7 @@ class Simulation {
 
   #isWhole(): boolean {
     const live = this.#live()
-    return live.every(mesh => mesh.state === 'ready' && mesh.members.length === live.length)
+    return this.#cluster.isLinked && live.every(mesh => mesh.state === 'ready' && mesh.members.length === live.length)
   }
 
   #live(): Mesh[] {
@@ -346,9 +365,20 @@ class Origin {
     return row
   }
 
-  async load(key: string, member: number): Promise<number> {
+  async load(key: string, member: number, signal: AbortSignal, askedMs: number): Promise<number> {
     this.calls++
-    const call: OriginCall = { key, member, beganMs: this.#hooks.now(), endedMs: Number.POSITIVE_INFINITY, ok: false }
+    const call: OriginCall = {
+      key,
+      member,
+      askedMs,
+      beganMs: this.#hooks.now(),
+      endedMs: Number.POSITIVE_INFINITY,
+      ok: false,
+      aborted: false
+    }
+    signal.addEventListener('abort', () => {
+      call.aborted = true
+    })
     this.#hooks.began(call)
     // Read first, then slow: what arrives may be old by then, as with a real database.
     const row = this.#rows.get(key) ?? 1

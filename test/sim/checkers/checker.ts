@@ -23,15 +23,21 @@ export interface ClientCall extends Span {
 export interface OriginCall {
   readonly key: string
   readonly member: number
+  /** When it was asked for: a caller that loads under a lease asked before the lease came back to it. */
+  readonly askedMs: number
   readonly beganMs: number
   endedMs: number
   ok: boolean
+  /** Nobody waited any more: the mesh keeps nothing of it, and may ask again. */
+  aborted: boolean
 }
 
 /** How the checkers learn whether the promises of a stable view apply. */
 export interface Calm {
   /** Since when all live members have held one view with all links up; Infinity when they do not now. */
   sinceMs(): number
+  /** When members were last kept apart or stopped; Infinity while they are. Crashes and joins do not count. */
+  lastApartMs(): number
 }
 
 export class Violation extends Error {

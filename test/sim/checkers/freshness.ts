@@ -18,6 +18,8 @@ export function freshness(calm: Calm): Checker {
       const name = `${call.cache}/${call.key}`
       const known = changes.get(name) ?? []
       if (call.kind === 'set' || call.kind === 'delete') {
+        // One made while views disagreed may have reached a member that was about to give the key away.
+        if (calm.sinceMs() > call.beganMs) return
         changes.set(name, [...known.slice(1 - REMEMBERED), call])
         return
       }
@@ -30,15 +32,19 @@ export function freshness(calm: Calm): Checker {
   }
 }
 
-/** The change was acknowledged before the read began, and the view has been stable since before the change. */
+/**
+ * The change was acknowledged before the read began, both in a stable view. Members may have crashed, joined and left
+ * in between, for what is lost is a miss and not an old value; but none was kept apart, for two sides that both served
+ * keep what each has until copies are reconciled.
+ */
 function isJudged(read: ClientCall, change: ClientCall, calm: Calm): boolean {
-  return change.endedMs < read.beganMs && calm.sinceMs() < change.beganMs
+  return change.endedMs < read.beganMs && calm.sinceMs() < read.beganMs && calm.lastApartMs() < change.beganMs
 }
 
 function isOverruled(read: ClientCall, change: ClientCall, known: readonly ClientCall[]): boolean {
   if (read.cache === 'loaded') return (read.value as number) < (change.wrote ?? 0)
   const writer = known.find(call => call.kind === 'set' && call.wrote === read.value)
-  // A set that has not come back, or failed, may land at any time.
+  // A set that has not come back, failed, or was made in unrest may have landed at any time.
   return writer !== undefined && writer.failed === undefined && writer.endedMs < change.beganMs
 }
 

@@ -1,10 +1,9 @@
 import { type Calm, type Checker, type OriginCall, Violation } from './checker.ts'
 
-/** Loaded TTLs in the workload are an hour less a tenth: nothing loaded expires within a run. */
-
 /**
  * P1: in a stable view the origin is called once per missing key. Two calls of one key are wrong if the view has been
- * stable since before the first began, the first did not fail, and nothing deleted or wrote the key since.
+ * stable since before both were asked for, the first neither failed nor was aborted, and nothing deleted or wrote
+ * the key since. TTLs in the workload are an hour: nothing expires within a run.
  */
 export function singleFill(calm: Calm): Checker {
   const lastCall = new Map<string, OriginCall>()
@@ -26,9 +25,9 @@ export function singleFill(calm: Calm): Checker {
       const before = lastCall.get(call.key)
       lastCall.set(call.key, call)
       if (before === undefined || (changing.get(call.key) ?? 0) > 0) return
-      if (before.endedMs !== Number.POSITIVE_INFINITY && !before.ok) return
-      const wasQuiet = (lastChangeMs.get(call.key) ?? 0) < before.beganMs
-      if (wasQuiet && calm.sinceMs() < before.beganMs) {
+      if (before.aborted || (before.endedMs !== Number.POSITIVE_INFINITY && !before.ok)) return
+      const wasQuiet = (lastChangeMs.get(call.key) ?? 0) < before.askedMs
+      if (wasQuiet && calm.sinceMs() < Math.min(before.askedMs, call.askedMs)) {
         throw new Violation(
           'one origin call',
           `${call.key} loaded at ${before.beganMs} by member ${before.member} and again at ${call.beganMs} by member ${call.member} in a stable view`

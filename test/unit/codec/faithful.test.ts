@@ -130,6 +130,13 @@ describe('inspect', () => {
     expect(inspect(Object.defineProperty(value, Symbol('hidden'), { value: 1, enumerable: false }))).toBe('plain')
   })
 
+  it('counts what is reached often as often as it would be written', () => {
+    for (const shared of ['x'.repeat(2 ** 20), Buffer.alloc(2 ** 20), { ['k'.repeat(2 ** 20)]: 1 }]) {
+      expect(inspect(new Array(15).fill(shared))).toBeTypeOf('string')
+      expect(inspect(new Array(17).fill(shared))).toMatchObject({ tooLarge: true })
+    }
+  })
+
   it('stops early in a value that unfolds without end', () => {
     let doubled: unknown = ['x'.repeat(1000)]
     for (let i = 0; i < 50; i++) doubled = [doubled, doubled]

@@ -1,0 +1,215 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { ByteReader, ByteWriter, Malformed } from '../../lib/base/bytes.ts'
+import { FrameBuilder, readFrame } from '../../lib/rpc/frame.ts'
+import { KINDS, type Kind, LAYOUTS, type Message, readMembers, writeMembers } from '../../lib/rpc/messages.ts'
+import { text } from './arbitrary-value.ts'
+
+/**
+ * What each field may hold. It is told apart by what its reader takes, not by its name: a new message is covered as
+ * soon as it is in the table, and a field nobody has described here fails the test that looks for it.
+ */
+const real = fc.double({ noNaN: true })
+const shortText = text.map(whole => Array.from(whole).slice(0, 50).join(''))
+const bytes = fc.uint8Array({ maxLength: 2_000 })
+const member = fc.record({
+  id: shortText,
+  boot: real,
+  incarnation: fc.integer({ min: 0, max: 2 ** 31 }),
+  status: fc.constantFrom('alive', 'suspect', 'dead', 'left'),
+  weight: fc.oneof(fc.constantFrom(0, 1, 1000), fc.double({ min: 0, max: 1000, noNaN: true })),
+  zone: shortText,
+  host: shortText,
+  addresses: fc.array(shortText, { maxLength: 32 }),
+  reached: fc.boolean()
+}, { noNullPrototype: true })
+const count = fc.integer({ min: 0, max: 2 ** 32 - 1 })
+const members = fc.array(member, { maxLength: 6 })
+const outcome = {
+  code: fc.constantFrom('value', 'ERR_MESH_LOAD', 'ERR_MESH_LOAD_TIMEOUT', 'ERR_MESH_VALUE', 'ERR_MESH_VALUE_TOO_LARGE'),
+  bytes,
+  failure: text
+}
+const where = { namespace: shortText, key: shortText }
+const token = { lease: real, boot: real }
+
+const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
+  hello: { mesh: shortText, partitions: count, boot: real, record: member },
+  view: { records: members },
+  viewReply: { records: members },
+  read: { ...where, mode: fc.constantFrom('stored', 'load', 'lease') },
+  write: { ...where, bytes, ttlMs: real },
+  remove: where,
+  fill: { ...where, ...token, ...outcome, ttlMs: real, negative: fc.boolean() },
+  renew: token,
+  release: token,
+  cancel: {},
+  hit: { stamp: real, writer: shortText, expiresAtMs: real, negative: fc.boolean(), bytes },
+  absent: {},
+  waiting: {},
+  lease: token,
+  loaded: outcome,
+  written: { stamp: real, writer: shortText },
+  removed: { existed: fc.boolean() },
+  filled: { stored: fc.boolean() },
+  notOwner: {},
+  overloaded: {},
+  broken: { reason: shortText }
+}
+
+const message = (kind: Kind): fc.Arbitrary<Message> =>
+  fc.record({ type: fc.constant(kind), ...FIELDS[kind] }, { noNullPrototype: true }) as fc.Arbitrary<Message>
+const anyMessage = fc.oneof(...KINDS.map(message))
+const header = fc.record({
+  clockMs: fc.double({ noNaN: true, noDefaultInfinity: true }),
+  viewHash: fc.double({ noNaN: true, noDefaultInfinity: true })
+})
+
+function frameOf(messages: readonly Message[], head = { clockMs: 1, viewHash: 2 }): Uint8Array {
+  const builder = new FrameBuilder()
+  messages.forEach((one, i) => builder.add(i, one))
+  return builder.finish(head)
+}
+
+/** Malformed or a frame; anything else thrown is a way to hurt a member with bytes. */
+function survives(input: Uint8Array): boolean {
+  try {
+    readFrame(input)
+  } catch (error) {
+    return error instanceof Malformed
+  }
+  return true
+}
+
+describe('frames', () => {
+  it('describe every field of every message', () => {
+    expect(Object.keys(FIELDS).sort()).toEqual([...KINDS].sort())
+    for (const kind of KINDS) expect(Object.keys(FIELDS[kind]).sort(), kind).toEqual(Object.keys(LAYOUTS[kind]).sort())
+  })
+
+  it.each(KINDS)('bring a %s over as it was', kind => {
+    fc.assert(
+      fc.property(message(kind), count, (one, call) => {
+        const builder = new FrameBuilder()
+        builder.add(call, one)
+        expect(readFrame(builder.finish({ clockMs: 1, viewHash: 2 })).messages).toStrictEqual([{ call, message: one }])
+      }),
+      { numRuns: 100 }
+    )
+  })
+
+  it('bring many messages over in order, with clock and view hash', () => {
+    fc.assert(
+      fc.property(fc.array(anyMessage, { maxLength: 12 }), header, (messages, head) => {
+        const frame = readFrame(frameOf(messages, head))
+        expect(frame.messages).toStrictEqual(messages.map((one, call) => ({ call, message: one })))
+        expect([frame.clockMs, frame.viewHash]).toStrictEqual([head.clockMs, head.viewHash])
+      }),
+      { numRuns: 200 }
+    )
+  })
+
+  it('of random bytes are malformed and nothing worse', () => {
+    const behindHeader = fc
+      .uint8Array({ maxLength: 400 })
+      .map(tail => Uint8Array.from([...frameOf([]), ...tail]))
+    fc.assert(
+      fc.property(fc.oneof(fc.uint8Array({ maxLength: 400 }), behindHeader), survives),
+      { numRuns: 3_000 }
+    )
+  })
+
+  it('that are cut short or have a byte changed are malformed or another frame, and nothing worse', () => {
+    const change = fc.record({ at: fc.nat(), to: fc.integer({ min: 0, max: 255 }) })
+    fc.assert(
+      fc.property(
+        fc.array(anyMessage, { minLength: 1, maxLength: 4 }),
+        fc.array(change, { minLength: 1, maxLength: 4 }),
+        fc.nat(),
+        (messages, changes, cut) => {
+          const whole = frameOf(messages)
+          const changed = whole.slice()
+          for (const { at, to } of changes) changed[at % changed.length] = to
+          return survives(changed) && survives(whole.slice(0, cut % whole.length))
+        }
+      ),
+      { numRuns: 2_000 }
+    )
+  })
+
+  it.each([
+    ['no byte', Uint8Array.of()],
+    ['another magic', Uint8Array.from([0, ...frameOf([]).slice(1)])],
+    ['another version', Uint8Array.from([0xca, 77, ...frameOf([]).slice(2)])],
+    ['a clock that is no number', frameOf([], { clockMs: Number.NaN, viewHash: 0 })],
+    ['an endless clock', frameOf([], { clockMs: Number.POSITIVE_INFINITY, viewHash: 0 })],
+    ['a view hash that is no number', frameOf([], { clockMs: 0, viewHash: Number.NaN })],
+    ['a length beyond the end', Uint8Array.from([...frameOf([]), 255, 255, 255, 0])],
+    ['an unknown kind', Uint8Array.from([...frameOf([]), 5, 0, 0, 0, 250, 0, 0, 0, 0])],
+    ['a byte too many in a message', Uint8Array.from([...frameOf([]), 6, 0, 0, 0, KINDS.indexOf('absent'), 0, 0, 0, 0, 9])]
+  ])('with %s are malformed', (_, input) => {
+    expect(() => readFrame(input)).toThrow(Malformed)
+  })
+
+  it('refuse a number that is none, before it poisons a comparison', () => {
+    const written = { type: 'written', stamp: Number.NaN, writer: 'a' } as const
+    expect(() => readFrame(frameOf([written]))).toThrow(/NaN/)
+  })
+
+  it('do not believe a length: four gigabytes of members in twenty bytes cost nothing', () => {
+    const claims = Uint8Array.from([...frameOf([]), 9, 0, 0, 0, KINDS.indexOf('view'), 0, 0, 0, 0, 255, 255, 255, 255])
+    expect(() => readFrame(claims)).toThrow(/members of 4294967295/)
+  })
+
+  it.each([
+    ['key', { type: 'remove', namespace: 'n', key: 'x'.repeat(9_000) }],
+    ['namespace', { type: 'remove', namespace: 'x'.repeat(3_000), key: 'k' }],
+    ['failure', { type: 'loaded', code: 'ERR_MESH_LOAD', bytes: new Uint8Array(), failure: 'x'.repeat(20_000) }],
+    ['value', { type: 'loaded', code: 'value', bytes: new Uint8Array(15 * 1024 ** 2 + 1), failure: '' }]
+  ] as const)('refuse a %s over its cap', (what, one) => {
+    expect(() => readFrame(frameOf([one]))).toThrow(new RegExp(`${what} of \\d+, at most`))
+  })
+
+  it('refuse an incarnation that could not be contradicted and a weight that is no share', () => {
+    const record = { id: 'a', boot: 1, incarnation: 1, status: 'alive', weight: 1, zone: '', host: '' } as const
+    const rest = { addresses: [], reached: true }
+    const told = (over: object): Message => ({ type: 'view', records: [{ ...record, ...rest, ...over }] })
+    for (const over of [{ incarnation: 2 ** 32 - 1 }, { weight: Number.POSITIVE_INFINITY }, { weight: -1 }])
+      expect(() => readFrame(frameOf([told(over)]))).toThrow(Malformed)
+    expect(readFrame(frameOf([told({})])).messages).toHaveLength(1)
+  })
+
+  it('give each reader bytes of its own: what is kept does not pin or share the frame', () => {
+    const input = frameOf([{ type: 'loaded', code: 'value', bytes: Uint8Array.of(1, 2, 3), failure: '' }])
+    const [first] = readFrame(input).messages
+    input.fill(0)
+    expect((first?.message as { bytes: Uint8Array }).bytes).toEqual(Uint8Array.of(1, 2, 3))
+  })
+})
+
+describe('members as gossip', () => {
+  it('come back as they were', () => {
+    fc.assert(
+      fc.property(members, records => {
+        const to = new ByteWriter()
+        writeMembers(to, records as never)
+        expect(readMembers(new ByteReader(to.finish()))).toStrictEqual(records)
+      }),
+      { numRuns: 200 }
+    )
+  })
+
+  it('of random bytes are malformed and nothing worse', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), input => {
+        try {
+          readMembers(new ByteReader(input))
+        } catch (error) {
+          return error instanceof Malformed
+        }
+        return true
+      }),
+      { numRuns: 2_000 }
+    )
+  })
+})

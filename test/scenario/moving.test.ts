@@ -1,0 +1,37 @@
+import { afterEach, expect, it, vi } from 'vitest'
+import type { Mesh } from '../../lib/mesh.ts'
+import { Store } from '../../lib/store/store.ts'
+import { type Cluster, cluster } from '../../lib/testing.ts'
+
+const KEYS = Array.from({ length: 40 }, (_, i) => `key-${i}`)
+
+afterEach(() => {
+  vi.restoreAllMocks()
+})
+
+/** Keys go to a member that joins, are deleted there, and come back when it dies. */
+async function thereAndBack(): Promise<readonly unknown[]> {
+  const t = cluster(3, { seed: 5, start: mesh => void mesh.cache<number>('numbers', { ttl: '1h' }) })
+  t.crash(2)
+  await t.run('5s')
+  await t.until(Promise.all(KEYS.map(key => numbers(t, 0).set(key, 1))))
+  t.restart(2)
+  await t.run('5s')
+  await t.until(Promise.all(KEYS.map(key => numbers(t, 1).delete(key))))
+  t.crash(2)
+  await t.run('5s')
+  return t.until(Promise.all(KEYS.map(key => numbers(t, 0).get(key))))
+}
+
+function numbers(t: Cluster, index: number) {
+  return (t.meshes[index] as Mesh).cache<number>('numbers')
+}
+
+it('what was deleted elsewhere does not come back with its partition', async () => {
+  expect(await thereAndBack()).toEqual(KEYS.map(() => undefined))
+})
+
+it('would, if a member kept what it no longer owns', async () => {
+  vi.spyOn(Store.prototype, 'dropPartitions').mockReturnValue(0)
+  expect((await thereAndBack()).filter(value => value === 1).length).toBeGreaterThan(0)
+})

@@ -1,0 +1,64 @@
+/** What the stories share: a mesh that has formed, and keys whose owner is known before anything is asked. */
+import { encodeKey, type Key } from '../../lib/codec/keys.ts'
+import { namespaceOf } from '../../lib/fill/definition.ts'
+import type { Mesh } from '../../lib/mesh.ts'
+import { saltOf } from '../../lib/placement/hash.ts'
+import { partitionOf } from '../../lib/placement/partitions.ts'
+import { buildTable } from '../../lib/placement/table.ts'
+import { type Cluster, type ClusterOptions, cluster } from '../../lib/testing.ts'
+
+/** Members that have found each other and agree. */
+export async function formed(size: number, options: ClusterOptions): Promise<Cluster> {
+  const t = cluster(size, options)
+  await t.run('3s')
+  return t
+}
+
+export function mesh(t: Cluster, index: number): Mesh {
+  return t.meshes[index] as Mesh
+}
+
+/** Who decides for a key, by what `by` sees: placement is a function of the view, so a story can know it beforehand. */
+export function ownerOf(t: Cluster, key: Key, o: { cache?: string; by?: number } = {}): number {
+  const { cache = 'products', by = 0 } = o
+  const salt = saltOf('sim')
+  const partition = partitionOf(encodeKey(key, cache), saltOf(namespaceOf(cache, 1), salt))
+  const id = buildTable(mesh(t, by).members, salt, 1).primary(partition)
+  return t.meshes.findIndex(member => member.id === id)
+}
+
+/** A key that member `index` decides for. */
+export function keyOf(t: Cluster, index: number, o: { cache?: string; by?: number } = {}): string {
+  for (let i = 0; i < 10_000; i++) if (ownerOf(t, `key-${i}`, o) === index) return `key-${i}`
+  throw new Error(`member ${index} owns nothing`)
+}
+
+/** What a promise came to, without an unhandled rejection while nobody looks. */
+export interface Watched<T> {
+  readonly promise: Promise<T>
+  state: 'pending' | 'fulfilled' | 'rejected'
+  value: T | undefined
+  error: unknown
+  /** Virtual time of the end. */
+  atMs: number
+}
+
+export function watch<T>(t: Cluster, promise: Promise<T>): Watched<T> {
+  const watched: Watched<T> = { promise, state: 'pending', value: undefined, error: undefined, atMs: Number.NaN }
+  promise.then(
+    value => Object.assign(watched, { state: 'fulfilled', value, atMs: t.now }),
+    error => Object.assign(watched, { state: 'rejected', error, atMs: t.now })
+  )
+  return watched
+}
+
+export async function errorOf(t: Cluster, promise: Promise<unknown>): Promise<Error & { code?: string }> {
+  const watched = watch(t, promise)
+  await t.until(promise.catch(() => {}))
+  if (watched.state !== 'rejected') throw new Error(`it did not fail but gave ${String(watched.value)}`)
+  return watched.error as Error & { code?: string }
+}
+
+export function times<T>(count: number, make: (i: number) => T): T[] {
+  return Array.from({ length: count }, (_, i) => make(i))
+}

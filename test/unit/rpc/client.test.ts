@@ -1,0 +1,152 @@
+import { describe, expect, it } from 'vitest'
+import { Stats } from '../../../lib/observe/stats.ts'
+import { CallFailed, type CallTerms, Client } from '../../../lib/rpc/client.ts'
+import { Outbox } from '../../../lib/rpc/outbox.ts'
+import { ManualClock } from './manual-clock.ts'
+import { ManualTransport } from './manual-transport.ts'
+
+function setup() {
+  const clock = new ManualClock()
+  const transport = new ManualTransport()
+  const stats = new Stats()
+  const outbox = new Outbox({ transport, clock, stats, header: () => ({ clockMs: 1, viewHash: 0 }) })
+  const client = new Client({ clock, outbox, stats })
+  outbox.open('peer', { type: 'waiting' })
+  const ask = (terms: CallTerms = { timeoutMs: 100 }) =>
+    client.call('peer', { type: 'read', namespace: 'n', key: 'sk', mode: 'load' }, terms)
+  return { clock, transport, stats, outbox, client, ask }
+}
+
+async function end(reply: Promise<unknown>): Promise<string> {
+  return reply.then(
+    value => (value as { type: string }).type,
+    (error: CallFailed) => `${error.end}${error.sent ? ' sent' : ''}`
+  )
+}
+
+describe('a call', () => {
+  it('ends with its reply, and its deadline is disarmed', async () => {
+    const { clock, client, ask } = setup()
+    const call = ask()
+    clock.endTurn()
+    client.reply('peer', 1, { type: 'absent' })
+    expect(await end(call.reply)).toBe('absent')
+    expect(clock.armed).toBe(0)
+  })
+
+  it('ends at its deadline, and the other side is told to stop', async () => {
+    const { clock, transport, stats, ask } = setup()
+    const call = ask()
+    clock.endTurn()
+    clock.pass(100)
+    clock.endTurn()
+    expect(await end(call.reply)).toBe('timeout sent')
+    expect(transport.kinds('data').at(-1)).toEqual(['cancel'])
+    expect(stats.requestsTimedOutTotal).toBe(1)
+  })
+
+  it('waits for as long as a load may take once it hears that one runs', async () => {
+    const { clock, client, ask } = setup()
+    const call = ask({ timeoutMs: 100, loadMs: 1_000 })
+    clock.endTurn()
+    clock.pass(90)
+    client.reply('peer', 1, { type: 'waiting' })
+    clock.pass(1_050)
+    client.reply('peer', 1, { type: 'absent' })
+    expect(await end(call.reply)).toBe('absent')
+  })
+
+  it('does not wait for ever for a peer that only says it is loading', async () => {
+    const { clock, client, ask } = setup()
+    const call = ask({ timeoutMs: 100, loadMs: 1_000 })
+    let ended = ''
+    void end(call.reply).then(how => (ended = how))
+    clock.endTurn()
+    for (let i = 0; i < 1_000 && ended === ''; i++) {
+      client.reply('peer', 1, { type: 'waiting' })
+      clock.pass(500)
+      await Promise.resolve()
+      await Promise.resolve()
+    }
+    expect(ended).toBe('timeout sent')
+  })
+
+  it('ends when the link does, and says whether the peer can have seen it', async () => {
+    const { clock, transport, client, outbox, ask } = setup()
+    const seen = ask()
+    clock.endTurn()
+    transport.full.add('peer/data')
+    const unseen = ask()
+    clock.endTurn()
+    outbox.close('peer')
+    client.linkDown('peer')
+    expect(await Promise.all([end(seen.reply), end(unseen.reply)])).toEqual(['lost sent', 'lost'])
+    expect(clock.armed).toBe(0)
+  })
+
+  it('that its caller has given up never settles, and its late reply hurts nobody', async () => {
+    const { clock, transport, client, ask } = setup()
+    const call = ask()
+    let settled = false
+    call.reply.then(
+      () => (settled = true),
+      () => (settled = true)
+    )
+    clock.endTurn()
+    call.cancel()
+    call.cancel()
+    clock.endTurn()
+    expect(transport.kinds('data').at(-1)).toEqual(['cancel'])
+    client.reply('peer', 1, { type: 'absent' })
+    client.reply('peer', 1, { type: 'waiting' })
+    clock.pass(10_000)
+    await new Promise(resolve => setImmediate(resolve))
+    expect(settled).toBe(false)
+    expect(clock.armed).toBe(0)
+  })
+
+  it('that was given up hands back a lease that comes too late: others wait for it', () => {
+    const { clock, transport, client, ask } = setup()
+    ask().cancel()
+    client.reply('peer', 1, { type: 'lease', lease: 12, boot: 3 })
+    clock.endTurn()
+    expect(transport.kinds('data').flat()).toContain('release')
+  })
+
+  it('is answered by the peer it was asked of and by no other', async () => {
+    const { clock, client, ask } = setup()
+    const call = ask()
+    clock.endTurn()
+    client.reply('somebody else', 1, { type: 'notOwner' })
+    client.reply('peer', 77, { type: 'notOwner' })
+    client.reply('peer', 1, { type: 'absent' })
+    expect(await end(call.reply)).toBe('absent')
+  })
+
+  it('is refused at once beyond the cap of calls to one peer, and taken again when one has ended', async () => {
+    const { client, stats, ask } = setup()
+    const calls = Array.from({ length: 16_384 }, () => ask())
+    expect(await end(ask().reply)).toBe('overloaded')
+    expect(stats.requestsOverloadedTotal).toBe(1)
+    client.reply('peer', 1, { type: 'absent' })
+    await calls[0]?.reply
+    const next = ask()
+    client.reply('peer', 16_386, { type: 'absent' })
+    expect(await end(next.reply)).toBe('absent')
+  })
+
+  it('to a peer without a link fails at once', async () => {
+    const { client } = setup()
+    const call = client.call('nobody', { type: 'view', records: [] }, { timeoutMs: 100 })
+    await expect(call.reply).rejects.toBeInstanceOf(CallFailed)
+  })
+
+  it('tells when it has left', () => {
+    const { clock, ask } = setup()
+    let sent = 0
+    ask({ timeoutMs: 100, onSent: () => sent++ })
+    expect(sent).toBe(0)
+    clock.endTurn()
+    expect(sent).toBe(1)
+  })
+})

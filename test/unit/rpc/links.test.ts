@@ -1,0 +1,123 @@
+import { describe, expect, it } from 'vitest'
+import { Stats } from '../../../lib/observe/stats.ts'
+import type { PeerId } from '../../../lib/ports/transport.ts'
+import { Client } from '../../../lib/rpc/client.ts'
+import { FrameBuilder } from '../../../lib/rpc/frame.ts'
+import { Links } from '../../../lib/rpc/links.ts'
+import type { Message, MessageOf } from '../../../lib/rpc/messages.ts'
+import { Outbox } from '../../../lib/rpc/outbox.ts'
+import { Server } from '../../../lib/rpc/server.ts'
+import { MeshClock } from '../../../lib/store/version.ts'
+import { ManualClock } from './manual-clock.ts'
+import { ManualTransport } from './manual-transport.ts'
+
+function helloOf(id: PeerId): MessageOf<'hello'> {
+  const record = { id, boot: 1, incarnation: 1, status: 'alive', weight: 1, zone: '', host: '', addresses: [], reached: true } as const
+  return { type: 'hello', mesh: 'm', partitions: 8, boot: 1, record }
+}
+
+function frame(...messages: Message[]): Uint8Array {
+  const builder = new FrameBuilder()
+  for (const message of messages) builder.add(0, message)
+  return builder.finish({ clockMs: 1, viewHash: 3 })
+}
+
+function setup() {
+  const clock = new ManualClock()
+  const transport = new ManualTransport()
+  const stats = new Stats()
+  const said: string[] = []
+  const warned: string[] = []
+  const log = { debug: () => {}, info: () => {}, error: () => {}, warn: (_: object, text: string) => void warned.push(text) }
+  const outbox = new Outbox({ transport, clock, stats, header: () => ({ clockMs: 1, viewHash: 0 }) })
+  const links = new Links({
+    transport,
+    clock,
+    outbox,
+    client: new Client({ clock, outbox, stats }),
+    server: new Server({
+      outbox,
+      stats,
+      log,
+      handler: peer => {
+        said.push(`request of ${peer}`)
+        return undefined
+      }
+    }),
+    meshClock: new MeshClock(clock),
+    stats,
+    log,
+    hello: () => helloOf('self'),
+    onUp: peer => said.push(`up ${peer}`),
+    onDown: peer => said.push(`down ${peer}`),
+    onHeard: (peer, hash) => said.push(`heard ${peer} ${hash}`),
+    onLease: (peer, { type }) => said.push(`${type} of ${peer}`),
+    onRefused: peer => said.push(`refused ${peer}`)
+  })
+  return { clock, transport, stats, links, said, warned }
+}
+
+describe('a link', () => {
+  it('is a peer once its hello was right, and not before', () => {
+    const { links, said } = setup()
+    links.onUp('peer')
+    expect(links.has('peer')).toBe(false)
+    links.onFrame('peer', 'data', frame(helloOf('peer'), { type: 'read', namespace: 'n', key: 'sk', mode: 'load' }))
+    expect(links.has('peer')).toBe(true)
+    expect(links.peers()).toEqual(['peer'])
+    expect(said).toEqual(['up peer', 'heard peer 3', 'request of peer'])
+    links.onFrame('peer', 'bulk', frame(helloOf('peer'), { type: 'renew', lease: 1, boot: 1 }))
+    expect(said.slice(3)).toEqual(['heard peer 3', 'renew of peer'])
+    links.onDown('peer', 'reset')
+    expect(said.at(-1)).toBe('down peer')
+    expect(links.has('peer')).toBe(false)
+  })
+
+  it('that never greets is closed after 3 s, and one that greeted is not', () => {
+    const { clock, transport, links } = setup()
+    links.onUp('silent')
+    links.onUp('polite')
+    links.onFrame('polite', 'data', frame(helloOf('polite')))
+    clock.pass(3_000)
+    expect(transport.closed.map(({ peer }) => peer)).toEqual(['silent'])
+    links.onDown('silent', 'closed')
+    clock.pass(60_000)
+    expect(transport.closed).toHaveLength(1)
+    expect(clock.armed).toBe(0)
+  })
+
+  it('that ends before its hello is told apart, so that it is dialled again', () => {
+    const { links, said } = setup()
+    links.onUp('peer')
+    links.onDown('peer', 'reset')
+    expect(said).toEqual(['refused peer'])
+  })
+
+  it('with bytes of no shape is closed and counted, and complained of once a peer', () => {
+    const { transport, stats, links, said, warned } = setup()
+    for (let i = 0; i < 3; i++) {
+      links.onUp('peer')
+      links.onFrame('peer', 'data', Uint8Array.of(1, 2, 3))
+      links.onDown('peer', 'closed')
+    }
+    expect(transport.closed).toHaveLength(3)
+    expect(stats.linksRefusedTotal).toBe(3)
+    expect(warned).toHaveLength(1)
+    expect(said).toEqual(['refused peer', 'refused peer', 'refused peer'])
+  })
+
+  it('of a greeted peer is closed for malformed bytes too', () => {
+    const { transport, links } = setup()
+    links.onUp('peer')
+    links.onFrame('peer', 'data', frame(helloOf('peer')))
+    links.onFrame('peer', 'data', Uint8Array.of(0xca, 1, 0))
+    expect(transport.closed.map(({ peer }) => peer)).toEqual(['peer'])
+  })
+
+  it('that the transport does not have is not listened to', () => {
+    const { links, said, stats } = setup()
+    links.onFrame('ghost', 'data', frame(helloOf('ghost')))
+    expect(said).toEqual([])
+    expect(stats.framesReceivedTotal).toBe(0)
+  })
+})
