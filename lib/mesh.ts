@@ -9,13 +9,13 @@
  * others; one that has left answers nobody.
  */
 import { got, MeshError } from './base/errors.ts'
-import { type Duration, durationMs } from './base/units.ts'
+import { type Duration, durationMs, TIMER_MS_MAX } from './base/units.ts'
 import { type Cache, type CallOptions, type LoadingCache, MeshCache } from './cache.ts'
 import type { Key } from './codec/keys.ts'
 import type { CacheDefinition, LoadContext, May } from './fill/definition.ts'
 import { Flights } from './fill/flight.ts'
 import { Membership } from './membership/membership.ts'
-import type { MemberRecord, View } from './membership/view.ts'
+import { isPresent, type MemberRecord, type View } from './membership/view.ts'
 import { Events } from './observe/events.ts'
 import { Stats } from './observe/stats.ts'
 import {
@@ -27,15 +27,14 @@ import {
   type MeshSettings,
   timerMs
 } from './options.ts'
-import { type Salt, saltOf } from './placement/hash.ts'
-import { PARTITIONS, partitionOf } from './placement/partitions.ts'
-import { buildTable, type Table } from './placement/table.ts'
+import { PARTITIONS } from './placement/partitions.ts'
+import { buildTable } from './placement/table.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Detach } from './ports/context.ts'
 import type { Logger } from './ports/log.ts'
 import type { PubSub } from './ports/pubsub.ts'
 import type { Random } from './ports/random.ts'
-import type { PeerId, Transport } from './ports/transport.ts'
+import type { Transport } from './ports/transport.ts'
 import { Client } from './rpc/client.ts'
 import { Links } from './rpc/links.ts'
 import type { MessageOf } from './rpc/messages.ts'
@@ -43,6 +42,7 @@ import { Outbox } from './rpc/outbox.ts'
 import { Server } from './rpc/server.ts'
 import { Handlers } from './serving/handlers.ts'
 import { Owner } from './serving/owner.ts'
+import { Ownership } from './serving/ownership.ts'
 import { Reads } from './serving/reads.ts'
 import { Router } from './serving/router.ts'
 import { Store } from './store/store.ts'
@@ -107,9 +107,6 @@ export interface Ports {
   readonly tableOf?: typeof buildTable
 }
 
-/** Ranks kept in the table: the primary, and room for the backups to come. */
-const RANKS = 4
-const NAMESPACES_MAX = 4096
 const LEAVE_DEADLINE = '5s'
 
 export class LocalMember implements Mesh {
@@ -124,16 +121,14 @@ export class LocalMember implements Mesh {
   readonly #store: Store
   readonly #flights = new Flights()
   readonly #owner: Owner
+  readonly #ownership: Ownership
   readonly #links: Links
   readonly #membership: Membership
   readonly #router: Router
   readonly #reads: Reads
-  readonly #salt: Salt
-  readonly #namespaceSalts = new Map<string, Salt>()
   /** Declared caches by namespace, for requests of others; and by name, for our own callers. */
   readonly #definitions = new Map<string, CacheDefinition>()
   readonly #caches = new Map<string, { cache: MeshCache; definition: CacheDefinition }>()
-  #table: Table
   #state: Mesh['state'] = 'joining'
   #leaving: Promise<void> | undefined
 
@@ -144,8 +139,6 @@ export class LocalMember implements Mesh {
     const stats = this.#stats
     this.#events = new Events(log)
     this.#boot = random.integer(Number.MAX_SAFE_INTEGER)
-    this.#salt = saltOf(settings.name)
-    this.#table = buildTable([], this.#salt, RANKS)
     this.#meshClock = new MeshClock(clock)
     const meshClock = this.#meshClock
 
@@ -168,15 +161,15 @@ export class LocalMember implements Mesh {
       load,
       detach,
       definition: namespace => this.#definitions.get(namespace),
-      partitionOf: (namespace, key) => this.#partitionOf(namespace, key),
-      owns: partition => this.#table.primary(partition) === transport.self
+      partitionOf: (namespace, key) => this.#ownership.partitionOf(namespace, key),
+      owns: partition => this.#ownership.owns(partition)
     })
     const owner = this.#owner
 
     const handlers = new Handlers({
       owner,
       stats,
-      owns: (namespace, key) => this.#ownerOf(namespace, key) === transport.self,
+      owns: (namespace, key) => this.#ownership.ownerOf(namespace, key) === transport.self,
       exchange: records => this.#membership.exchangeAsked(records)
     })
     const server = new Server({
@@ -222,6 +215,13 @@ export class LocalMember implements Mesh {
       this.#firstRecord()
     )
 
+    this.#ownership = new Ownership({
+      self: transport.self,
+      mesh: settings.name,
+      view: () => this.#membership.view,
+      lose: lost => owner.lose(lost),
+      tableOf: ports.tableOf ?? buildTable
+    })
     this.#router = new Router({
       self: transport.self,
       clock,
@@ -230,12 +230,11 @@ export class LocalMember implements Mesh {
       owner,
       stats,
       load,
-      ownerOf: (namespace, key) => this.#ownerOf(namespace, key),
+      ownerOf: (namespace, key) => this.#ownership.ownerOf(namespace, key),
       isLinked: peer => this.#links.has(peer),
       agreeWith: peer => this.#membership.agreeWith(peer)
     })
     this.#reads = new Reads({ router: this.#router, clock, stats })
-    this.#table = this.#tableOf(this.#membership.view)
   }
 
   get id(): string {
@@ -296,23 +295,18 @@ export class LocalMember implements Mesh {
     this.#checkOpen()
   }
 
-  leave(options: { deadline?: Duration } = {}): Promise<void> {
+  async leave(options: { deadline?: Duration } = {}): Promise<void> {
     checkNames(options, LEAVE, 'leave')
     const deadlineMs = durationMs(options.deadline ?? LEAVE_DEADLINE, 'deadline', 'zero')
-    this.#leaving ??= this.#leave(deadlineMs)
-    return this.#leaving
+    this.#leaving ??= this.#leave(Math.min(deadlineMs, TIMER_MS_MAX))
+    await this.#leaving
   }
 
   stats(): MeshStats {
-    const self = this.id
-    let partitionsOwned = 0
-    for (let partition = 0; partition < PARTITIONS; partition++) {
-      if (this.#table.primary(partition) === self) partitionsOwned++
-    }
     return {
       ...this.#stats,
       members: this.#membership.view.present().length,
-      partitionsOwned,
+      partitionsOwned: this.#ownership.partitionsOwned(),
       memoryBytes: this.#store.bytes,
       memoryLimitBytes: this.#settings.memoryBytes,
       records: this.#store.size,
@@ -356,45 +350,19 @@ export class LocalMember implements Mesh {
 
   #viewChanged(before: View, after: View): void {
     const own = this.id
-    if (before.hash !== after.hash) {
-      const old = this.#table
-      this.#table = this.#tableOf(after)
-      const lost = (partition: number): boolean =>
-        old.primary(partition) === own && this.#table.primary(partition) !== own
-      this.#owner.lose(lost)
-    }
+    this.#ownership.viewChanged(before, after)
     for (const record of before.present()) {
       const now = after.get(record.id)
-      if (now?.boot === record.boot && (now.status === 'alive' || now.status === 'suspect')) continue
+      if (now?.boot === record.boot && isPresent(now)) continue
       if (record.id !== own) this.#owner.memberGone(record.id)
       this.#events.emit('leave', this.#memberOf(record))
     }
     for (const record of after.present()) {
       const was = before.get(record.id)
-      if (was?.boot === record.boot && (was.status === 'alive' || was.status === 'suspect')) continue
+      if (was?.boot === record.boot && isPresent(was)) continue
       this.#events.emit('join', this.#memberOf(record))
     }
     this.#router.routesChanged()
-  }
-
-  #tableOf(view: View): Table {
-    const placed = view
-      .owners()
-      .map(({ id, weight, zone, host }) => ({ id, weight, host, zone: zone === '' ? undefined : zone }))
-    return (this.#ports.tableOf ?? buildTable)(placed, this.#salt, RANKS)
-  }
-
-  #ownerOf(namespace: string, key: string): PeerId | undefined {
-    return this.#table.primary(this.#partitionOf(namespace, key))
-  }
-
-  #partitionOf(namespace: string, key: string): number {
-    let salt = this.#namespaceSalts.get(namespace)
-    if (salt === undefined) {
-      salt = saltOf(namespace, this.#salt)
-      if (this.#namespaceSalts.size < NAMESPACES_MAX) this.#namespaceSalts.set(namespace, salt)
-    }
-    return partitionOf(key, salt)
   }
 
   #firstRecord(): MemberRecord {

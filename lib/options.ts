@@ -258,7 +258,7 @@ function checkSecrets(options: MeshOptions, listen: string | false): readonly st
       `Expected secret to be a text or a list of texts, got ${typeof given}. Make one with: openssl rand -base64 32`
     )
   }
-  const secrets: readonly string[] = given === undefined ? [] : typeof given === 'string' ? [given] : given
+  const secrets: readonly string[] = given === undefined ? [] : typeof given === 'string' ? [given] : [...given]
   for (const secret of secrets) {
     if (typeof secret === 'string' && new TextEncoder().encode(secret).length >= SECRET_BYTES_MIN) continue
     // The secret itself is never quoted.

@@ -28,7 +28,7 @@ export interface MeshNode {
   stop(): Promise<void>
 }
 
-export type Multiaddr = ReturnType<Libp2p['getMultiaddrs']>[number]
+type Multiaddr = ReturnType<Libp2p['getMultiaddrs']>[number]
 
 const KIB = 1024
 const MIB = 1024 * KIB

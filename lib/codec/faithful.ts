@@ -19,7 +19,7 @@ import { isWellFormed } from './text.ts'
 export const DEPTH_MAX = 64
 
 /** No value encodes to fewer bytes than this walk counts, and none of this size fits into a frame. */
-export const BYTES_MAX = 16 * 1024 * 1024
+const BYTES_MAX = 16 * 1024 * 1024
 
 const NAMED_ITEMS_MAX = 64
 const BYTE_ORDER_MARK = 0xfeff

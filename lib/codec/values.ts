@@ -18,13 +18,13 @@ import { inspect, type Refusal } from './faithful.ts'
 import { lower, raise } from './rich.ts'
 
 /** Which value it is: named in errors. */
-export interface ValueAt {
+interface ValueAt {
   readonly cache: string
   readonly key: string
 }
 
 /** What is being encoded and for whom: a loader may answer undefined, `set` may not be given it. */
-export interface EncodeAt extends ValueAt {
+interface EncodeAt extends ValueAt {
   readonly allowUndefined?: boolean | undefined
 }
 

@@ -10,7 +10,7 @@ export type May<T> = T | Promise<T>
 
 /** What a loader is told. It never names V: TypeScript would fix V before it has looked at what the loader returns. */
 export interface LoadContext {
-  /** Aborts at `loadTimeout`, or when nobody in the mesh waits for the result any more. */
+  /** Aborts at `loadTimeout` and, for a load that runs at the key's owner, when nobody in the mesh waits any more. */
   readonly signal: AbortSignal
   readonly reason: 'miss'
   /** Chooses how long this result is kept; `false` hands it out and keeps nothing. */

@@ -32,6 +32,7 @@ export class Flight {
   readonly waiters = new Set<Waiter>()
   /** The version of the lease now running. */
   stamp = 0
+  grantedAtMs = 0
   /** Who loads; undefined when this member does. */
   holder: PeerId | undefined
   /** False once anything else happened to the key: then the result is for the waiters only. */

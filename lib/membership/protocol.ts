@@ -18,8 +18,8 @@ import type { MemberFields } from '../rpc/messages.ts'
 import { isPresent, type MemberRecord, supersedes, View } from './view.ts'
 
 /** How often a link must show a sign of life, and how long it may show none. */
-export const BEAT_EVERY_MS = 1_000
-export const SILENCE_MS_MAX = 4_000
+const BEAT_EVERY_MS = 1_000
+const SILENCE_MS_MAX = 4_000
 export const TICK_EVERY_MS = 200
 /** A tick this late means that we stood still: others may have spoken and we have not listened yet. */
 const STALL_MS = 1_000
@@ -76,7 +76,6 @@ class Contact {
   lastPair = ''
   futileMs = 0
   quietUntilMs = 0
-  dialing = false
   dialFailures = 0
   nextDialAtMs: number
   unlinkedSinceMs: number
@@ -93,6 +92,8 @@ export class Protocol {
   readonly #random: Random
   readonly #stats: Stats
   readonly #contacts = new Map<PeerId, Contact>()
+  /** Dials under way. */
+  readonly #dialing = new Set<PeerId>()
   #self: MemberRecord
   #view: View
   #tickedAtMs: number
@@ -173,7 +174,7 @@ export class Protocol {
     contact.everLinked = true
     contact.heardAtMs = nowMs
     contact.linkedAtMs = nowMs
-    contact.dialing = false
+    this.#dialing.delete(peer)
     contact.theirHash = undefined
     this.#merge(record, nowMs)
     this.#exchange(peer, contact, nowMs)
@@ -195,9 +196,9 @@ export class Protocol {
   }
 
   #linkRefused(peer: PeerId, nowMs: number): void {
+    this.#dialing.delete(peer)
     const contact = this.#contacts.get(peer)
     if (contact === undefined || contact.linked) return
-    contact.dialing = false
     contact.dialFailures++
     contact.nextDialAtMs = nowMs + this.#redialMs(contact, nowMs)
   }
@@ -250,9 +251,9 @@ export class Protocol {
   }
 
   #dialFailed(peer: PeerId, foundOther: boolean, nowMs: number): void {
+    this.#dialing.delete(peer)
     const contact = this.#contacts.get(peer)
     if (contact === undefined || contact.linked) return
-    contact.dialing = false
     contact.dialFailures++
     contact.nextDialAtMs = nowMs + this.#redialMs(contact, nowMs)
     const known = this.#view.get(peer)
@@ -307,17 +308,12 @@ export class Protocol {
   }
 
   #dialIfDue(peer: PeerId, contact: Contact, nowMs: number): void {
-    if (contact.dialing || contact.linked || nowMs < contact.nextDialAtMs || contact.addresses.length === 0) return
+    if (this.#dialing.has(peer) || contact.linked || nowMs < contact.nextDialAtMs || contact.addresses.length === 0)
+      return
     if (this.#self.status === 'left' || this.#view.get(peer)?.status === 'left') return
-    if (this.#dialsUnderWay() >= DIALS_AT_ONCE) return
-    contact.dialing = true
+    if (this.#dialing.size >= DIALS_AT_ONCE) return
+    this.#dialing.add(peer)
     this.#effects.push({ type: 'dial', peer, addresses: contact.addresses })
-  }
-
-  #dialsUnderWay(): number {
-    let count = 0
-    for (const contact of this.#contacts.values()) if (contact.dialing) count++
-    return count
   }
 
   #redialMs(contact: Contact, nowMs: number): number {

@@ -13,7 +13,7 @@ import { KINDS, LAYOUTS, type Message, readFields, writeFields } from './message
 
 const MAGIC = 0xca
 /** Members of another wire version are refused, both sides saying so. */
-export const WIRE_VERSION = 1
+const WIRE_VERSION = 1
 
 const HEADER_BYTES = 18
 const CLOCK_AT = 2
@@ -29,7 +29,7 @@ export interface Frame extends FrameHeader {
   readonly messages: readonly Addressed[]
 }
 
-export interface Addressed {
+interface Addressed {
   readonly call: number
   readonly message: Message
 }

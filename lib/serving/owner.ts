@@ -16,6 +16,8 @@ import type { MeshClock } from '../store/version.ts'
 
 /** A lease not renewed for this long has lost its holder. Holders renew three times as often. */
 export const LEASE_MS = 3_000
+/** How long a load may take where this member has not declared the cache. */
+const UNKNOWN_LOAD_MS_MAX = 10 * 60_000
 const TOMBSTONE_TTL_MS = 60_000
 const NOTHING = new Uint8Array(0)
 
@@ -84,8 +86,14 @@ export class Owner {
   holderSays(peer: PeerId, notice: MessageOf<'renew' | 'release'>): void {
     const flight = notice.boot === this.#deps.boot ? this.#deps.flights.byLease(notice.lease) : undefined
     if (flight === undefined || flight.holder !== peer) return
-    if (notice.type === 'renew') this.#armLease(flight)
-    else this.#leaseLost(flight)
+    if (notice.type === 'release') this.#leaseLost(flight)
+    else if (this.#mayRenew(flight)) this.#armLease(flight)
+  }
+
+  /** A holder gives up at its own load timeout; one that does not even do that must not keep the key for ever. */
+  #mayRenew({ namespace, grantedAtMs }: Flight): boolean {
+    const loadMs = this.#deps.definition(namespace)?.loadTimeoutMs ?? UNKNOWN_LOAD_MS_MAX
+    return this.#deps.clock.monotonic() - grantedAtMs <= loadMs + LEASE_MS
   }
 
   /** A member has gone from the view, or has been started anew: what it was loading is loaded by the next in line. */
@@ -144,6 +152,7 @@ export class Owner {
   #leaseTo(flight: Flight, waiter: Waiter): void {
     flight.waiters.delete(waiter)
     this.#deps.flights.lease(flight, this.#deps.meshClock.stamp(), waiter.peer)
+    flight.grantedAtMs = this.#deps.clock.monotonic()
     this.#armLease(flight)
     waiter.respond({ type: 'lease', lease: flight.stamp, boot: this.#deps.boot })
   }
@@ -180,7 +189,8 @@ export class Owner {
 
   /** The result is here: keep it if nothing has happened to the key since the lease, and answer all who waited. */
   #land(flight: Flight, result: LoadResult): boolean {
-    const wasOpen = flight.open
+    // Asked before anything else: a view that took the partition away fences the flight here at the latest.
+    const wasOpen = this.#deps.owns(flight.partition) && flight.open
     this.#deps.flights.end(flight)
     const keep = result.code === 'value' && result.ttlMs > 0
     if (keep && !wasOpen) this.#deps.stats.fillsFencedTotal++

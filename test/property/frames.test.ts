@@ -12,21 +12,30 @@ import { text } from './arbitrary-value.ts'
 const real = fc.double({ noNaN: true })
 const shortText = text.map(whole => Array.from(whole).slice(0, 50).join(''))
 const bytes = fc.uint8Array({ maxLength: 2_000 })
-const member = fc.record({
-  id: shortText,
-  boot: real,
-  incarnation: fc.integer({ min: 0, max: 2 ** 31 }),
-  status: fc.constantFrom('alive', 'suspect', 'dead', 'left'),
-  weight: fc.oneof(fc.constantFrom(0, 1, 1000), fc.double({ min: 0, max: 1000, noNaN: true })),
-  zone: shortText,
-  host: shortText,
-  addresses: fc.array(shortText, { maxLength: 32 }),
-  reached: fc.boolean()
-}, { noNullPrototype: true })
+const member = fc.record(
+  {
+    id: shortText,
+    boot: real,
+    incarnation: fc.integer({ min: 0, max: 2 ** 31 }),
+    status: fc.constantFrom('alive', 'suspect', 'dead', 'left'),
+    weight: fc.oneof(fc.constantFrom(0, 1, 1000), fc.double({ min: 0, max: 1000, noNaN: true })),
+    zone: shortText,
+    host: shortText,
+    addresses: fc.array(shortText, { maxLength: 32 }),
+    reached: fc.boolean()
+  },
+  { noNullPrototype: true }
+)
 const count = fc.integer({ min: 0, max: 2 ** 32 - 1 })
 const members = fc.array(member, { maxLength: 6 })
 const outcome = {
-  code: fc.constantFrom('value', 'ERR_MESH_LOAD', 'ERR_MESH_LOAD_TIMEOUT', 'ERR_MESH_VALUE', 'ERR_MESH_VALUE_TOO_LARGE'),
+  code: fc.constantFrom(
+    'value',
+    'ERR_MESH_LOAD',
+    'ERR_MESH_LOAD_TIMEOUT',
+    'ERR_MESH_VALUE',
+    'ERR_MESH_VALUE_TOO_LARGE'
+  ),
   bytes,
   failure: text
 }
@@ -67,7 +76,7 @@ const header = fc.record({
 
 function frameOf(messages: readonly Message[], head = { clockMs: 1, viewHash: 2 }): Uint8Array {
   const builder = new FrameBuilder()
-  messages.forEach((one, i) => builder.add(i, one))
+  for (const [call, one] of messages.entries()) builder.add(call, one)
   return builder.finish(head)
 }
 
@@ -110,13 +119,8 @@ describe('frames', () => {
   })
 
   it('of random bytes are malformed and nothing worse', () => {
-    const behindHeader = fc
-      .uint8Array({ maxLength: 400 })
-      .map(tail => Uint8Array.from([...frameOf([]), ...tail]))
-    fc.assert(
-      fc.property(fc.oneof(fc.uint8Array({ maxLength: 400 }), behindHeader), survives),
-      { numRuns: 3_000 }
-    )
+    const behindHeader = fc.uint8Array({ maxLength: 400 }).map(tail => Uint8Array.from([...frameOf([]), ...tail]))
+    fc.assert(fc.property(fc.oneof(fc.uint8Array({ maxLength: 400 }), behindHeader), survives), { numRuns: 3_000 })
   })
 
   it('that are cut short or have a byte changed are malformed or another frame, and nothing worse', () => {
@@ -146,7 +150,10 @@ describe('frames', () => {
     ['a view hash that is no number', frameOf([], { clockMs: 0, viewHash: Number.NaN })],
     ['a length beyond the end', Uint8Array.from([...frameOf([]), 255, 255, 255, 0])],
     ['an unknown kind', Uint8Array.from([...frameOf([]), 5, 0, 0, 0, 250, 0, 0, 0, 0])],
-    ['a byte too many in a message', Uint8Array.from([...frameOf([]), 6, 0, 0, 0, KINDS.indexOf('absent'), 0, 0, 0, 0, 9])]
+    [
+      'a byte too many in a message',
+      Uint8Array.from([...frameOf([]), 6, 0, 0, 0, KINDS.indexOf('absent'), 0, 0, 0, 0, 9])
+    ]
   ])('with %s are malformed', (_, input) => {
     expect(() => readFrame(input)).toThrow(Malformed)
   })
@@ -183,7 +190,7 @@ describe('frames', () => {
     const input = frameOf([{ type: 'loaded', code: 'value', bytes: Uint8Array.of(1, 2, 3), failure: '' }])
     const [first] = readFrame(input).messages
     input.fill(0)
-    expect((first?.message as { bytes: Uint8Array }).bytes).toEqual(Uint8Array.of(1, 2, 3))
+    expect(first?.message).toMatchObject({ bytes: Uint8Array.of(1, 2, 3) })
   })
 })
 

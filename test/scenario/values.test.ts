@@ -93,7 +93,7 @@ describe('values', () => {
     const codec = { encode: () => bytes, decode: () => 'large' }
     const t = await formed(3, {
       seed: 406,
-      start: member => member.cache('pages', { ttl: '1h', codec, load: () => 1 })
+      start: member => member.cache('pages', { ttl: '1h', codec, load: () => 'large' })
     })
     const read = mesh(t, 1)
       .cache('pages')
@@ -114,7 +114,7 @@ describe('values', () => {
     const codec = { encode: (value: unknown) => new TextEncoder().encode(String(value)), decode: () => 'decoded' }
     const t = await formed(2, {
       seed: 408,
-      start: (member, index) => member.cache('plain', { ttl: '1h', ...(index === 0 ? { codec } : {}) })
+      start: (member, index) => member.cache<unknown>('plain', { ttl: '1h', codec: index === 0 ? codec : undefined })
     })
     await t.until(mesh(t, 0).cache('plain').set('k', 'v'))
     expect(await t.until(mesh(t, 0).cache('plain').get('k'))).toBe('decoded')

@@ -7,7 +7,9 @@ const text = fc.string({ unit: 'binary' })
 type Step = { put(to: ByteWriter): void; take(from: ByteReader): unknown; value: unknown }
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.integer({ min: 0, max: 255 }).map(n => ({ put: to => to.u8(n), take: from => from.u8(), value: n }) as Step),
-  fc.integer({ min: 0, max: 2 ** 32 - 1 }).map(n => ({ put: to => to.u32(n), take: from => from.u32(), value: n }) as Step),
+  fc
+    .integer({ min: 0, max: 2 ** 32 - 1 })
+    .map(n => ({ put: to => to.u32(n), take: from => from.u32(), value: n }) as Step),
   fc.double().map(n => ({ put: to => to.f64(n), take: from => from.f64(), value: n }) as Step),
   text.map(s => ({ put: to => to.text(s), take: from => from.text(10_000, 'text'), value: s }) as Step),
   fc

@@ -25,7 +25,14 @@ describe('error codes', () => {
 describe('errors', () => {
   it('carry code, names and whether trying again may help', () => {
     const error = new MeshError('ERR_MESH_TIMEOUT', 'late', { cache: 'c', key: 'k', member: 'm', cause: 'why' })
-    expect(error).toMatchObject({ code: 'ERR_MESH_TIMEOUT', retryable: true, cache: 'c', key: 'k', member: 'm', cause: 'why' })
+    expect(error).toMatchObject({
+      code: 'ERR_MESH_TIMEOUT',
+      retryable: true,
+      cache: 'c',
+      key: 'k',
+      member: 'm',
+      cause: 'why'
+    })
     const bare = new MeshError('ERR_MESH_OPTION', 'wrong')
     expect(bare.retryable).toBe(false)
     expect(Object.hasOwn(bare, 'cause')).toBe(false)
@@ -45,7 +52,12 @@ describe('errors', () => {
 
   it('of loads and batches keep what they are about', () => {
     const cause = Object.assign(new Error('down'), { code: 'E' })
-    expect(new LoadError('failed', cause)).toMatchObject({ name: 'LoadError', code: 'ERR_MESH_LOAD', cause, retryable: true })
+    expect(new LoadError('failed', cause)).toMatchObject({
+      name: 'LoadError',
+      code: 'ERR_MESH_LOAD',
+      cause,
+      retryable: true
+    })
     const partial = new PartialError('some', [1, undefined], new Map([[1, cause]]))
     expect(partial).toMatchObject({ code: 'ERR_MESH_PARTIAL', values: [1, undefined] })
     expect(partial.errors.get(1)).toBe(cause)

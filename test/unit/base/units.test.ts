@@ -15,18 +15,38 @@ describe('durations', () => {
     expect(durationMs(text, 'ttl')).toBe(ms)
   })
 
-  it.each([0, '0s', -1, '-1s', Number.NaN, Number.POSITIVE_INFINITY, '', '5', 's', '5 m', '5M', '1h30m', '1e3s', null, undefined, true, {}, [], 5n, 'forever'])(
-    '%s is refused, with what to write instead',
-    value => {
-      try {
-        durationMs(value, 'ttl of cache')
-        expect.unreachable()
-      } catch (error) {
-        expect(isMeshError(error, 'ERR_MESH_OPTION')).toBe(true)
-        expect((error as Error).message).toMatch(/^Expected ttl of cache to be a duration above 0, got .+ Write milliseconds or a text like '500ms'/)
-      }
+  it.each([
+    0,
+    '0s',
+    -1,
+    '-1s',
+    Number.NaN,
+    Number.POSITIVE_INFINITY,
+    '',
+    '5',
+    's',
+    '5 m',
+    '5M',
+    '1h30m',
+    '1e3s',
+    null,
+    undefined,
+    true,
+    {},
+    [],
+    5n,
+    'forever'
+  ])('%s is refused, with what to write instead', value => {
+    try {
+      durationMs(value, 'ttl of cache')
+      expect.unreachable()
+    } catch (error) {
+      expect(isMeshError(error, 'ERR_MESH_OPTION')).toBe(true)
+      expect((error as Error).message).toMatch(
+        /^Expected ttl of cache to be a duration above 0, got .+ Write milliseconds or a text like '500ms'/
+      )
     }
-  )
+  })
 
   it('may be 0 where 0 means something', () => {
     expect(durationMs(0, 'negativeTtl', 'zero')).toBe(0)
@@ -53,6 +73,8 @@ describe('sizes', () => {
   })
 
   it.each([0, '0kb', 0.5, -1, '1tb', '1KB', Number.NaN, null, {}])('%s is refused', value => {
-    expect(() => byteCount(value, 'memory')).toThrow(/^Expected memory to be a size above 0, got .+ Write bytes or a text like/)
+    expect(() => byteCount(value, 'memory')).toThrow(
+      /^Expected memory to be a size above 0, got .+ Write bytes or a text like/
+    )
   })
 })

@@ -12,7 +12,17 @@ import { ManualClock } from './manual-clock.ts'
 import { ManualTransport } from './manual-transport.ts'
 
 function helloOf(id: PeerId): MessageOf<'hello'> {
-  const record = { id, boot: 1, incarnation: 1, status: 'alive', weight: 1, zone: '', host: '', addresses: [], reached: true } as const
+  const record = {
+    id,
+    boot: 1,
+    incarnation: 1,
+    status: 'alive',
+    weight: 1,
+    zone: '',
+    host: '',
+    addresses: [],
+    reached: true
+  } as const
   return { type: 'hello', mesh: 'm', partitions: 8, boot: 1, record }
 }
 
@@ -28,7 +38,12 @@ function setup() {
   const stats = new Stats()
   const said: string[] = []
   const warned: string[] = []
-  const log = { debug: () => {}, info: () => {}, error: () => {}, warn: (_: object, text: string) => void warned.push(text) }
+  const log = {
+    debug: () => {},
+    info: () => {},
+    error: () => {},
+    warn: (_: object, text: string) => void warned.push(text)
+  }
   const outbox = new Outbox({ transport, clock, stats, header: () => ({ clockMs: 1, viewHash: 0 }) })
   const links = new Links({
     transport,

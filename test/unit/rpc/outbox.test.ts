@@ -50,7 +50,9 @@ describe('an outbox', () => {
     const data = transport.taken.filter(({ lane }) => lane === 'data')
     expect(data.length).toBeGreaterThan(5)
     for (const { bytes } of data) expect(bytes).toBeLessThanOrEqual(64 * 1024)
-    expect(data.flatMap(({ frame }) => frame.messages.map(({ call }) => call))).toEqual(Array.from({ length: 40 }, (_, i) => i))
+    expect(data.flatMap(({ frame }) => frame.messages.map(({ call }) => call))).toEqual(
+      Array.from({ length: 40 }, (_, i) => i)
+    )
     expect(transport.kinds('bulk')).toEqual([['loaded']])
   })
 

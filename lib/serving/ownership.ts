@@ -1,0 +1,105 @@
+/**
+ * Who owns a key, by the view that holds now.
+ *
+ * The table of a view is made when it is first asked for: in a storm of joins a table for each view in between would be
+ * work for nobody. Whoever is about to answer or to store asks first, so what is no longer ours is given up before
+ * anything is done with it.
+ *
+ * A view that comes and goes unseen still counts, for who held our keys for a moment may have changed them:
+ *
+ *   1. we own k ─ a joiner takes k ─ somebody deletes k there ─ the joiner leaves ─ we own k again, with the old value.
+ *
+ * Joins alone take nothing back, so it is enough that before an owner goes, the table of until then is made.
+ */
+import { isPresent, type MemberRecord, type View } from '../membership/view.ts'
+import { type Salt, saltOf } from '../placement/hash.ts'
+import { PARTITIONS, partitionOf } from '../placement/partitions.ts'
+import type { buildTable, Table } from '../placement/table.ts'
+import type { PeerId } from '../ports/transport.ts'
+
+/** Ranks kept in the table: the primary, and room for the backups to come. */
+const RANKS = 4
+/** Salts remembered; for a namespace beyond them the salt is computed each time. */
+const NAMESPACES_MAX = 4096
+
+export interface OwnershipDeps {
+  readonly self: PeerId
+  readonly mesh: string
+  readonly view: () => View
+  /** These partitions have gone to another member. */
+  readonly lose: (lost: (partition: number) => boolean) => void
+  readonly tableOf: typeof buildTable
+}
+
+export class Ownership {
+  readonly #deps: OwnershipDeps
+  readonly #salt: Salt
+  readonly #namespaceSalts = new Map<string, Salt>()
+  #table: Table
+  #hash: number
+
+  constructor(deps: OwnershipDeps) {
+    this.#deps = deps
+    this.#salt = saltOf(deps.mesh)
+    this.#table = this.#tableOf(deps.view())
+    this.#hash = deps.view().hash
+  }
+
+  ownerOf(namespace: string, key: string): PeerId | undefined {
+    return this.#current().primary(this.partitionOf(namespace, key))
+  }
+
+  owns(partition: number): boolean {
+    return this.#current().primary(partition) === this.#deps.self
+  }
+
+  partitionOf(namespace: string, key: string): number {
+    let salt = this.#namespaceSalts.get(namespace)
+    if (salt === undefined) {
+      salt = saltOf(namespace, this.#salt)
+      if (this.#namespaceSalts.size < NAMESPACES_MAX) this.#namespaceSalts.set(namespace, salt)
+    }
+    return partitionOf(key, salt)
+  }
+
+  partitionsOwned(): number {
+    const table = this.#current()
+    let owned = 0
+    for (let partition = 0; partition < PARTITIONS; partition++) {
+      if (table.primary(partition) === this.#deps.self) owned++
+    }
+    return owned
+  }
+
+  viewChanged(before: View, after: View): void {
+    if (before.owners().some(owner => !isOwnerIn(after, owner))) this.#bringTo(before)
+  }
+
+  #current(): Table {
+    return this.#bringTo(this.#deps.view())
+  }
+
+  #bringTo(view: View): Table {
+    if (view.hash === this.#hash) return this.#table
+    const { self, lose } = this.#deps
+    const [old, table] = [this.#table, this.#tableOf(view)]
+    this.#table = table
+    this.#hash = view.hash
+    lose(partition => old.primary(partition) === self && table.primary(partition) !== self)
+    return table
+  }
+
+  #tableOf(view: View): Table {
+    const placed = view
+      .owners()
+      .map(({ id, weight, zone, host }) => ({ id, weight, host, zone: zone === '' ? undefined : zone }))
+    return this.#deps.tableOf(placed, this.#salt, RANKS)
+  }
+}
+
+/** The same process, with the same place in the table's eyes. */
+function isOwnerIn(view: View, { id, boot, weight, zone, host }: MemberRecord): boolean {
+  const now = view.get(id)
+  if (now === undefined || !isPresent(now)) return false
+  return now.boot === boot && now.weight === weight && now.zone === zone && now.host === host
+}

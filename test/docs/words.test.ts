@@ -1,0 +1,57 @@
+/** Words that can rot are held equal to the code. */
+import { readFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { ERROR_CODES } from '../../lib/base/errors.ts'
+
+const ROOT = resolve(import.meta.dirname, '../..')
+const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
+
+describe('the README', () => {
+  it('lists every error code with its meaning, and none that does not exist', () => {
+    const rows = [...readme.matchAll(/^\| `(ERR_MESH_[A-Z_]+)` \| (.+) \|$/gm)].map(match => [match[1], match[2]])
+    expect(Object.fromEntries(rows)).toEqual(ERROR_CODES)
+  })
+
+  it('names every option, and none that does not exist', () => {
+    const source = readFileSync(join(ROOT, 'lib/options.ts'), 'utf8')
+    const declared = (name: string): string[] => {
+      const list =
+        new RegExp(`const ${name}: ReadonlySet<string> = new Set<[^(]*\\(\\[([\\s\\S]*?)\\]\\)`).exec(source)?.[1] ?? ''
+      return [...list.matchAll(/'(\w+)'/g)].map(match => match[1] as string).sort()
+    }
+    expect(declared('MESH_OPTIONS').length).toBeGreaterThan(5)
+    expect(optionRows('Options of a mesh')).toEqual(declared('MESH_OPTIONS'))
+    expect(optionRows('Options of a cache')).toEqual(declared('CACHE_OPTIONS'))
+  })
+
+  it('has a first screen that does not leave the mesh behind the back of a server', () => {
+    const first = /```ts\n([\s\S]*?)```/.exec(readme)?.[1] ?? ''
+    expect(first).toContain('mesh.leave()')
+    expect(first).not.toContain('await using')
+  })
+
+  it('names only commands that exist', () => {
+    const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+      scripts: Record<string, string>
+    }
+    const words = [readme, readFileSync(join(ROOT, 'CONTRIBUTING.md'), 'utf8')].join('\n')
+    const named = [...words.matchAll(/npm (?:run )?(test|demo|sim|format|bench\S*)\b/g)].map(
+      match => match[1] as string
+    )
+    expect(named.filter(name => scripts[name] === undefined)).toEqual([])
+    expect(named.length).toBeGreaterThan(3)
+  })
+})
+
+function optionRows(title: string): string[] {
+  const section =
+    readme
+      .slice(readme.indexOf(`### ${title}`))
+      .split(/\n##/)[0]
+      ?.split('\n###')[0] ?? ''
+  const table = readme.slice(readme.indexOf(`### ${title}`) + 4).split(/\n#/)[0] ?? section
+  return [...table.matchAll(/^\| ((?:`\w+`(?:, )?)+) \|/gm)]
+    .flatMap(row => [...(row[1] as string).matchAll(/`(\w+)`/g)].map(name => name[1] as string))
+    .sort()
+}

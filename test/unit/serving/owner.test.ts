@@ -1,0 +1,287 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import type { CacheDefinition, Load } from '../../../lib/fill/definition.ts'
+import { Flights } from '../../../lib/fill/flight.ts'
+import { Stats } from '../../../lib/observe/stats.ts'
+import { cacheDefinition } from '../../../lib/options.ts'
+import { noLog } from '../../../lib/ports/log.ts'
+import type { MessageOf, Reply } from '../../../lib/rpc/messages.ts'
+import { LEASE_MS, Owner } from '../../../lib/serving/owner.ts'
+import { seededRandom } from '../../../lib/sim/random.ts'
+import { Store } from '../../../lib/store/store.ts'
+import { MeshClock } from '../../../lib/store/version.ts'
+import { ManualClock } from '../rpc/manual-clock.ts'
+
+const BOOT = 42
+const KEY = 'sk'
+
+let clock: ManualClock
+let store: Store
+let flights: Flights
+let stats: Stats
+let owner: Owner
+let definition: CacheDefinition | undefined
+let owned: boolean
+
+function declare(load?: Load): void {
+  definition = cacheDefinition('c', { ttl: '1h', jitter: 0, ...(load === undefined ? {} : { load: load as never }) })
+}
+
+beforeEach(() => {
+  clock = new ManualClock()
+  stats = new Stats()
+  store = new Store({ bytesMax: 1e6, stats })
+  flights = new Flights()
+  owned = true
+  declare()
+  owner = new Owner({
+    self: 'self',
+    boot: BOOT,
+    clock,
+    meshClock: new MeshClock(clock),
+    store,
+    flights,
+    stats,
+    load: { clock, random: seededRandom(1), stats, log: noLog },
+    detach: fn => fn(),
+    definition: () => definition,
+    partitionOf: () => 5,
+    owns: () => owned
+  })
+})
+
+const NAMESPACE = cacheDefinition('c', { ttl: '1h' }).namespace
+
+/** A caller and all it is told. */
+function ask(peer: string, mode: 'stored' | 'load' | 'lease' = 'lease') {
+  const told: Reply[] = []
+  const withdraw = owner.read(peer, { type: 'read', namespace: NAMESPACE, key: KEY, mode }, reply => told.push(reply))
+  return { told, withdraw: withdraw ?? (() => {}), kinds: () => told.map(({ type }) => type) }
+}
+
+function leaseOf({ told }: { told: Reply[] }): MessageOf<'lease'> {
+  return told.find((reply): reply is MessageOf<'lease'> => reply.type === 'lease') as MessageOf<'lease'>
+}
+
+function fill(peer: string, { lease, boot }: MessageOf<'lease'>, over: Partial<MessageOf<'fill'>> = {}): boolean {
+  const outcome = { code: 'value', bytes: Uint8Array.of(2), failure: '' } as const
+  const token = { namespace: NAMESPACE, key: KEY, lease, boot, ttlMs: 1_000, negative: false }
+  return owner.fill(peer, { type: 'fill', ...token, ...outcome, ...over }).stored
+}
+
+const write = () =>
+  owner.write({ type: 'write', namespace: NAMESPACE, key: KEY, bytes: Uint8Array.of(9), ttlMs: 1_000 })
+const remove = () => owner.remove({ type: 'remove', namespace: NAMESPACE, key: KEY })
+const later = async (): Promise<void> => new Promise(resolve => setImmediate(resolve))
+
+describe('a lease', () => {
+  it('goes to the first that asks; the others wait for what it brings', () => {
+    const [first, second] = [ask('a'), ask('b')]
+    expect([first.kinds(), second.kinds()]).toEqual([['lease'], ['waiting']])
+    expect(fill('a', leaseOf(first))).toBe(true)
+    expect(second.kinds()).toEqual(['waiting', 'loaded'])
+    expect(ask('c').told).toMatchObject([{ type: 'hit', stamp: leaseOf(first).lease, writer: 'self' }])
+    expect([flights.size, clock.armed]).toEqual([0, 0])
+  })
+
+  it.each([
+    ['another holder', 'b', {}],
+    ['another boot', 'a', { boot: BOOT + 1 }],
+    ['another lease', 'a', { lease: 1 }],
+    ['another key', 'a', { key: 'sother' }]
+  ] as const)('is not filled by %s', (_, peer, over) => {
+    const holder = ask('a')
+    expect(fill(peer, leaseOf(holder), over)).toBe(false)
+    expect(store.size).toBe(0)
+    expect(fill('a', leaseOf(holder))).toBe(true)
+  })
+
+  it('is filled once', () => {
+    const holder = ask('a')
+    expect([fill('a', leaseOf(holder)), fill('a', leaseOf(holder))]).toEqual([true, false])
+  })
+
+  it('runs out after 3 s and goes to the oldest that waits; the first holder comes too late', () => {
+    const holder = ask('a')
+    const [next, last] = [ask('b'), ask('c')]
+    clock.pass(LEASE_MS)
+    expect(next.kinds()).toEqual(['waiting', 'lease'])
+    expect(last.kinds().filter(kind => kind !== 'waiting')).toEqual([])
+    expect(leaseOf(next).lease).toBeGreaterThan(leaseOf(holder).lease)
+    expect(fill('a', leaseOf(holder))).toBe(false)
+    expect(fill('b', leaseOf(next))).toBe(true)
+    expect(last.kinds().at(-1)).toBe('loaded')
+    expect(stats.leasesLostTotal).toBe(1)
+  })
+
+  it('tells those who wait on that a load has begun anew', () => {
+    ask('a')
+    ask('b')
+    const last = ask('c')
+    clock.pass(LEASE_MS)
+    expect(last.kinds()).toEqual(['waiting', 'waiting'])
+  })
+
+  it('that is renewed by its holder goes on, and by nobody else', () => {
+    const holder = ask('a')
+    const next = ask('b')
+    const { lease } = leaseOf(holder)
+    for (let i = 0; i < 10; i++) {
+      clock.pass(LEASE_MS / 3)
+      owner.holderSays('a', { type: 'renew', lease, boot: BOOT })
+    }
+    expect(next.kinds()).toEqual(['waiting'])
+    clock.pass(LEASE_MS - 1)
+    owner.holderSays('b', { type: 'renew', lease, boot: BOOT })
+    owner.holderSays('a', { type: 'renew', lease, boot: BOOT + 1 })
+    clock.pass(1)
+    expect(next.kinds()).toEqual(['waiting', 'lease'])
+  })
+
+  it('that is handed back, or whose holder is gone from the view, is handed on at once', () => {
+    const holder = ask('a')
+    const [next, last] = [ask('b'), ask('c')]
+    owner.holderSays('a', { type: 'release', lease: leaseOf(holder).lease, boot: BOOT })
+    expect(next.kinds()).toEqual(['waiting', 'lease'])
+    owner.memberGone('b')
+    expect(last.kinds().at(-1)).toBe('lease')
+    owner.memberGone('c')
+    expect([flights.size, clock.armed]).toEqual([0, 0])
+  })
+
+  it('goes to our own loader when one who waits may use it', async () => {
+    ask('a')
+    const next = ask('b', 'load')
+    declare(() => 'loaded here')
+    clock.pass(LEASE_MS)
+    await later()
+    expect(next.kinds().at(-1)).toBe('loaded')
+    expect(store.size).toBe(1)
+  })
+
+  it('of one who waits and gives up passes by it', () => {
+    ask('a')
+    const [gone, next] = [ask('b'), ask('c')]
+    gone.withdraw()
+    clock.pass(LEASE_MS)
+    expect(gone.kinds()).toEqual(['waiting'])
+    expect(next.kinds()).toEqual(['waiting', 'lease'])
+  })
+
+  it.each(['ERR_MESH_LOAD', 'ERR_MESH_LOAD_TIMEOUT'] as const)(
+    'filled with %s fails those who wait and keeps nothing',
+    code => {
+      const holder = ask('a')
+      const next = ask('b')
+      expect(fill('a', leaseOf(holder), { code, failure: '{}' })).toBe(false)
+      expect(next.told.at(-1)).toMatchObject({ type: 'loaded', code })
+      expect(ask('c').kinds()).toEqual(['lease'])
+    }
+  )
+})
+
+describe('a write, a delete or the loss of the partition in the middle of a load', () => {
+  it.each([
+    ['write', write],
+    ['delete', remove],
+    ['loss', () => owner.lose(() => true)]
+  ])('(%s) lets those who waited have the value and stores nothing of it', (_, change) => {
+    const holder = ask('a')
+    const early = ask('b')
+    change()
+    expect(fill('a', leaseOf(holder))).toBe(false)
+    expect(early.told.at(-1)).toMatchObject({ type: 'loaded', bytes: Uint8Array.of(2) })
+    expect(store.entry(NAMESPACE, KEY)?.bytes ?? new Uint8Array()).not.toEqual(Uint8Array.of(2))
+    expect(stats.fillsFencedTotal).toBe(1)
+    expect([flights.size, clock.armed]).toEqual([0, 0])
+  })
+
+  it('lets nobody who asks afterwards join the older load', () => {
+    const older = ask('a')
+    remove()
+    const newer = ask('b')
+    expect(newer.kinds()).toEqual(['lease'])
+    expect(leaseOf(newer).lease).toBeGreaterThan(leaseOf(older).lease)
+    expect(fill('b', leaseOf(newer), { bytes: Uint8Array.of(3) })).toBe(true)
+    expect(fill('a', leaseOf(older))).toBe(false)
+    expect(ask('c').told).toMatchObject([{ type: 'hit', bytes: Uint8Array.of(3) }])
+  })
+
+  it('sends those who wait for a worker that is lost as well to ask anew', () => {
+    ask('a')
+    const early = ask('b')
+    write()
+    owner.memberGone('a')
+    expect(early.told.at(-1)).toMatchObject({ type: 'hit', bytes: Uint8Array.of(9) })
+    ask('c', 'stored')
+    owned = true
+    remove()
+    ask('d')
+    const moved = ask('e')
+    owned = false
+    owner.lose(() => true)
+    owner.memberGone('d')
+    expect(moved.kinds().at(-1)).toBe('notOwner')
+  })
+
+  it('lets one that asked anew take back its new place, not its old one', () => {
+    ask('a')
+    const [early, other] = [ask('b'), ask('c')]
+    remove()
+    owner.memberGone('a')
+    expect(early.kinds()).toEqual(['waiting', 'lease'])
+    expect(other.kinds().filter(kind => kind !== 'waiting')).toEqual([])
+    other.withdraw()
+    fill('b', leaseOf(early))
+    expect(other.kinds().filter(kind => kind !== 'waiting')).toEqual([])
+    expect(flights.size).toBe(0)
+  })
+})
+
+describe('our own loader', () => {
+  it('runs once for all, and a loader that ends in the same turn answers all the same', async () => {
+    let calls = 0
+    declare(() => ++calls)
+    const all = [ask('a', 'load'), ask('b', 'load'), ask('self', 'load')]
+    await later()
+    expect(all.map(({ kinds }) => kinds().at(-1))).toEqual(['loaded', 'loaded', 'loaded'])
+    expect(calls).toBe(1)
+  })
+
+  it('is aborted when the last who waited has gone, and its result is kept by nobody', async () => {
+    let signal: AbortSignal | undefined
+    let settle = (_: unknown): void => {}
+    declare((_, context) => {
+      signal = context.signal
+      return new Promise(resolve => (settle = resolve))
+    })
+    const [one, two] = [ask('a', 'load'), ask('b', 'load')]
+    one.withdraw()
+    expect(signal?.aborted).toBe(false)
+    two.withdraw()
+    two.withdraw()
+    expect(signal?.aborted).toBe(true)
+    settle('too late')
+    await later()
+    expect([store.size, flights.size]).toEqual([0, 0])
+    expect(ask('c', 'load').kinds()).toEqual(['waiting'])
+  })
+
+  it('that deletes its own key is fenced like any other', async () => {
+    declare(() => {
+      remove()
+      return 1
+    })
+    const caller = ask('a', 'load')
+    await later()
+    expect(caller.kinds().at(-1)).toBe('loaded')
+    expect(store.value(NAMESPACE, KEY, 0)).toBeUndefined()
+  })
+
+  it('is not asked for a key that no member would have written', () => {
+    const read = (): unknown =>
+      owner.read('a', { type: 'read', namespace: NAMESPACE, key: 'nonsense', mode: 'load' }, () => {})
+    expect(read).toThrow(/expected an encoded key/)
+    expect(flights.size).toBe(0)
+    expect(flights.find(NAMESPACE, 'nonsense')).toBeUndefined()
+  })
+})
