@@ -24,6 +24,8 @@ export const TICK_EVERY_MS = 200
 /** A tick this late means that we stood still: others may have spoken and we have not listened yet. */
 const STALL_MS = 1_000
 const EXCHANGE_GAP_MS = 200
+/** With one peer, chosen by chance from those whose hash is ours. */
+const EXCHANGE_EVERY_MS = 5_000
 /** An exchange that changed nothing on either side is not repeated for this long, doubling. */
 const FUTILE_EXCHANGE_MS = 5_000
 const FUTILE_EXCHANGE_MS_MAX = 60_000
@@ -97,6 +99,7 @@ export class Protocol {
   #self: MemberRecord
   #view: View
   #tickedAtMs: number
+  #nextExchangeAtMs: number
   #effects: Effect[] = []
 
   constructor(deps: { self: MemberRecord; random: Random; stats: Stats; nowMs: number }) {
@@ -105,6 +108,7 @@ export class Protocol {
     this.#stats = deps.stats
     this.#view = new View(new Map([[deps.self.id, deps.self]]))
     this.#tickedAtMs = deps.nowMs
+    this.#nextExchangeAtMs = deps.nowMs + EXCHANGE_EVERY_MS
   }
 
   get view(): View {
@@ -176,7 +180,10 @@ export class Protocol {
     contact.linkedAtMs = nowMs
     this.#dialing.delete(peer)
     contact.theirHash = undefined
+    const before = this.#view
     this.#merge(record, nowMs)
+    // A client changes no table and so no hash: nobody would ask for it.
+    if (this.#view !== before) this.#effects.push({ type: 'gossip', records: [this.#told(record)] })
     this.#exchange(peer, contact, nowMs)
   }
 
@@ -283,6 +290,16 @@ export class Protocol {
       if (contact.linked) this.#tendLink(peer, contact, stalled, nowMs)
       else this.#seek(peer, contact, nowMs)
     }
+    this.#exchangeNowAndThen(nowMs)
+  }
+
+  /** The hash covers owners alone; whatever else two members tell apart is made equal by this. */
+  #exchangeNowAndThen(nowMs: number): void {
+    if (nowMs < this.#nextExchangeAtMs) return
+    this.#nextExchangeAtMs = nowMs + EXCHANGE_EVERY_MS * (0.75 + this.#random.float() / 2)
+    const linked = [...this.#contacts].filter(([, contact]) => contact.linked && this.#agrees(contact))
+    const chosen = linked[this.#random.integer(Math.max(1, linked.length))]
+    if (chosen !== undefined) this.#exchange(...chosen, nowMs)
   }
 
   #tendLink(peer: PeerId, contact: Contact, stalled: boolean, nowMs: number): void {

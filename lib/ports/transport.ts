@@ -6,12 +6,15 @@
  * 2. Frames of one lane arrive whole, in order and at most once. What was sent and not delivered when a link dies is
  *    lost, and never arrives on a later link. Lanes overtake each other.
  * 3. `send` returns false when the write budget of that lane is full or there is no link: the frame was **not** taken.
- *    After a full budget `onDrain` follows once there is room again, unless the link dies first.
- * 4. A frame given to `send` belongs to the transport; a frame given to `onFrame` belongs to the receiver.
+ *    After a full budget `onDrain` follows once there is room again, unless the link dies first. Where nothing else
+ *    waits, one frame over the budget is taken. A frame over `FRAME_BYTES_MAX` is the caller's bug, and `send` throws.
+ * 4. A frame given to `send` belongs to the transport; a frame given to `onFrame` belongs to the receiver. It may be a
+ *    view of a larger piece: who keeps a part of it for long copies that part.
  * 5. `connect` resolves with the id the other side has proved, once the link is up; to an address of our own it
- *    resolves with `self` and makes no link; it rejects within `CONNECT_MS_MAX`.
+ *    resolves with `self` and makes no link; it rejects within `CONNECT_MS_MAX`. A link that the other side has closed
+ *    without our knowing may still count as up: then `onDown` follows.
  * 6. `close` leads to `onDown` here and, if the peer can be reached, there. A closed peer may connect again.
- * 7. No event is delivered from inside a call of `start`, `send`, `connect` or `close`.
+ * 7. No event is delivered from inside a call of `start`, `send`, `connect` or `close`, and none after `stop`.
  * 8. A peer that cannot prove the secret of the mesh never leads to `onUp`, and `connect` to it rejects.
  *
  * Not promised: that a dead peer is noticed. A cable can be cut without a sound; who cares must listen for silence.

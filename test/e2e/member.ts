@@ -1,0 +1,202 @@
+/**
+ * One process of an end-to-end test. It does what the test asks over IPC, and asks the test, which plays the origin,
+ * for every load.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
+import {
+  createMesh,
+  type Discovery,
+  isMeshError,
+  type Key,
+  LoadError,
+  local,
+  type Member,
+  type Mesh,
+  type MeshOptions,
+  type MeshStats,
+  PartialError,
+  seeds
+} from '../../lib/index.ts'
+
+/** The options of a mesh as far as they can be told to another process; discovery only where one is named. */
+export interface Plan extends Omit<MeshOptions, 'discovery' | 'log'> {
+  localDir?: string
+  seeds?: readonly string[]
+}
+
+export interface ReadPlan {
+  how: 'get' | 'getOrSet' | 'getMany'
+  cache?: 'products' | 'plain'
+  keys: readonly Key[]
+  /** Calls begun at once; each is made in a context of its own. */
+  times: number
+}
+
+/** An outcome as text, and how many callers had it. */
+export type Tally = Record<string, number>
+
+/** What the loader was asked for, and what it saw of the callers' contexts. */
+export interface Load {
+  readonly pid: number
+  readonly key: Key
+  readonly context: string | undefined
+}
+
+export type OriginAnswer = { value: unknown } | { failure: { name: string; message: string; code: string } }
+
+export type ToChild = { ask: number; name: keyof Commands; args: unknown[] } | { load: number; answer: OriginAnswer }
+
+export type ToParent =
+  | { ask: number; value: unknown }
+  | { ask: number; failure: { name: string; message: string; code: string | undefined; stack: string } }
+  | { load: number; of: Load }
+
+export type Commands = typeof commands
+
+const request = new AsyncLocalStorage<string>()
+const loads = new Map<number, (answer: OriginAnswer) => void>()
+let loadsBegun = 0
+let readsBegun = 0
+let mesh: Mesh | undefined
+let reading: { stop: boolean; done: Promise<{ reads: number; failures: string[] }> } | undefined
+
+function the(): Mesh {
+  if (mesh === undefined) throw new Error('there is no mesh in this process yet')
+  return mesh
+}
+
+/** The context that callers of one round stand in. */
+export function contextOf(pid: number): string {
+  return `a request in process ${pid}`
+}
+
+async function origin(key: Key): Promise<unknown> {
+  const load = ++loadsBegun
+  tell({ load, of: { pid: process.pid, key, context: request.getStore() } })
+  const answer = await new Promise<OriginAnswer>(resolve => loads.set(load, resolve))
+  loads.delete(load)
+  if ('value' in answer) return answer.value
+  const { name, message, code } = answer.failure
+  throw Object.assign(new Error(message), { name, code })
+}
+
+function products() {
+  return the().cache('products', { ttl: '1h', load: (key: Key) => origin(key) })
+}
+
+function plain() {
+  return the().cache<unknown, Key>('plain', { ttl: '1h' })
+}
+
+async function outcome(read: Promise<unknown>): Promise<string> {
+  try {
+    return JSON.stringify({ value: await read })
+  } catch (error) {
+    if (!isMeshError(error)) throw error
+    return JSON.stringify(described(error))
+  }
+}
+
+/** What a caller can tell of an error, and nothing that differs from one caller to the next. */
+function described(error: Error): unknown {
+  const { name } = error
+  const code = isMeshError(error) ? error.code : undefined
+  if (error instanceof PartialError) {
+    return { name, code, errors: [...error.errors].map(([at, each]) => [at, described(each)]) }
+  }
+  if (!(error instanceof LoadError)) return { name, code, message: error.message }
+  const { cause } = error
+  const isError = cause instanceof Error
+  return { name, code, cause: { isError, name: cause.name, message: cause.message, code: cause.code } }
+}
+
+const commands = {
+  async create({ localDir, seeds: addresses, ...options }: Plan): Promise<string> {
+    const discovery: Discovery[] = []
+    if (localDir !== undefined) discovery.push(local({ dir: localDir }))
+    if (addresses !== undefined) discovery.push(seeds(addresses))
+    mesh = await createMesh(discovery.length === 0 ? options : { ...options, discovery })
+    products()
+    plain()
+    return mesh.id
+  },
+  async ready(members: number, timeoutMs: number): Promise<void> {
+    await the().ready({ members, timeout: timeoutMs })
+  },
+  async members(): Promise<readonly Member[]> {
+    return the().members
+  },
+  async stats(): Promise<MeshStats> {
+    return the().stats()
+  },
+  async read({ how, cache = 'products', keys, times }: ReadPlan): Promise<Tally> {
+    const from = cache === 'products' ? products() : plain()
+    const [first] = keys
+    if (first === undefined) throw new Error('nothing to read')
+    const call = (): Promise<unknown> => {
+      if (how === 'get') return from.get(first)
+      return how === 'getMany' ? from.getMany(keys) : from.getOrSet(first, () => origin(first))
+    }
+    const begun = request.run(contextOf(process.pid), () => Array.from({ length: times }, () => outcome(call())))
+    readsBegun += times
+    const tally: Tally = {}
+    for (const text of await Promise.all(begun)) tally[text] = (tally[text] ?? 0) + 1
+    return tally
+  },
+  /** Reads begun by `read` so far, ended or not. */
+  async begun(): Promise<number> {
+    return readsBegun
+  },
+  async set(key: Key, value: unknown): Promise<void> {
+    await plain().set(key, value)
+  },
+  /** Reads all keys again and again until told to stop. */
+  async startReading(keys: readonly Key[]): Promise<void> {
+    const state = { stop: false, done: Promise.resolve({ reads: 0, failures: [] as string[] }) }
+    const round = async () => {
+      const result = { reads: 0, failures: [] as string[] }
+      while (!state.stop) {
+        const settled = await Promise.allSettled(keys.map(key => products().get(key)))
+        for (const each of settled) {
+          result.reads++
+          if (each.status === 'rejected') result.failures.push(String(each.reason))
+        }
+        await sleep(5)
+      }
+      return result
+    }
+    state.done = round()
+    reading = state
+  },
+  async stopReading(): Promise<{ reads: number; failures: string[] }> {
+    if (reading === undefined) throw new Error('nothing is being read')
+    reading.stop = true
+    return reading.done
+  },
+  async leave(): Promise<void> {
+    await the().leave()
+  }
+}
+
+async function answer(ask: number, name: keyof Commands, args: unknown[]): Promise<void> {
+  try {
+    const command = commands[name] as (...args: unknown[]) => Promise<unknown>
+    tell({ ask, value: await command(...args) })
+  } catch (thrown) {
+    const error = thrown instanceof Error ? thrown : new Error(String(thrown))
+    const code = 'code' in error ? String(error.code) : undefined
+    tell({ ask, failure: { name: error.name, message: error.message, code, stack: error.stack ?? '' } })
+  }
+}
+
+function tell(message: ToParent): void {
+  process.send?.(message)
+}
+
+process.on('message', (message: ToChild) => {
+  if ('load' in message) loads.get(message.load)?.(message.answer)
+  else void answer(message.ask, message.name, message.args)
+})
+// A test that is cut short leaves nothing behind.
+process.on('disconnect', () => process.exit())

@@ -1,0 +1,150 @@
+/**
+ * Compiled against the installed package, never run. A line that must not compile says so; were it to compile, the
+ * directive above it would be an error.
+ */
+import {
+  type Cache,
+  createMesh,
+  type Duration,
+  isMeshError,
+  type Key,
+  LoadError,
+  type LoadingCache,
+  local,
+  type Member,
+  type Mesh,
+  PartialError,
+  seeds,
+  sharedMesh,
+  type Version
+} from 'cachemesh'
+import { cluster } from 'cachemesh/testing'
+
+interface Product {
+  id: string
+  price: number
+}
+
+/** Holds for equal types only: assignable is not enough, since anything fits `unknown`. */
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+function same<A, B>(_: Equal<A, B>): void {}
+
+declare const db: { product(id: string, o?: { signal: AbortSignal }): Promise<Product> }
+declare function maybe(id: string): Promise<Product | undefined>
+declare function row(id: string): Promise<Product | null>
+
+const mesh: Mesh = await createMesh({ name: 'shop', secret: process.env.MESH_SECRET })
+await sharedMesh({
+  name: 'shop',
+  listen: process.env.LISTEN,
+  zone: process.env.ZONE,
+  discovery: process.env.SEEDS === undefined ? undefined : [seeds(process.env.SEEDS.split(',')), local()],
+  log: console
+})
+
+// `get` answers with what `load` returns, and with nothing else.
+const products = mesh.cache('products', { ttl: '1h', load: (id: string) => db.product(id) })
+same<LoadingCache<Product, string>, typeof products>(true)
+const product = await products.get('lamp')
+same<Product, typeof product>(true)
+const many = await products.getMany(['lamp', 'desk'])
+same<Product[], typeof many>(true)
+const cached = await products.get('lamp', { load: false })
+same<Product | undefined, typeof cached>(true)
+const timely = await products.get('lamp', { timeout: '1s' })
+same<Product, typeof timely>(true)
+
+// The context of `load` does not stand in the way of that.
+const signalled = mesh.cache('signalled', { ttl: '1h', load: (id: string, { signal }) => db.product(id, { signal }) })
+same<LoadingCache<Product, string>, typeof signalled>(true)
+const bare = mesh.cache('bare', { ttl: '1h', load: async (id, { signal }) => `${id} ${signal.aborted}` })
+const fromBare = await bare.get('lamp')
+same<string, typeof fromBare>(true)
+const methods = mesh.cache('methods', { ttl: 60_000, load: { at: (id: string) => db.product(id) }.at })
+const fromMethods = await methods.get('lamp')
+same<Product, typeof fromMethods>(true)
+
+// What says that there is none stays in the type.
+const optional = mesh.cache('optional', { ttl: '1h', load: maybe })
+const fromOptional = await optional.get('lamp')
+same<Product | undefined, typeof fromOptional>(true)
+const nullable = mesh.cache('nullable', { ttl: '1h', load: row })
+const fromNullable = await nullable.get('lamp')
+same<Product | null, typeof fromNullable>(true)
+await optional.set('lamp', { id: 'lamp', price: 1 })
+// @ts-expect-error what is set is a value
+await optional.set('lamp', undefined)
+
+// An annotated array is the type of the key.
+const prices = mesh.cache('prices', { ttl: '5m', load: ([tenant, sku]: [string, number]) => tenant.length + sku })
+same<LoadingCache<number, [string, number]>, typeof prices>(true)
+const price = await prices.get(['acme', 7])
+same<number, typeof price>(true)
+// @ts-expect-error the parts of a key have an order
+await prices.get([7, 'acme'])
+// @ts-expect-error a text is not that array
+await prices.get('acme')
+
+// Without a loader a value may be missing.
+const sessions = mesh.cache<{ user: string }>('sessions', { ttl: '30m' })
+same<Cache<{ user: string }, string>, typeof sessions>(true)
+const session = await sessions.get('abc')
+same<{ user: string } | undefined, typeof session>(true)
+const version = await sessions.set('abc', { user: 'ann' }, { ttl: '1h' })
+same<Version, typeof version>(true)
+const deleted = await sessions.delete('abc')
+same<boolean, typeof deleted>(true)
+const made = await sessions.getOrSet('abc', () => ({ user: 'ann' }), { ttl: '5m' })
+same<{ user: string }, typeof made>(true)
+const madeOrNot = await sessions.getOrSet('abc', async (): Promise<{ user: string } | undefined> => undefined)
+same<{ user: string } | undefined, typeof madeOrNot>(true)
+const elsewhere: Cache<number, readonly [string, boolean]> = mesh.cache<number, readonly [string, boolean]>('elsewhere')
+await elsewhere.get(['a', true])
+
+// A function over any loading cache keeps both types.
+async function read<R, K extends Key>(cache: LoadingCache<R, K>, key: K): Promise<R> {
+  return cache.get(key)
+}
+same<Product, Awaited<ReturnType<typeof read<Product, string>>>>(true)
+
+// Errors and members.
+try {
+  await products.get('lamp')
+} catch (error) {
+  if (error instanceof LoadError) same<string, typeof error.cause.message>(true)
+  if (error instanceof PartialError) same<ReadonlyMap<number, Error>, typeof error.errors>(true)
+  if (isMeshError(error, 'ERR_MESH_LOAD')) console.error(error.code, error.retryable)
+  // @ts-expect-error there is no such code
+  isMeshError(error, 'ERR_MESH_NONSENSE')
+}
+const off = mesh.on('join', member => same<Member, typeof member>(true))
+off()
+await mesh.leave({ deadline: '2s' })
+
+// Mistakes.
+const ttl: Duration = '90s'
+// @ts-expect-error a duration has a unit that exists
+const wrong: Duration = '90 parsecs'
+// @ts-expect-error a name is required
+await createMesh({})
+// @ts-expect-error options are known by name
+await createMesh({ name: 'shop', secrets: ['x'] })
+// @ts-expect-error a ttl is required
+mesh.cache('no ttl', { load: (id: string) => db.product(id) })
+// @ts-expect-error a third argument is an object
+await sessions.set('abc', { user: 'ann' }, 60_000)
+// @ts-expect-error a number is no key
+await sessions.get(42)
+// @ts-expect-error nor may a loader ask for one
+mesh.cache('numbered', { ttl, load: (id: number) => id })
+// @ts-expect-error another type of value
+await sessions.set('abc', { name: 'ann' })
+// @ts-expect-error what is stored must fit the cache
+await sessions.getOrSet('abc', () => 42)
+// @ts-expect-error there is no such event
+mesh.on('error', () => {})
+void wrong
+
+// The simulator.
+const simulated = cluster(3, { seed: 1 })
+void simulated
