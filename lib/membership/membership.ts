@@ -340,9 +340,10 @@ export class Membership {
 
   #discoveryFailed(what: string, error: unknown): void {
     this.#deps.stats.discoveryFailuresTotal++
+    const reason = error instanceof Error ? error.message : String(error)
     this.#deps.log.warn(
       { err: error, code: 'CACHEMESH_DISCOVERY' },
-      `discovery '${what}' failed and will be asked again`
+      `discovery '${what}' failed and will be asked again: ${reason}`
     )
   }
 

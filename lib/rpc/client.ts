@@ -17,6 +17,10 @@ const CALLS_PER_PEER_MAX = 16_384
 /** How often a call may be told to wait on; a load that is handed on more often than that has lost its caller. */
 const WAITS_MAX = 16
 
+/** A timer this late means that our own event loop stood still. */
+const STALL_MS = 200
+const GRACE_MS = 500
+
 export type CallEnd = 'lost' | 'timeout' | 'overloaded'
 
 /** A call that got no reply, and why. `sent` is false when the peer cannot have seen it. */
@@ -52,6 +56,7 @@ interface OpenCall {
   readonly fail: (failed: CallFailed) => void
   sent: boolean
   waits: number
+  graced: boolean
   disarm: Cancel
 }
 
@@ -99,11 +104,11 @@ export class Client {
     this.#openTo.delete(peer)
   }
 
-  #begin(call: number, draft: Omit<OpenCall, 'sent' | 'waits' | 'disarm'>, request: Request): void {
+  #begin(call: number, draft: Omit<OpenCall, 'sent' | 'waits' | 'graced' | 'disarm'>, request: Request): void {
     const { peer, terms } = draft
     const toPeer = this.#openTo.get(peer) ?? new Set()
     if (toPeer.size >= CALLS_PER_PEER_MAX) return draft.fail(this.#overloaded())
-    const open: OpenCall = { ...draft, sent: false, waits: 0, disarm: () => {} }
+    const open: OpenCall = { ...draft, sent: false, waits: 0, graced: false, disarm: () => {} }
     const onSent = (): void => {
       open.sent = true
       terms.onSent?.()
@@ -120,7 +125,15 @@ export class Client {
   }
 
   #arm(call: number, ms: number): Cancel {
+    const dueMs = this.#clock.monotonic() + ms
     return this.#clock.after(ms, () => {
+      const open = this.#open.get(call)
+      if (open !== undefined && !open.graced && this.#clock.monotonic() - dueMs > STALL_MS) {
+        // We stood still, and timers come before sockets: the answer may lie there unread.
+        open.graced = true
+        open.disarm = this.#arm(call, GRACE_MS)
+        return
+      }
       this.#stats.requestsTimedOutTotal++
       this.#tellCancelled(call)
       this.#fail(call, 'timeout')

@@ -12,7 +12,7 @@
  * Each caller keeps its own deadline and signal: one that gives up leaves the others waiting, and the last to leave
  * takes the request back.
  */
-import { whenAborted } from '../base/abort.ts'
+import { Abandonment, whenAborted } from '../base/abort.ts'
 import { MeshError } from '../base/errors.ts'
 import { errorOf } from '../fill/load.ts'
 import type { Stats } from '../observe/stats.ts'
@@ -30,7 +30,7 @@ export interface Patience {
 
 interface Group {
   answer: Promise<Answer | FailedLoad | undefined>
-  readonly abandon: AbortController
+  readonly abandonment: Abandonment
   callers: number
   /** From now on nobody joins. */
   close: () => void
@@ -60,14 +60,14 @@ export class Reads {
   }
 
   #begin(name: string, ask: Omit<ReadAsk, 'onSent'>): Group {
-    const abandon = new AbortController()
-    const group: Group = { answer: NEVER, abandon, callers: 0, close: () => {} }
+    const abandonment = new Abandonment()
+    const group: Group = { answer: NEVER, abandonment, callers: 0, close: () => {} }
     group.close = () => {
       if (this.#joinable.get(name) === group) this.#joinable.delete(name)
     }
     // Entered before the router runs: a read of our own store is over within the call.
     this.#joinable.set(name, group)
-    group.answer = this.#router.read({ ...ask, onSent: group.close }, abandon.signal).finally(group.close)
+    group.answer = this.#router.read({ ...ask, onSent: group.close }, abandonment).finally(group.close)
     return group
   }
 
@@ -125,7 +125,7 @@ function settle(
 /** The last caller has gone. Nobody may join what is being taken back. */
 function abandonGroup(group: Group): void {
   group.close()
-  group.abandon.abort()
+  group.abandonment.abandon()
 }
 
 const NEVER = new Promise<undefined>(() => {})

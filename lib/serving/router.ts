@@ -11,6 +11,7 @@
  * Nobody ever forwards a request, so no two members can wait for each other. A write is never repeated once the owner
  * may have seen it: then the caller is told that the outcome is unknown.
  */
+import type { Abandonment } from '../base/abort.ts'
 import { MeshError } from '../base/errors.ts'
 import type { Key } from '../codec/keys.ts'
 import type { CacheDefinition, LoadContext, May } from '../fill/definition.ts'
@@ -85,12 +86,12 @@ export class Router {
     for (const wake of [...this.#routeWaiters]) wake()
   }
 
-  async read(ask: ReadAsk, cancelled: AbortSignal): Promise<Answer | FailedLoad | undefined> {
+  async read(ask: ReadAsk, abandonment: Abandonment): Promise<Answer | FailedLoad | undefined> {
     let patientUntilMs = this.#deps.clock.monotonic() + PATIENCE_MS
     for (let misroutes = 0, losses = 0; misroutes <= MISROUTES_MAX && losses <= LOSSES_MAX; ) {
-      if (cancelled.aborted) return undefined
+      if (abandonment.isAbandoned) return undefined
       const owner = this.#deps.ownerOf(ask.definition.namespace, ask.encodedKey)
-      const reply = owner === undefined ? 'unlinked' : await this.#ask(owner, ask, cancelled)
+      const reply = owner === undefined ? 'unlinked' : await this.#ask(owner, ask, abandonment)
       if (reply === 'lost' || reply === 'unlinked') {
         if (reply === 'lost') {
           // We had an owner until now, perhaps for as long as a load takes: the patience for the next one begins here.
@@ -105,7 +106,7 @@ export class Router {
       } else return this.#answer(owner as PeerId, ask, reply)
     }
     ask.onSent()
-    return cancelled.aborted ? undefined : this.#loadAlone(ask)
+    return abandonment.isAbandoned ? undefined : this.#loadAlone(ask)
   }
 
   async write(definition: CacheDefinition, write: MessageOf<'write'>, timeoutMs: number): Promise<Version> {
@@ -120,7 +121,7 @@ export class Router {
     return reply.existed
   }
 
-  async #ask(owner: PeerId, ask: ReadAsk, cancelled: AbortSignal): Promise<Reply | Failure> {
+  async #ask(owner: PeerId, ask: ReadAsk, abandonment: Abandonment): Promise<Reply | Failure> {
     const request: MessageOf<'read'> = {
       type: 'read',
       namespace: ask.definition.namespace,
@@ -129,22 +130,22 @@ export class Router {
     }
     if (owner === this.#deps.self) {
       ask.onSent()
-      return this.#askSelf(request, cancelled)
+      return this.#askSelf(request, abandonment)
     }
     if (!this.#deps.isLinked(owner)) return 'unlinked'
     const terms = { timeoutMs: ask.timeoutMs, loadMs: ask.definition.loadTimeoutMs, onSent: ask.onSent }
     const call = this.#deps.client.call(owner, request, terms)
-    cancelled.addEventListener('abort', () => call.cancel(), { once: true })
+    abandonment.whenAbandoned(() => call.cancel())
     return this.#replyTo(call, ask.definition, owner)
   }
 
-  #askSelf(request: MessageOf<'read'>, cancelled: AbortSignal): Promise<Reply> {
+  #askSelf(request: MessageOf<'read'>, abandonment: Abandonment): Promise<Reply> {
     return new Promise(resolve => {
       const respond = (reply: Reply): void => {
         if (reply.type !== 'waiting') resolve(reply)
       }
       const withdraw = this.#deps.owner.read(this.#deps.self, request, respond)
-      if (withdraw !== undefined) cancelled.addEventListener('abort', withdraw, { once: true })
+      if (withdraw !== undefined) abandonment.whenAbandoned(withdraw)
     })
   }
 

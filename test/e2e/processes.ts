@@ -57,11 +57,6 @@ export class MemberProcess {
     )
   }
 
-  /** What it has written to stderr so far: warnings, and the reason of its death. */
-  get stderr(): string {
-    return this.#stderr
-  }
-
   ask<N extends keyof Commands>(name: N, ...args: Parameters<Commands[N]>): Promise<Awaited<ReturnType<Commands[N]>>> {
     const ask = ++this.#asked
     return new Promise((resolve, reject) => {
@@ -90,11 +85,6 @@ export class MemberProcess {
   async kill(): Promise<void> {
     this.#child.kill('SIGKILL')
     await this.ended
-  }
-
-  /** Stands still, as under a debugger or a starved host, until told to go on. */
-  signal(name: 'SIGSTOP' | 'SIGCONT'): void {
-    this.#child.kill(name)
   }
 
   #settle(message: Extract<ToParent, { ask: number }>): void {

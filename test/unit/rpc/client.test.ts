@@ -45,6 +45,17 @@ describe('a call', () => {
     expect(stats.requestsTimedOutTotal).toBe(1)
   })
 
+  it('gives an answer that lies unread a moment, when this process has stood still past the deadline', async () => {
+    const { clock, client, ask } = setup()
+    const [answered, silent] = [ask(), ask()]
+    clock.endTurn()
+    clock.standStill(2_500)
+    client.reply('peer', 1, { type: 'absent' })
+    expect(await end(answered.reply)).toBe('absent')
+    clock.pass(500)
+    expect(await end(silent.reply)).toBe('timeout sent')
+  })
+
   it('waits for as long as a load may take once it hears that one runs', async () => {
     const { clock, client, ask } = setup()
     const call = ask({ timeoutMs: 100, loadMs: 1_000 })

@@ -44,6 +44,13 @@ export class ManualClock implements Clock {
     this.wallMs += ms
   }
 
+  /** As when the event loop is blocked: all timers that were due meanwhile fire at the end, late. */
+  standStill(ms: number): void {
+    this.nowMs += ms
+    this.wallMs += ms
+    this.pass(0)
+  }
+
   get armed(): number {
     return this.#timers.length
   }
