@@ -170,6 +170,7 @@ export class LocalMember implements Mesh {
       owner,
       stats,
       owns: (namespace, key) => this.#ownership.ownerOf(namespace, key) === transport.self,
+      hears: peer => this.#membership.hears(peer),
       exchange: records => this.#membership.exchangeAsked(records)
     })
     const server = new Server({

@@ -24,6 +24,7 @@ import type { MemberRecord, View } from './view.ts'
 const JOIN_ROUND_MS_MAX = 3_000
 const FIND_MS_MAX = 2_000
 const EXCHANGE_MS_MAX = 2_000
+const INQUIRY_MS_MAX = 700
 /** Discovery goes on for ever: often while the mesh is forming, then now and then. */
 const ROUND_EVERY_MS = 1_000
 const EARLY_ROUNDS = 10
@@ -111,6 +112,10 @@ export class Membership {
     this.#step({ type: 'linkRefused', peer })
   }
 
+  hears(peer: PeerId): boolean {
+    return this.#protocol.hears(peer, this.#deps.clock.monotonic())
+  }
+
   linkDown(peer: PeerId): void {
     this.#step({ type: 'linkDown', peer })
   }
@@ -183,6 +188,9 @@ export class Membership {
       case 'exchange':
         void this.#exchangeWith(effect.peer)
         return
+      case 'inquire':
+        void this.#inquire(effect.peer, effect.of)
+        return
       case 'beat':
         return this.#deps.outbox.beat(effect.peer)
       case 'close':
@@ -209,6 +217,23 @@ export class Membership {
       }
     }
     this.#step({ type: 'dialFailed', peer, foundOther })
+  }
+
+  async #inquire(peer: PeerId, of: readonly PeerId[]): Promise<void> {
+    const answers = await Promise.all(of.map(other => this.#askWhether(peer, other)))
+    this.#step({ type: 'inquired', peer, heard: answers.includes(true) })
+  }
+
+  async #askWhether(peer: PeerId, other: PeerId): Promise<boolean> {
+    try {
+      const { reply } = this.#deps.client.call(other, { type: 'probe', peer }, { timeoutMs: INQUIRY_MS_MAX })
+      const answer = await reply
+      return answer.type === 'probed' && answer.heard
+    } catch (error) {
+      // Whoever does not answer has not heard it either.
+      this.#deps.log.debug({ peer, other, err: error }, 'an inquiry went unanswered')
+      return false
+    }
   }
 
   /** One exchange per peer at a time; whoever wants one meanwhile waits for the one under way. */

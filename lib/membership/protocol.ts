@@ -4,12 +4,12 @@
  *
  * The intuition. Every member keeps a link to every other. A frame on a link is a sign of life and carries the view
  * hash; a hash that differs leads to an exchange of views over that link, which is the guarantee, and gossip only makes
- * it quicker. A link that dies is dialled again at once; if that fails too, the member is declared dead. Whoever is
- * declared dead and is not, hears of it, raises its incarnation and is back. Members that are gone are dialled on, more
+ * it quicker. A link that dies is dialled again at once; if that fails too, and none of a few others hears the member
+ * either, it is declared dead. Whoever is declared dead and is not, hears of it, raises its incarnation and is back. Members that are gone are dialled on, more
  * and more seldom, so that every split heals by itself.
  *
- * Not promised here yet: that one member's broken path never costs another its place. That takes indirect probes and
- * suspicion; the records know the state already.
+ * Not promised here yet: suspicion, a time in which a member that stands still can contradict before it is declared
+ * dead. The records know the state already.
  */
 import type { Stats } from '../observe/stats.ts'
 import type { Random } from '../ports/random.ts'
@@ -45,6 +45,10 @@ const RETURN_MS_MAX = 3_000
 const CONTACTS_MAX = 4096
 const DIALS_AT_ONCE = 64
 
+/** How many others are asked before a member is declared dead. */
+const INQUIRED_MAX = 3
+const HEARD_LATELY_MS = 2_500
+
 export type MembershipEvent =
   | { type: 'listening'; addresses: readonly Address[] }
   | { type: 'linkUp'; peer: PeerId; record: MemberFields }
@@ -54,12 +58,14 @@ export type MembershipEvent =
   | { type: 'records'; records: readonly MemberFields[] }
   | { type: 'exchanged'; peer: PeerId }
   | { type: 'dialFailed'; peer: PeerId; foundOther: boolean }
+  | { type: 'inquired'; peer: PeerId; heard: boolean }
   | { type: 'tick' }
   | { type: 'leave' }
 
 export type Effect =
   | { type: 'dial'; peer: PeerId; addresses: readonly Address[] }
   | { type: 'exchange'; peer: PeerId }
+  | { type: 'inquire'; peer: PeerId; of: readonly PeerId[] }
   | { type: 'beat'; peer: PeerId }
   | { type: 'close'; peer: PeerId; reason: string }
   | { type: 'gossip'; records: readonly MemberFields[] }
@@ -69,6 +75,7 @@ export type Effect =
 class Contact {
   linked = false
   everLinked = false
+  inquiring = false
   heardAtMs = 0
   linkedAtMs = 0
   beatAtMs = 0
@@ -124,6 +131,12 @@ export class Protocol {
     return [...this.#view.records.values()].map(record => this.#told(record))
   }
 
+  /** We have a link to it, and it has spoken lately. */
+  hears(peer: PeerId, nowMs: number): boolean {
+    const contact = this.#contacts.get(peer)
+    return contact?.linked === true && nowMs - contact.heardAtMs < HEARD_LATELY_MS
+  }
+
   isLinked(peer: PeerId): boolean {
     return this.#contacts.get(peer)?.linked === true
   }
@@ -163,6 +176,8 @@ export class Protocol {
         return this.#exchanged(event.peer)
       case 'dialFailed':
         return this.#dialFailed(event.peer, event.foundOther, nowMs)
+      case 'inquired':
+        return this.#inquired(event.peer, event.heard)
       case 'tick':
         return this.#tick(nowMs)
       case 'leave':
@@ -266,7 +281,7 @@ export class Protocol {
     const known = this.#view.get(peer)
     if (known === undefined) this.#contacts.delete(peer)
     else if (isPresent(known) && (contact.everLinked || foundOther || this.#isOverdue(contact, nowMs))) {
-      this.#declareDead(known, contact)
+      this.#inquire(known, contact)
     }
     // Its address is somebody else's now: there is nothing left to dial.
     if (foundOther) this.#contacts.delete(peer)
@@ -275,6 +290,29 @@ export class Protocol {
   #isOverdue(contact: Contact, nowMs: number): boolean {
     const patienceMs = contact.addresses.length === 0 ? RETURN_MS_MAX : UNREACHABLE_MS_MAX
     return nowMs - contact.unlinkedSinceMs > patienceMs
+  }
+
+  /**
+   * We cannot reach it; perhaps that is our own path. A few others are asked whether they hear it, and one that does is
+   * enough for it to stay: a broken cable between two must not cost either its place.
+   */
+  #inquire(known: MemberRecord, contact: Contact): void {
+    if (contact.inquiring) return
+    const linked = [...this.#contacts].filter(([, other]) => other.linked).map(([peer]) => peer)
+    const of: PeerId[] = []
+    while (of.length < INQUIRED_MAX && linked.length > 0)
+      of.push(...linked.splice(this.#random.integer(linked.length), 1))
+    if (of.length === 0) return this.#declareDead(known, contact)
+    contact.inquiring = true
+    this.#effects.push({ type: 'inquire', peer: known.id, of })
+  }
+
+  #inquired(peer: PeerId, heard: boolean): void {
+    const contact = this.#contacts.get(peer)
+    const known = this.#view.get(peer)
+    if (contact === undefined) return
+    contact.inquiring = false
+    if (!heard && !contact.linked && known !== undefined && isPresent(known)) this.#declareDead(known, contact)
   }
 
   #declareDead(known: MemberRecord, contact: Contact): void {
@@ -321,7 +359,7 @@ export class Protocol {
     if (known?.status === 'left') this.#contacts.delete(peer)
     else if (contact.addresses.length > 0) this.#dialIfDue(peer, contact, nowMs)
     else if (known === undefined || !isPresent(known)) this.#contacts.delete(peer)
-    else if (contact.everLinked && this.#isOverdue(contact, nowMs)) this.#declareDead(known, contact)
+    else if (contact.everLinked && this.#isOverdue(contact, nowMs)) this.#inquire(known, contact)
   }
 
   #dialIfDue(peer: PeerId, contact: Contact, nowMs: number): void {

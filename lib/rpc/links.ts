@@ -150,6 +150,7 @@ export class Links implements LinkEvents {
       case 'release':
         return this.#notice(peer, call, message)
       case 'view':
+      case 'probe':
       case 'read':
       case 'write':
       case 'remove':

@@ -114,6 +114,8 @@ export const LAYOUTS = {
     record: memberRecord
   },
   view: { records: listOf(memberRecord, MEMBERS_MAX, 'members') },
+  /** Do you hear this member? Asked before it is declared dead. */
+  probe: { peer: peerText },
   viewReply: { records: listOf(memberRecord, MEMBERS_MAX, 'members') },
 
   /** `stored`: answer with what is there. `load`: the registered loader may run. `lease`: only the caller's may. */
@@ -136,6 +138,7 @@ export const LAYOUTS = {
   cancel: {},
 
   hit: { stamp: real, writer: peerText, expiresAtMs: real, negative: flag, bytes: valueBytes },
+  probed: { heard: flag },
   absent: {},
   /** Not an answer yet: a load is running, wait for as long as a load may take. */
   waiting: {},
@@ -155,7 +158,7 @@ export type Kind = keyof typeof LAYOUTS
 export type MessageOf<K extends Kind> = { [T in K]: { readonly type: T } & Fields<(typeof LAYOUTS)[T]> }[K]
 export type Message = MessageOf<Kind>
 
-export type Request = MessageOf<'view' | 'read' | 'write' | 'remove' | 'fill'>
+export type Request = MessageOf<'view' | 'probe' | 'read' | 'write' | 'remove' | 'fill'>
 export type Notice = MessageOf<'hello' | 'renew' | 'release' | 'cancel'>
 export type Reply = Exclude<Message, Request | Notice>
 export type MemberFields = Fields<{ record: typeof memberRecord }>['record']
@@ -165,6 +168,7 @@ export type Outcome = Fields<typeof outcomeFields>
 export const KINDS = [
   'hello',
   'view',
+  'probe',
   'viewReply',
   'read',
   'write',
@@ -174,6 +178,7 @@ export const KINDS = [
   'release',
   'cancel',
   'hit',
+  'probed',
   'absent',
   'waiting',
   'lease',

@@ -11,6 +11,7 @@ export interface HandlersDeps {
   readonly owner: Owner
   readonly stats: Stats
   readonly owns: (namespace: string, key: string) => boolean
+  readonly hears: (peer: PeerId) => boolean
   readonly exchange: (records: readonly MemberFields[]) => readonly MemberFields[]
 }
 
@@ -24,6 +25,10 @@ export class Handlers {
   handle(peer: PeerId, request: Request, respond: (reply: Reply) => void): (() => void) | undefined {
     if (request.type === 'view') {
       respond({ type: 'viewReply', records: this.#deps.exchange(request.records) })
+      return undefined
+    }
+    if (request.type === 'probe') {
+      respond({ type: 'probed', heard: this.#deps.hears(request.peer) })
       return undefined
     }
     // A result belongs to the flight that leased it, wherever the key lives now: those who wait there get it.
@@ -41,7 +46,7 @@ export class Handlers {
 
   #serve(
     peer: PeerId,
-    request: Exclude<Request, { type: 'view' | 'fill' }>,
+    request: Exclude<Request, { type: 'view' | 'probe' | 'fill' }>,
     respond: (reply: Reply) => void
   ): (() => void) | undefined {
     const { owner } = this.#deps

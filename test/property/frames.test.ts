@@ -45,6 +45,7 @@ const token = { lease: real, boot: real }
 const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   hello: { mesh: shortText, partitions: count, boot: real, record: member },
   view: { records: members },
+  probe: { peer: shortText },
   viewReply: { records: members },
   read: { ...where, mode: fc.constantFrom('stored', 'load', 'lease') },
   write: { ...where, bytes, ttlMs: real },
@@ -54,6 +55,7 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   release: token,
   cancel: {},
   hit: { stamp: real, writer: shortText, expiresAtMs: real, negative: fc.boolean(), bytes },
+  probed: { heard: fc.boolean() },
   absent: {},
   waiting: {},
   lease: token,
