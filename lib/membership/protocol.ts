@@ -8,18 +8,24 @@
  * either, it is declared dead. Whoever is declared dead and is not, hears of it, raises its incarnation and is back. Members that are gone are dialled on, more
  * and more seldom, so that every split heals by itself.
  *
- * Not promised here yet: suspicion, a time in which a member that stands still can contradict before it is declared
- * dead. The records know the state already.
+ * A member that falls silent on an open link is asked about in the same way, and has a while to speak up.
+ *
+ * Not promised here yet: suspicion that is shared, and a judgement of one's own health. The records know the state.
  */
 import type { Stats } from '../observe/stats.ts'
 import type { Random } from '../ports/random.ts'
 import type { Address, PeerId } from '../ports/transport.ts'
 import type { MemberFields } from '../rpc/messages.ts'
+import { Contact } from './contact.ts'
 import { isPresent, type MemberRecord, supersedes, View } from './view.ts'
 
 /** How often a link must show a sign of life, and how long it may show none. */
 const BEAT_EVERY_MS = 1_000
 const SILENCE_MS_MAX = 4_000
+/** After two missed beats others are asked; if they hear nothing either, this long for it to speak up. */
+const DOUBT_MS = 2_500
+const SUSPICION_MS = 1_200
+const INQUIRY_EVERY_MS = 1_000
 export const TICK_EVERY_MS = 200
 /** A tick this late means that we stood still: others may have spoken and we have not listened yet. */
 const STALL_MS = 1_000
@@ -70,32 +76,6 @@ export type Effect =
   | { type: 'close'; peer: PeerId; reason: string }
   | { type: 'gossip'; records: readonly MemberFields[] }
   | { type: 'viewChanged'; before: View; after: View }
-
-/** What we know of the way to one member, as opposed to what the mesh says of it. */
-class Contact {
-  linked = false
-  everLinked = false
-  inquiring = false
-  heardAtMs = 0
-  linkedAtMs = 0
-  beatAtMs = 0
-  theirHash: number | undefined
-  exchanging = false
-  exchangedAtMs = Number.NEGATIVE_INFINITY
-  lastPair = ''
-  futileMs = 0
-  quietUntilMs = 0
-  dialFailures = 0
-  nextDialAtMs: number
-  unlinkedSinceMs: number
-  addresses: readonly Address[]
-
-  constructor(addresses: readonly Address[], nowMs: number, firstDialMs: number) {
-    this.addresses = addresses
-    this.unlinkedSinceMs = nowMs
-    this.nextDialAtMs = nowMs + firstDialMs
-  }
-}
 
 export class Protocol {
   readonly #random: Random
@@ -177,7 +157,7 @@ export class Protocol {
       case 'dialFailed':
         return this.#dialFailed(event.peer, event.foundOther, nowMs)
       case 'inquired':
-        return this.#inquired(event.peer, event.heard)
+        return this.#inquired(event.peer, event.heard, nowMs)
       case 'tick':
         return this.#tick(nowMs)
       case 'leave':
@@ -229,6 +209,7 @@ export class Protocol {
     const contact = this.#contacts.get(peer)
     if (contact === undefined) return
     contact.heardAtMs = nowMs
+    contact.suspectedAtMs = undefined
     contact.theirHash = viewHash
     this.#exchangeIfDue(peer, contact, nowMs)
   }
@@ -281,7 +262,7 @@ export class Protocol {
     const known = this.#view.get(peer)
     if (known === undefined) this.#contacts.delete(peer)
     else if (isPresent(known) && (contact.everLinked || foundOther || this.#isOverdue(contact, nowMs))) {
-      this.#inquire(known, contact)
+      this.#inquire(known, contact, nowMs)
     }
     // Its address is somebody else's now: there is nothing left to dial.
     if (foundOther) this.#contacts.delete(peer)
@@ -296,27 +277,33 @@ export class Protocol {
    * We cannot reach it; perhaps that is our own path. A few others are asked whether they hear it, and one that does is
    * enough for it to stay: a broken cable between two must not cost either its place.
    */
-  #inquire(known: MemberRecord, contact: Contact): void {
+  #inquire(known: MemberRecord, contact: Contact, nowMs: number): void {
     if (contact.inquiring) return
-    const linked = [...this.#contacts].filter(([, other]) => other.linked).map(([peer]) => peer)
+    const linked = [...this.#contacts]
+      .filter(([peer, other]) => other.linked && peer !== known.id)
+      .map(([peer]) => peer)
     const of: PeerId[] = []
     while (of.length < INQUIRED_MAX && linked.length > 0)
       of.push(...linked.splice(this.#random.integer(linked.length), 1))
-    if (of.length === 0) return this.#declareDead(known, contact)
     contact.inquiring = true
+    if (of.length === 0) return this.#inquired(known.id, false, nowMs)
     this.#effects.push({ type: 'inquire', peer: known.id, of })
   }
 
-  #inquired(peer: PeerId, heard: boolean): void {
+  #inquired(peer: PeerId, heard: boolean, nowMs: number): void {
     const contact = this.#contacts.get(peer)
     const known = this.#view.get(peer)
     if (contact === undefined) return
     contact.inquiring = false
-    if (!heard && !contact.linked && known !== undefined && isPresent(known)) this.#declareDead(known, contact)
+    if (heard || known === undefined || !isPresent(known)) contact.suspectedAtMs = undefined
+    else if (!contact.linked) this.#declareDead(known, contact)
+    // Still linked and silent: it may only stand still, and gets a while to speak up.
+    else if (nowMs - contact.heardAtMs > DOUBT_MS) contact.suspectedAtMs ??= nowMs
   }
 
   #declareDead(known: MemberRecord, contact: Contact): void {
     contact.everLinked = false
+    contact.suspectedAtMs = undefined
     this.#view = this.#view.with({ ...known, status: 'dead' })
     this.#effects.push({ type: 'gossip', records: [this.#told({ ...known, status: 'dead' })] })
   }
@@ -342,11 +329,9 @@ export class Protocol {
 
   #tendLink(peer: PeerId, contact: Contact, stalled: boolean, nowMs: number): void {
     if (stalled) contact.heardAtMs = nowMs
-    if (nowMs - contact.heardAtMs > SILENCE_MS_MAX) {
-      this.#stats.linksSilentTotal++
-      this.#effects.push({ type: 'close', peer, reason: `silent for ${SILENCE_MS_MAX} ms` })
-      return
-    }
+    const silentMs = nowMs - contact.heardAtMs
+    if (silentMs > DOUBT_MS) this.#doubt(peer, contact, nowMs)
+    if (silentMs > SILENCE_MS_MAX || this.#isGivenUp(contact, nowMs)) return this.#closeSilent(peer, contact)
     if (nowMs - contact.beatAtMs >= BEAT_EVERY_MS) {
       contact.beatAtMs = nowMs
       this.#effects.push({ type: 'beat', peer })
@@ -354,12 +339,33 @@ export class Protocol {
     this.#exchangeIfDue(peer, contact, nowMs)
   }
 
+  /** It has missed its beats. Asked about while the link is still open, so that no time is lost if it is dead. */
+  #doubt(peer: PeerId, contact: Contact, nowMs: number): void {
+    const known = this.#view.get(peer)
+    if (known === undefined || !isPresent(known) || nowMs < contact.nextInquiryAtMs) return
+    contact.nextInquiryAtMs = nowMs + INQUIRY_EVERY_MS
+    this.#inquire(known, contact, nowMs)
+  }
+
+  #isGivenUp({ suspectedAtMs }: Contact, nowMs: number): boolean {
+    return suspectedAtMs !== undefined && nowMs - suspectedAtMs > SUSPICION_MS
+  }
+
+  /** Dead, if nobody else heard it for as long as a suspicion lasts; else it is only our path that is broken. */
+  #closeSilent(peer: PeerId, contact: Contact): void {
+    const known = this.#view.get(peer)
+    if (contact.suspectedAtMs !== undefined && known !== undefined && isPresent(known))
+      this.#declareDead(known, contact)
+    this.#stats.linksSilentTotal++
+    this.#effects.push({ type: 'close', peer, reason: 'silent for too long' })
+  }
+
   #seek(peer: PeerId, contact: Contact, nowMs: number): void {
     const known = this.#view.get(peer)
     if (known?.status === 'left') this.#contacts.delete(peer)
     else if (contact.addresses.length > 0) this.#dialIfDue(peer, contact, nowMs)
     else if (known === undefined || !isPresent(known)) this.#contacts.delete(peer)
-    else if (contact.everLinked && this.#isOverdue(contact, nowMs)) this.#inquire(known, contact)
+    else if (contact.everLinked && this.#isOverdue(contact, nowMs)) this.#inquire(known, contact, nowMs)
   }
 
   #dialIfDue(peer: PeerId, contact: Contact, nowMs: number): void {

@@ -1,4 +1,4 @@
-import { afterEach, expect, it, vi } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Membership } from '../../lib/membership/membership.ts'
 import { type Cluster, cluster } from '../../lib/testing.ts'
 
@@ -49,4 +49,48 @@ it('a member that nobody hears is still declared dead, by the last one left too'
   t.crash(2)
   await t.run('1s')
   expect(t.meshes[0]?.members.map(member => member.id)).toEqual(['member-0'])
+})
+
+describe('a member that stands still', () => {
+  it('is out of every view within five seconds, and back within five when it goes on', async () => {
+    for (let seed = 40; seed < 50; seed++) {
+      const t = cluster(4, { seed })
+      await t.run('5s')
+      await t.run(seed * 37)
+      t.pause(1)
+      await t.run('5s')
+      expect([0, 2, 3].map(i => t.meshes[i]?.members.length)).toEqual([3, 3, 3])
+      t.resume(1)
+      await t.run('5s')
+      expect(t.meshes.map(mesh => mesh.members.length)).toEqual([4, 4, 4, 4])
+      expect(t.isLinked).toBe(true)
+    }
+  })
+
+  it('for two seconds is nobody’s loss, alone or with a third of the others', async () => {
+    const left: string[] = []
+    for (let seed = 60; seed < 70; seed++) {
+      const t = cluster(6, { seed, start: mesh => void mesh.on('leave', member => left.push(member.id)) })
+      await t.run('5s')
+      for (const group of [[1], [2, 3]]) {
+        await t.run(seed * 41)
+        for (const index of group) t.pause(index)
+        await t.run('2s')
+        for (const index of group) t.resume(index)
+        await t.run('5s')
+      }
+    }
+    expect(left).toEqual([])
+  })
+
+  it('is missed by the only other one too', async () => {
+    const t = cluster(2, { seed: 71 })
+    await t.run('5s')
+    t.pause(1)
+    await t.run('5s')
+    expect(t.meshes[0]?.members.length).toBe(1)
+    t.resume(1)
+    await t.run('5s')
+    expect(t.meshes.map(mesh => mesh.members.length)).toEqual([2, 2])
+  })
 })

@@ -73,14 +73,27 @@ describe('a link', () => {
     expect(only(effects, 'viewChanged')).toHaveLength(1)
   })
 
-  it('gets a beat a second, and is closed after 4 s of silence', () => {
+  it('gets a beat a second; after two missed ones the member is doubted, and given up when it stays silent', () => {
     const t = new Table()
     t.up('a')
-    const effects = t.pass(4_000)
-    expect(only(effects, 'beat')).toHaveLength(4)
+    const effects = t.pass(3_400)
+    expect(only(effects, 'beat').length).toBeGreaterThanOrEqual(3)
     expect(only(effects, 'close')).toEqual([])
-    expect(only(t.pass(400), 'close').map(({ peer }) => peer)).toContain('a')
+    expect(t.protocol.view.get('a')?.status).toBe('alive')
+    expect(only(t.pass(1_000), 'close').map(({ peer }) => peer)).toContain('a')
+    expect(t.protocol.view.get('a')?.status).toBe('dead')
     expect(t.stats.linksSilentTotal).toBeGreaterThan(0)
+  })
+
+  it('is closed and its member stays, when it is silent here and another hears it', () => {
+    const t = new Table()
+    t.up('a')
+    t.up('b')
+    const own = (): number => t.protocol.view.hash
+    const effects = t.pass(4_600, () => [heard('b', own()), { type: 'inquired', peer: 'a', heard: true }])
+    expect(only(effects, 'inquire').map(({ peer, of }) => [peer, of])).toContainEqual(['a', ['b']])
+    expect(only(effects, 'close').map(({ peer }) => peer)).toContain('a')
+    expect(t.protocol.view.get('a')?.status).toBe('alive')
   })
 
   it('on which anything is heard is never silent', () => {
