@@ -8,6 +8,7 @@ import { addressOf, allReady, type MemberProcess, Processes, until, viewsOf } fr
 const FORM_MS_MAX = 3_000
 /** A crash shows as a closed link; a moment for the dial that proves it, on a busy machine. */
 const GONE_MS_MAX = 3_000
+const STILL_MS_MAX = 5_000
 /** Files of the dead are removed by whoever looks next, every few seconds. */
 const FILE_MS_MAX = 15_000
 
@@ -105,6 +106,38 @@ describe('a member that is killed', () => {
     const newcomer = await processes.member({ name: 'shop' })
     await allReady([newcomer], 2)
     await until('the second one too', FILE_MS_MAX, () => addressFiles(processes.dir).length === 2)
+  })
+})
+
+describe('a member that stands still', () => {
+  it('is out of every view within five seconds, and back in all of them within five of going on', async () => {
+    const members = await processes.mesh(5, { name: 'shop' })
+    const [still, ...others] = members as [MemberProcess, ...MemberProcess[]]
+    still.pause()
+    const outMs = await until('the stopped member is out of every view', STILL_MS_MAX, async () => {
+      return (await viewsOf(others)).every(view => view.length === 4)
+    })
+    still.resume()
+    const backMs = await until('it is back in every view', STILL_MS_MAX, async () => {
+      return (await viewsOf(members)).every(view => view.length === 5)
+    })
+    console.log(
+      `a stopped member was out of four views after ${Math.round(outMs)} ms, and back after ${Math.round(backMs)} ms`
+    )
+  })
+
+  it('for two seconds stays in every view', async () => {
+    const members = await processes.mesh(3, { name: 'shop' })
+    const [still, ...others] = members as [MemberProcess, ...MemberProcess[]]
+    still.pause()
+    const endMs = performance.now() + 2_000
+    while (performance.now() < endMs) {
+      expect((await viewsOf(others)).map(view => view.length)).toEqual([3, 3])
+      await new Promise(resolve => setTimeout(resolve, 50))
+    }
+    still.resume()
+    await allReady(members, 3)
+    expect((await viewsOf(members)).map(view => view.length)).toEqual([3, 3, 3])
   })
 })
 

@@ -87,6 +87,15 @@ export class MemberProcess {
     await this.ended
   }
 
+  /** Stands still with its sockets open, as under a debugger or a full stop of its container. */
+  pause(): void {
+    this.#child.kill('SIGSTOP')
+  }
+
+  resume(): void {
+    this.#child.kill('SIGCONT')
+  }
+
   #settle(message: Extract<ToParent, { ask: number }>): void {
     const waiting = this.#waiting.get(message.ask)
     if ('value' in message) return waiting?.resolve(message.value)
