@@ -6,6 +6,7 @@
  * There is one mesh per name and process. The registry hangs on the global object, because bundlers and two copies of
  * this package each have module state of their own.
  */
+import { dns } from './adapters/dns-discovery.ts'
 import { local } from './adapters/local-discovery.ts'
 import { nodeClock } from './adapters/node-clock.ts'
 import { detachHere } from './adapters/node-context.ts'
@@ -19,7 +20,7 @@ import { type Logger, noLog } from './ports/log.ts'
 import { noPubSub, type PubSub } from './ports/pubsub.ts'
 import { noTransport, type Transport } from './ports/transport.ts'
 
-export { local }
+export { dns, local }
 
 interface Running {
   readonly started: Promise<LocalMember>
