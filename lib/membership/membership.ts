@@ -4,7 +4,7 @@
  * All decisions are in `protocol.ts`. Here are the dials, the exchanges over links, the gossip and the discovery
  * rounds, each with a deadline and none of them able to stop the others.
  */
-import { unlessAborted } from '../base/abort.ts'
+import { unlessAborted, whenAborted } from '../base/abort.ts'
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { MeshError } from '../base/errors.ts'
 import type { Stats } from '../observe/stats.ts'
@@ -335,10 +335,13 @@ export class Membership {
   async #find(source: DiscoverySource): Promise<readonly Address[]> {
     const giveUp = new AbortController()
     const disarm = this.#deps.clock.after(FIND_MS_MAX, () => giveUp.abort(new Error('discovery took too long')))
+    // A look-up that outlives this member would keep its process.
+    const forget = whenAborted(this.#stopped.signal, () => giveUp.abort(new Error('this member has left')))
     try {
       const find = this.#reported(source.name, async () => source.find({ signal: giveUp.signal }))
       return (await this.#within(FIND_MS_MAX, find)) ?? []
     } finally {
+      forget()
       disarm()
     }
   }
@@ -358,7 +361,7 @@ export class Membership {
     try {
       return await work()
     } catch (error) {
-      this.#discoveryFailed(what, error)
+      if (!this.#stopped.signal.aborted) this.#discoveryFailed(what, error)
       return undefined
     }
   }

@@ -68,6 +68,20 @@ function shop(records: Records | undefined, every?: number | `${number}s`) {
   return { around, source: dnsSource('shop.svc', { port: 7700, every }, around) }
 }
 
+const GONE = new Error('no longer wanted')
+
+/** A question whose answer the test holds back, once it has reached the name server. */
+async function held(source: DiscoverySource, around: Around) {
+  around.gate = new PromiseWithReject()
+  const before = around.asked.length
+  const controller = new AbortController()
+  const found = Promise.resolve(source.find({ signal: controller.signal }))
+  found.catch(() => {})
+  for (let turn = 0; turn < 100 && around.asked.length < before + 2; turn++) await Promise.resolve()
+  expect(around.asked).toHaveLength(before + 2)
+  return { found, abort: () => controller.abort(GONE), gate: around.gate }
+}
+
 describe('A and AAAA', () => {
   it('answer together, with the port, sorted, IPv6 in brackets and nobody twice', async () => {
     const { around, source } = shop({ A: ['10.0.0.9', '10.0.0.1', '10.0.0.9'], AAAA: ['fd00::2'] })
@@ -248,6 +262,17 @@ describe('time', () => {
     expect(around.asked).toHaveLength(2)
   })
 
+  it('an answer that took long to come is an answer, also after a failure', async () => {
+    const { around, source } = shop({ A: failure('ESERVFAIL') }, 1_000)
+    await expect(find(source)).rejects.toThrow('query ESERVFAIL')
+    around.zone['shop.svc'] = ONE
+    around.nowMs = 1_000
+    const look = await held(source, around)
+    around.nowMs = 60_000
+    look.gate.resolve()
+    expect(await look.found).toEqual(['10.0.0.1:7700'])
+  })
+
   it('all who look at once share one question', async () => {
     const { around, source } = shop(ONE)
     expect(await Promise.all([find(source), find(source)])).toEqual([['10.0.0.1:7700'], ['10.0.0.1:7700']])
@@ -256,19 +281,6 @@ describe('time', () => {
 })
 
 describe('giving up', () => {
-  const GONE = new Error('no longer wanted')
-
-  /** A question whose answer the test holds back, once it has reached the name server. */
-  async function held(source: DiscoverySource, around: Around) {
-    around.gate = new PromiseWithReject()
-    const before = around.asked.length
-    const controller = new AbortController()
-    const found = Promise.resolve(source.find({ signal: controller.signal }))
-    found.catch(() => {})
-    while (around.asked.length < before + 2) await Promise.resolve()
-    return { found, abort: () => controller.abort(GONE), gate: around.gate }
-  }
-
   it('ends at once, and the name server is left alone', async () => {
     const { around, source } = shop({ A: ['10.0.0.1'] })
     around.conf = 'search one two'
@@ -446,8 +458,7 @@ describe('a real name server', () => {
   })
   it('that says nothing is waited for only as long as somebody wants to know', async () => {
     const controller = new AbortController()
-    const gone = new Error('no longer wanted')
-    const around = await nameServer({}, { name: 'silent', heard: () => controller.abort(gone) })
+    const around = await nameServer({}, { name: 'silent', heard: () => controller.abort(GONE) })
     const cancelled: Promise<unknown>[] = []
     const watched: DnsSurroundings = {
       ...around,
@@ -462,7 +473,7 @@ describe('a real name server', () => {
       }
     }
     const source = dnsSource('silent.', { port: 7700 }, watched)
-    await expect(source.find({ signal: controller.signal })).rejects.toBe(gone)
+    await expect(source.find({ signal: controller.signal })).rejects.toBe(GONE)
     expect(await Promise.all(cancelled)).toEqual(['ECANCELLED'])
   })
 })
