@@ -361,7 +361,9 @@ export class Membership {
     try {
       return await work()
     } catch (error) {
-      if (!this.#stopped.signal.aborted) this.#discoveryFailed(what, error)
+      // Once we have left, nobody will ask again.
+      if (this.#stopped.signal.aborted) this.#deps.log.debug({ err: error }, `'${what}' failed while leaving`)
+      else this.#discoveryFailed(what, error)
       return undefined
     }
   }
