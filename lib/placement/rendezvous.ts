@@ -42,7 +42,16 @@ function lnOfDie(die: number): number {
   }
   const s = (fraction - 1) / (fraction + 1)
   const square = s * s
-  let sum = 0
-  for (let n = 21; n >= 1; n -= 2) sum = sum * square + 1 / n
+  // Written out: the constants are divided once and not at each throw.
+  let sum = (1 / 21) * square + 1 / 19
+  sum = sum * square + 1 / 17
+  sum = sum * square + 1 / 15
+  sum = sum * square + 1 / 13
+  sum = sum * square + 1 / 11
+  sum = sum * square + 1 / 9
+  sum = sum * square + 1 / 7
+  sum = sum * square + 1 / 5
+  sum = sum * square + 1 / 3
+  sum = sum * square + 1
   return power * Math.LN2 + 2 * s * sum
 }

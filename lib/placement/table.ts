@@ -1,5 +1,5 @@
 /**
- * Who owns what: a pure function of the members, built once per view. Whoever sees the same members has the same table.
+ * Who owns what: a pure function of the members. Whoever sees the same members has the same table.
  *
  * A row of the table is a partition's owners by rank. Rank 0 is the primary: the highest score. Rank i is the highest
  * score left whose zone (or host, where no zone is named) holds no copy yet, or the highest left when there is no such
@@ -10,12 +10,20 @@
  * backups share one table. A weight of 0 owns nothing, by filter and not by score. Ties go to the smaller id.
  *
  * Rows are indices into the members sorted by id, in one typed array. A row depends on the members alone and not on
- * other rows, which leaves room for a change that only compares a newcomer with those it may displace.
+ * other rows, so a table is made from the one before, to the same result as from nothing:
+ *
+ * - Who goes leaves the rows it is not in as they are: a greedy choice does not change when somebody it passed over is
+ *   missing. The rows it is in are made anew.
+ * - Who comes is compared with the members of a row alone: whatever the rule picks now was picked before, or is new.
+ *   The lowest score of each row is kept, so one throw and one comparison tell that it stays outside.
+ * - Who changes its weight, zone or host goes and comes. Who starts again under its old id stays.
+ *
+ * Not promised: that a table remembers why it is so. Two tables are compared with `plan`.
  */
 import { assert } from '../base/assert.ts'
 import { hash64, type Salt } from './hash.ts'
 import { PARTITIONS } from './partitions.ts'
-import { throwDie, weigh } from './rendezvous.ts'
+import { OPEN, type Owners, Ranking } from './ranking.ts'
 
 export interface Placed {
   readonly id: string
@@ -25,22 +33,35 @@ export interface Placed {
   readonly host: string
 }
 
+/** What one table was made of, as far as the next one can be made from it. */
+interface Origin {
+  readonly salt: Salt
+  readonly copies: number
+  readonly owners: Owners
+  /** The zone or host of each owner, by name. */
+  readonly siteNames: readonly string[]
+  /** Who scores less than this does not get into the row. */
+  readonly floors: Float64Array
+}
+
 export class Table {
   /** How many ranks a row has; fewer where there are not so many owners. */
   readonly ranks: number
   /** The ids of all that may own something, sorted. */
   readonly ids: readonly string[]
+  readonly #origin: Origin
   readonly #rows: Uint16Array
   readonly #indexOf: ReadonlyMap<string, number>
   readonly #lists: (readonly string[])[] = []
 
-  /** Made by `buildTable`: `rows` has `ranks` indices into `ids` for each partition. */
-  constructor(ids: readonly string[], ranks: number, rows: Uint16Array) {
-    assert(rows.length === PARTITIONS * ranks, 'a table has a row for each partition')
-    this.ids = ids
-    this.ranks = ranks
+  /** Made by `buildTable`: `rows` has `ranks` indices into the owners for each partition. */
+  constructor(origin: Origin, rows: Uint16Array) {
+    this.ids = origin.owners.ids
+    this.ranks = Math.min(origin.copies, this.ids.length)
+    this.#origin = origin
     this.#rows = rows
-    this.#indexOf = new Map(ids.map((id, index) => [id, index]))
+    this.#indexOf = new Map(this.ids.map((id, index) => [id, index]))
+    assert(rows.length === PARTITIONS * this.ranks, 'a table has a row for each partition')
   }
 
   /** The id of the member that decides for this partition; undefined when nobody owns anything. */
@@ -60,107 +81,122 @@ export class Table {
     return index === undefined ? -1 : this.#rowOf(partition).indexOf(index)
   }
 
+  /** The table of these members, made from this one; this very table where they are placed as before. */
+  updated(members: readonly Placed[]): Table {
+    const { salt, copies } = this.#origin
+    const placed = members.filter(({ weight }) => weight > 0).sort((a, b) => (a.id < b.id ? -1 : 1))
+    assert(placed.length < 0xffff, 'a mesh has fewer than 65,535 owners')
+    const siteNames = placed.map(siteOf)
+    const oldIndices = Int32Array.from(placed, (member, index) => this.#indexIfSame(member, siteNames[index] as string))
+    if (placed.length === this.ids.length && !oldIndices.includes(-1)) return this
+    const owners = this.#ownersFrom(placed, siteNames, oldIndices)
+    const floors = new Float64Array(PARTITIONS)
+    const rows = this.#rowsFor(owners, oldIndices, floors)
+    return new Table({ salt, copies, owners, siteNames, floors }, rows)
+  }
+
+  /** Where this member stands in this table, and -1 where its rows would not be the same. */
+  #indexIfSame({ id, weight }: Placed, siteName: string): number {
+    const index = this.#indexOf.get(id)
+    if (index === undefined || this.#origin.owners.weights[index] !== weight) return -1
+    return this.#origin.siteNames[index] === siteName ? index : -1
+  }
+
+  #ownersFrom(placed: readonly Placed[], siteNames: readonly string[], oldIndices: Int32Array): Owners {
+    const { salt, owners: old } = this.#origin
+    const idLows = new Int32Array(placed.length)
+    const idHighs = new Int32Array(placed.length)
+    for (const [index, { id }] of placed.entries()) {
+      const oldIndex = oldIndices[index] as number
+      const hash = oldIndex === -1 ? hash64(id, salt) : undefined
+      idLows[index] = hash?.low ?? (old.idLows[oldIndex] as number)
+      idHighs[index] = hash?.high ?? (old.idHighs[oldIndex] as number)
+    }
+    const numbers = new Map([...new Set(siteNames)].map((name, number) => [name, number]))
+    return {
+      ids: placed.map(({ id }) => id),
+      idLows,
+      idHighs,
+      weights: Float64Array.from(placed, ({ weight }) => weight),
+      sites: Uint16Array.from(siteNames, name => numbers.get(name) as number),
+      siteCount: numbers.size
+    }
+  }
+
+  /** The rows for these owners; fills in the floors on the way. */
+  #rowsFor(owners: Owners, oldIndices: Int32Array, floors: Float64Array): Uint16Array {
+    const { copies, owners: old, floors: oldFloors } = this.#origin
+    const ranks = Math.min(copies, owners.ids.length)
+    const rows = new Uint16Array(PARTITIONS * ranks)
+    if (ranks === 0) return rows
+    const ranking = new Ranking(owners, ranks)
+    const newIndices = inverse(oldIndices, this.ids.length)
+    const joiners = [...oldIndices.keys()].filter(index => oldIndices[index] === -1)
+    const areRowsFull = ranks === this.ranks
+    // With more sites than before, a copy may have to go to a new one whatever its score.
+    const mayStayOutside = Math.min(ranks, owners.siteCount) <= Math.min(ranks, old.siteCount)
+    for (let partition = 0; partition < PARTITIONS; partition++) {
+      const start = partition * ranks
+      const floor = mayStayOutside ? (oldFloors[partition] as number) : OPEN
+      if (areRowsFull && this.#copyRow(partition, newIndices, rows)) {
+        floors[partition] = oldFloors[partition] as number
+        if (!joiners.some(joiner => ranking.mayEnter(joiner, partition, floor))) continue
+        ranking.begin(partition)
+        for (let rank = 0; rank < ranks; rank++) ranking.admit(rows[start + rank] as number)
+        for (const joiner of joiners) ranking.admit(joiner)
+      } else {
+        ranking.rankAll(partition)
+      }
+      ranking.writeTo(rows, start)
+      floors[partition] = ranking.floor
+    }
+    return rows
+  }
+
+  /** The row as it was, in new indices; false where somebody in it has gone. */
+  #copyRow(partition: number, newIndices: Int32Array, rows: Uint16Array): boolean {
+    const start = partition * this.ranks
+    for (let i = start; i < start + this.ranks; i++) {
+      const index = newIndices[this.#rows[i] as number] as number
+      if (index === -1) return false
+      rows[i] = index
+    }
+    return true
+  }
+
   #rowOf(partition: number): Uint16Array {
     return this.#rows.subarray(partition * this.ranks, (partition + 1) * this.ranks)
   }
-}
 
-/** `copies` is how many ranks to keep: the primary and the backups of the cache that has most. */
-export function buildTable(members: readonly Placed[], salt: Salt, copies: number): Table {
-  const owners = members.filter(member => member.weight > 0).sort((a, b) => (a.id < b.id ? -1 : 1))
-  assert(owners.length < 0xffff, 'a mesh has fewer than 65,535 owners')
-  const ranks = Math.min(copies, owners.length)
-  const rows = new Uint16Array(PARTITIONS * ranks)
-  const contest = new Contest(owners, salt)
-  for (let partition = 0; partition < PARTITIONS; partition++) {
-    contest.begin(partition)
-    for (let rank = 0; rank < ranks; rank++) rows[partition * ranks + rank] = contest.takeBest()
-  }
-  const ids = owners.map(({ id }) => id)
-  return new Table(ids, ranks, rows)
-}
-
-/** The scores of all owners in one partition after the other; an owner is its place in the order of ids. */
-class Contest {
-  readonly #idLows: Int32Array
-  readonly #idHighs: Int32Array
-  /** Undefined where all weigh the same: then the throws themselves are the scores. */
-  readonly #weights: Float64Array | undefined
-  /** The number of the zone (or host) of each owner. */
-  readonly #sites: Uint16Array
-  readonly #dice: Float64Array
-  readonly #scores: Float64Array
-  /** 1 for an owner that is chosen, and for a site that has its copy. */
-  readonly #isChosen: Uint8Array
-  readonly #isServed: Uint8Array
-
-  constructor(owners: readonly Placed[], salt: Salt) {
-    const hashes = owners.map(({ id }) => hash64(id, salt))
-    const isEven = owners.every(({ weight }) => weight === owners[0]?.weight)
-    this.#idLows = Int32Array.from(hashes, ({ low }) => low)
-    this.#idHighs = Int32Array.from(hashes, ({ high }) => high)
-    this.#weights = isEven ? undefined : Float64Array.from(owners, ({ weight }) => weight)
-    this.#sites = numberSites(owners)
-    this.#dice = new Float64Array(owners.length)
-    this.#scores = isEven ? this.#dice : new Float64Array(owners.length)
-    this.#isChosen = new Uint8Array(owners.length)
-    this.#isServed = new Uint8Array(owners.length)
-  }
-
-  begin(partition: number): void {
-    const dice = this.#dice
-    const lows = this.#idLows
-    const highs = this.#idHighs
-    for (let i = 0; i < dice.length; i++) dice[i] = throwDie(lows[i] as number, highs[i] as number, partition)
-    if (this.#weights !== undefined) this.#weighAll(this.#weights)
-    this.#isChosen.fill(0)
-    this.#isServed.fill(0)
-  }
-
-  /** The best that is left at a site without a copy, else the best that is left. */
-  takeBest(): number {
-    const elsewhere = this.#best(true)
-    const best = elsewhere === -1 ? this.#best(false) : elsewhere
-    this.#isChosen[best] = 1
-    this.#isServed[this.#sites[best] as number] = 1
-    return best
-  }
-
-  #weighAll(weights: Float64Array): void {
-    for (let i = 0; i < weights.length; i++) this.#scores[i] = weigh(this.#dice[i] as number, weights[i] as number)
-  }
-
-  #best(onlyUnserved: boolean): number {
-    const scores = this.#scores
-    const barred = onlyUnserved ? this.#isServed : this.#isChosen
-    const sites = this.#sites
-    let best = -1
-    let bestScore = -1
-    for (let i = 0; i < scores.length; i++) {
-      const score = scores[i] as number
-      if (score < bestScore || barred[onlyUnserved ? (sites[i] as number) : i] === 1) continue
-      if (score === bestScore && !this.#throwsHigher(i, best)) continue
-      best = i
-      bestScore = score
-    }
-    return best
-  }
-
-  /**
-   * Two throws can round to one weighed score. The throws then decide, as they do among equal weights: otherwise a
-   * member of another weight that joins could swap two that were there before. Equal throws go to the smaller id.
-   */
-  #throwsHigher(later: number, earlier: number): boolean {
-    return (this.#dice[later] as number) > (this.#dice[earlier] as number)
+  /** Whether a table for this salt and number of copies can be made from this one. */
+  isMadeFor(salt: Salt, copies: number): boolean {
+    const { salt: own, copies: ownCopies } = this.#origin
+    return own.low === salt.low && own.high === salt.high && ownCopies === copies
   }
 }
 
-function numberSites(owners: readonly Placed[]): Uint16Array {
-  const numbers = new Map<string, number>()
-  return Uint16Array.from(owners, ({ zone, host }) => {
-    const site = zone === undefined ? `host ${host}` : `zone ${zone}`
-    const number = numbers.get(site) ?? numbers.size
-    numbers.set(site, number)
-    return number
-  })
+/**
+ * `copies` is how many ranks to keep: the primary and the backups of the cache that has most. `before` is any earlier
+ * table: the result is the same with and without, and the fewer members have changed since, the sooner it is there.
+ */
+export function buildTable(members: readonly Placed[], salt: Salt, copies: number, before?: Table): Table {
+  const start = before?.isMadeFor(salt, copies) ? before : emptyTable(salt, copies)
+  return start.updated(members)
+}
+
+function emptyTable(salt: Salt, copies: number): Table {
+  const [none, noIndices] = [new Int32Array(0), new Uint16Array(0)]
+  const owners = { ids: [], idLows: none, idHighs: none, weights: new Float64Array(0), sites: noIndices, siteCount: 0 }
+  return new Table({ salt, copies, owners, siteNames: [], floors: new Float64Array(PARTITIONS) }, noIndices)
+}
+
+function siteOf({ zone, host }: Placed): string {
+  return zone === undefined ? `host ${host}` : `zone ${zone}`
+}
+
+/** For each old index the new one, or -1. */
+function inverse(oldIndices: Int32Array, length: number): Int32Array {
+  const newIndices = new Int32Array(length).fill(-1)
+  for (const [index, oldIndex] of oldIndices.entries()) if (oldIndex !== -1) newIndices[oldIndex] = index
+  return newIndices
 }

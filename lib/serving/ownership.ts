@@ -14,6 +14,7 @@
 import { isPresent, type MemberRecord, type View } from '../membership/view.ts'
 import { type Salt, saltOf } from '../placement/hash.ts'
 import { PARTITIONS, partitionOf } from '../placement/partitions.ts'
+import { plan } from '../placement/plan.ts'
 import type { buildTable, Table } from '../placement/table.ts'
 import type { PeerId } from '../ports/transport.ts'
 
@@ -82,18 +83,20 @@ export class Ownership {
   #bringTo(view: View): Table {
     if (view.hash === this.#hash) return this.#table
     const { self, lose } = this.#deps
-    const [old, table] = [this.#table, this.#tableOf(view)]
+    const table = this.#tableOf(view, this.#table)
+    const lost = new Set<number>()
+    for (const { partition, from } of plan(this.#table, table)) if (from === self) lost.add(partition)
     this.#table = table
     this.#hash = view.hash
-    lose(partition => old.primary(partition) === self && table.primary(partition) !== self)
+    lose(partition => lost.has(partition))
     return table
   }
 
-  #tableOf(view: View): Table {
+  #tableOf(view: View, before?: Table): Table {
     const placed = view
       .owners()
       .map(({ id, weight, zone, host }) => ({ id, weight, host, zone: zone === '' ? undefined : zone }))
-    return this.#deps.tableOf(placed, this.#salt, RANKS)
+    return this.#deps.tableOf(placed, this.#salt, RANKS, before)
   }
 }
 
