@@ -8,6 +8,7 @@
  */
 import { dns } from './adapters/dns-discovery.ts'
 import { local } from './adapters/local-discovery.ts'
+import { mdns } from './adapters/mdns-discovery.ts'
 import { nodeClock } from './adapters/node-clock.ts'
 import { detachHere } from './adapters/node-context.ts'
 import { nodeLog } from './adapters/node-log.ts'
@@ -20,7 +21,7 @@ import { type Logger, noLog } from './ports/log.ts'
 import { noPubSub, type PubSub } from './ports/pubsub.ts'
 import { noTransport, type Transport } from './ports/transport.ts'
 
-export { dns, local }
+export { dns, local, mdns }
 
 interface Running {
   readonly started: Promise<LocalMember>

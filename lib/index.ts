@@ -3,7 +3,7 @@ export { type ErrorCode, isMeshError, LoadError, MeshError, PartialError } from 
 export type { Bytes, Duration } from './base/units.ts'
 export type { Cache, CallOptions, GetOptions, LoadingCache, SetOptions, Version } from './cache.ts'
 export type { Key, KeyPart } from './codec/keys.ts'
-export { createMesh, dns, local, sharedMesh } from './create.ts'
+export { createMesh, dns, local, mdns, sharedMesh } from './create.ts'
 export type { LoadContext } from './fill/definition.ts'
 export { seeds } from './membership/discovery.ts'
 export type { Member, Mesh, MeshEvents, MeshStats } from './mesh.ts'
