@@ -18,6 +18,11 @@ export function throwDie(idLow: number, idHigh: number, partition: number): numb
   return mix(idHigh ^ mix(idLow ^ Math.imul(partition + 1, 0x9e3779b1)))
 }
 
+/** The throws of many members for this partition, at once: this is where the time of a new table goes. */
+export function throwAll(idLows: Int32Array, idHighs: Int32Array, partition: number, into: Uint32Array): void {
+  for (let i = 0; i < into.length; i++) into[i] = throwDie(idLows[i] as number, idHighs[i] as number, partition)
+}
+
 /** What the throws of members of different weight are compared by: higher wins. */
 export function weigh(die: number, weight: number): number {
   return weight / -lnOfDie(die)
@@ -32,7 +37,10 @@ function mix(word: number): number {
   return (h ^ (h >>> 16)) >>> 0
 }
 
-/** ln of the die as a fraction in (0, 1), neither end included: the powers of two apart, then the series of artanh for the rest in [√½, √2). */
+/**
+ * ln of the die as a fraction in (0, 1), neither end included: the powers of two apart, then the series of artanh for
+ * the rest in [√½, √2).
+ */
 function lnOfDie(die: number): number {
   let power = 0
   let fraction = (die + 0.5) / 0x100000000

@@ -131,7 +131,7 @@ export class Table {
     if (ranks === 0) return rows
     const ranking = new Ranking(owners, ranks)
     const newIndices = inverse(oldIndices, this.ids.length)
-    const joiners = [...oldIndices.keys()].filter(index => oldIndices[index] === -1)
+    const joiners = Uint16Array.from([...oldIndices.keys()].filter(index => oldIndices[index] === -1))
     const areRowsFull = ranks === this.ranks
     // With more sites than before, a copy may have to go to a new one whatever its score.
     const mayStayOutside = Math.min(ranks, owners.siteCount) <= Math.min(ranks, old.siteCount)
@@ -140,7 +140,7 @@ export class Table {
       const floor = mayStayOutside ? (oldFloors[partition] as number) : OPEN
       if (areRowsFull && this.#copyRow(partition, newIndices, rows)) {
         floors[partition] = oldFloors[partition] as number
-        if (!joiners.some(joiner => ranking.mayEnter(joiner, partition, floor))) continue
+        if (!ranking.mayEnter(joiners, partition, floor)) continue
         ranking.begin(partition)
         for (let rank = 0; rank < ranks; rank++) ranking.admit(rows[start + rank] as number)
         for (const joiner of joiners) ranking.admit(joiner)
