@@ -4,6 +4,22 @@
  * The die depends on the member and the partition alone. So a member that comes takes only what it throws highest for,
  * one that goes leaves only what it had, and nobody has to be told of a decision: whoever knows the members knows it.
  *
+ * What else there is, for 10 and 32 equal members; in the mean of 20 sets of them, moves as multiples of the least that
+ * can move. Printed by `npm run build && node dist/test/bench/placement-compare.js`.
+ *
+ *                              fullest / mean   worst set     join       leave     build, ms   look-up, ns
+ *   ring, 150 points a member     1.13  1.16    1.25  1.20   1.0  1.0   1.0  1.0   0.4   1.3   195   214
+ *   ring over partitions          1.13  1.16    1.25  1.20   1.0  1.0   1.0  1.0   0.8   1.7   101   101
+ *   jump hash                     1.01  1.01    1.01  1.02   1.0  1.0   1.8  2.0      none     142   157
+ *   jump hash over partitions     1.04  1.09    1.06  1.19   1.0  1.0   1.8  2.0   0.7   0.9   101   101
+ *   ours, primaries only          1.04  1.10    1.06  1.14   1.0  1.0   1.0  1.0   4.1   6.7   103   103
+ *   ours, with three backups      1.04  1.10    1.06  1.14   1.0  1.0   1.0  1.0   8.6  12.7   106   106
+ *
+ * A ring is less even. Jump hash is the most even, but it numbers its members: only the last number can go, so another
+ * member takes the number of the one that leaves and moves too, and all would have to agree who. Ours costs some
+ * milliseconds for a table from nothing, and about one for the next where one member joins or leaves 100. Nearly all of
+ * a look-up is the hash of the key.
+ *
  * A weight makes a member win in proportion: with u uniform in (0, 1), the highest of weight / -ln(u) is member m with
  * probability weight(m) / sum of weights. `Math.log` may differ in the last digit from one engine or processor to
  * another, and members that round differently would disagree on owners. So `ln` is written here with the four basic
