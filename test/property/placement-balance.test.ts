@@ -1,6 +1,6 @@
 /**
- * How even the shares are. Shares are dice, so there are members whose shares miss any bound. The sets here are drawn at
- * random once and are the same in every run: what the test tells apart is a good die from a worse one.
+ * How even the shares are. Shares are dice, so there are members whose shares miss any bound. The sets here are drawn
+ * at random once and are the same in every run: what the test tells apart is a good die from a worse one.
  *
  * Of 2,000 such sets of equal members three had one that held more than 1.15 of its share, and of 2,000 of the weights
  * 1, 2 and 4 twenty had one, always the lightest, more than 5 % off. That is what independent draws give: for the
