@@ -12,7 +12,7 @@ import { got, MeshError } from './base/errors.ts'
 import { type Duration, durationMs, TIMER_MS_MAX } from './base/units.ts'
 import { type Cache, type CallOptions, type LoadingCache, MeshCache } from './cache.ts'
 import type { Key } from './codec/keys.ts'
-import type { CacheDefinition, LoadContext, May } from './fill/definition.ts'
+import { type CacheDefinition, checkRedefinition, type LoadContext, type May } from './fill/definition.ts'
 import { Flights } from './fill/flight.ts'
 import { Membership } from './membership/membership.ts'
 import { isPresent, type MemberRecord, type View } from './membership/view.ts'
@@ -61,6 +61,10 @@ export interface Member {
 export interface MeshEvents {
   join: Member
   leave: Member
+  /** Its silence was met, here or elsewhere; it still owns what it owns, until it speaks up or is gone. */
+  suspect: Member
+  /** Whatever changed: all who are here now. */
+  view: readonly Member[]
   ready: undefined
   warning: { code: string; message: string }
 }
@@ -69,6 +73,10 @@ export interface MeshEvents {
 export type MeshStats = { readonly [Counter in keyof Stats]: number } & {
   readonly members: number
   readonly partitionsOwned: number
+  /** 1 while this member has stood still and asks the others before it trusts its own view again. */
+  readonly viewInDoubt: number
+  /** 0 when our own event loop runs in time; each point is more patience with others. */
+  readonly healthScore: number
   readonly memoryBytes: number
   readonly memoryLimitBytes: number
   readonly records: number
@@ -169,9 +177,9 @@ export class LocalMember implements Mesh {
     const handlers = new Handlers({
       owner,
       stats,
-      owns: (namespace, key) => this.#ownership.ownerOf(namespace, key) === transport.self,
-      hears: peer => this.#membership.hears(peer),
-      exchange: records => this.#membership.exchangeAsked(records)
+      log,
+      isCertain: () => this.#membership.isCertain(),
+      owns: (namespace, key) => this.#ownership.ownerOf(namespace, key) === transport.self
     })
     const server = new Server({
       outbox,
@@ -195,6 +203,7 @@ export class LocalMember implements Mesh {
       },
       onDown: peer => this.#membership.linkDown(peer),
       onHeard: (peer, viewHash) => this.#membership.heard(peer, viewHash),
+      onTalk: (peer, message) => this.#membership.message(peer, message),
       onLease: (peer, notice) => owner.holderSays(peer, notice),
       onRefused: peer => this.#membership.linkRefused(peer)
     })
@@ -204,14 +213,18 @@ export class LocalMember implements Mesh {
         mesh: settings.name,
         transport,
         pubsub,
-        client,
         outbox,
         clock,
         random: random.fork('membership'),
         stats,
         log,
         sources: settings.sources,
-        onView: (before, after) => this.#viewChanged(before, after)
+        onView: (before, after) => this.#viewChanged(before, after),
+        onBuried: () => owner.lose(() => true),
+        onCertain: () => {
+          handlers.becameCertain()
+          this.#router.routesChanged()
+        }
       },
       this.#firstRecord()
     )
@@ -232,7 +245,7 @@ export class LocalMember implements Mesh {
       stats,
       load,
       ownerOf: (namespace, key) => this.#ownership.ownerOf(namespace, key),
-      isLinked: peer => this.#links.has(peer),
+      isReachable: peer => (peer === transport.self ? this.#membership.isCertain() : this.#links.has(peer)),
       agreeWith: peer => this.#membership.agreeWith(peer)
     })
     this.#reads = new Reads({ router: this.#router, clock, stats })
@@ -308,6 +321,8 @@ export class LocalMember implements Mesh {
       ...this.#stats,
       members: this.#membership.view.present().length,
       partitionsOwned: this.#ownership.partitionsOwned(),
+      viewInDoubt: this.#membership.isCertain() ? 0 : 1,
+      healthScore: this.#membership.healthScore,
       memoryBytes: this.#store.bytes,
       memoryLimitBytes: this.#settings.memoryBytes,
       records: this.#store.size,
@@ -363,6 +378,11 @@ export class LocalMember implements Mesh {
       if (was?.boot === record.boot && isPresent(was)) continue
       this.#events.emit('join', this.#memberOf(record))
     }
+    for (const record of after.present()) {
+      if (record.status !== 'suspect' || before.get(record.id)?.status === 'suspect') continue
+      this.#events.emit('suspect', this.#memberOf(record))
+    }
+    this.#events.emit('view', this.members)
     this.#router.routesChanged()
   }
 
@@ -381,8 +401,16 @@ export class LocalMember implements Mesh {
   }
 
   #hello(): MessageOf<'hello'> {
-    const record = { ...this.#membership.self, reached: true }
-    return { type: 'hello', mesh: this.#settings.name, partitions: PARTITIONS, boot: this.#boot, record }
+    const record = { ...this.#membership.self, firstHand: true }
+    const { name } = this.#settings
+    return {
+      type: 'hello',
+      mesh: name,
+      partitions: PARTITIONS,
+      placement: this.#ownership.placementPrint,
+      boot: this.#boot,
+      record
+    }
   }
 
   #memberOf(record: MemberRecord): Member {
@@ -414,17 +442,3 @@ export class LocalMember implements Mesh {
 
 const READY: ReadonlySet<string> = new Set(['members', 'signal', 'timeout'])
 const LEAVE: ReadonlySet<string> = new Set(['deadline'])
-
-/** Functions may be replaced, as hot reload does; everything else must be as it was. */
-function checkRedefinition(was: CacheDefinition, now: CacheDefinition): void {
-  const differing = (Object.keys(was) as (keyof CacheDefinition)[]).filter(
-    name => name !== 'load' && name !== 'codec' && !Object.is(was[name], now[name])
-  )
-  if (differing.length === 0) return
-  const [name] = differing
-  throw new MeshError(
-    'ERR_MESH_REDEFINED',
-    `The cache '${was.name}' is declared already with another ${name} (${String(was[name as keyof CacheDefinition])}, now ${String(now[name as keyof CacheDefinition])}). Declare it once, or with equal options; only functions may be replaced.`,
-    { cache: was.name }
-  )
-}

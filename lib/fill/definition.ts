@@ -2,6 +2,7 @@
  * What this member knows of a declared cache. Its identity in the mesh is name and version: another version is
  * another cache, so a rolling deploy that changes the shape of the values never mixes the two.
  */
+import { MeshError } from '../base/errors.ts'
 import type { Duration } from '../base/units.ts'
 import type { Key } from '../codec/keys.ts'
 import type { ValueCodec } from '../codec/values.ts'
@@ -36,4 +37,18 @@ export interface CacheDefinition {
 
 export function namespaceOf(name: string, version: string | number): string {
   return JSON.stringify([name, String(version)])
+}
+
+/** Functions may be replaced, as hot reload does; everything else must be as it was. */
+export function checkRedefinition(was: CacheDefinition, now: CacheDefinition): void {
+  const differing = (Object.keys(was) as (keyof CacheDefinition)[]).filter(
+    name => name !== 'load' && name !== 'codec' && !Object.is(was[name], now[name])
+  )
+  if (differing.length === 0) return
+  const [name] = differing
+  throw new MeshError(
+    'ERR_MESH_REDEFINED',
+    `The cache '${was.name}' is declared already with another ${name} (${String(was[name as keyof CacheDefinition])}, now ${String(now[name as keyof CacheDefinition])}). Declare it once, or with equal options; only functions may be replaced.`,
+    { cache: was.name }
+  )
 }

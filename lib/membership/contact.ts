@@ -1,28 +1,52 @@
-import type { Address } from '../ports/transport.ts'
+import type { Address, PeerId } from '../ports/transport.ts'
+
+/** Others are being asked whether they hear a member. */
+export interface Inquiry {
+  readonly untilMs: number
+  /** Who has not answered yet. */
+  readonly waitingFor: Set<PeerId>
+}
+
+/** An exchange of views that we began. */
+export interface Exchange {
+  readonly round: number
+  readonly sinceMs: number
+  /** The peer trusts its own view. */
+  isPeerCertain: boolean
+}
 
 /** What we know of the way to one member, as opposed to what the mesh says of it. */
 export class Contact {
+  readonly peer: PeerId
+  addresses: readonly Address[]
+
   linked = false
   everLinked = false
-  inquiring = false
-  /** Silent here, and nobody we asked hears it: since when. */
-  suspectedAtMs: number | undefined
-  nextInquiryAtMs = 0
-  heardAtMs = 0
   linkedAtMs = 0
-  beatAtMs = 0
+  unlinkedSinceMs: number
+  dialFailures = 0
+  nextDialAtMs: number
+
+  heardAtMs = 0
+  /** The first ping it has not answered. */
+  unansweredSinceMs: number | undefined
+  pingedAtMs = Number.NEGATIVE_INFINITY
+  inquiry: Inquiry | undefined
+  nextInquiryAtMs = 0
+  /** Members that have asked us whether we hear it, and until when they wait. */
+  readonly askers = new Map<PeerId, number>()
+
   theirHash: number | undefined
-  exchanging = false
+  theirStateHash: number | undefined
+  exchange: Exchange | undefined
+  exchangeWanted = false
   exchangedAtMs = Number.NEGATIVE_INFINITY
   lastPair = ''
   futileMs = 0
   quietUntilMs = 0
-  dialFailures = 0
-  nextDialAtMs: number
-  unlinkedSinceMs: number
-  addresses: readonly Address[]
 
-  constructor(addresses: readonly Address[], nowMs: number, firstDialMs: number) {
+  constructor(peer: PeerId, addresses: readonly Address[], nowMs: number, firstDialMs: number) {
+    this.peer = peer
     this.addresses = addresses
     this.unlinkedSinceMs = nowMs
     this.nextDialAtMs = nowMs + firstDialMs

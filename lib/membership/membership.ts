@@ -14,17 +14,15 @@ import type { Logger } from '../ports/log.ts'
 import type { PubSub } from '../ports/pubsub.ts'
 import type { Random } from '../ports/random.ts'
 import type { Address, PeerId, Transport } from '../ports/transport.ts'
-import type { Client } from '../rpc/client.ts'
-import { type MemberFields, type MessageOf, readMembers, writeMembers } from '../rpc/messages.ts'
+import { type MemberFields, type MemberTalk, type MessageOf, readGossip, writeGossip } from '../rpc/messages.ts'
 import type { Outbox } from '../rpc/outbox.ts'
 import { expandRange } from './discovery.ts'
-import { type Effect, type MembershipEvent, Protocol, TICK_EVERY_MS } from './protocol.ts'
+import { type MembershipEvent, Protocol, TICK_EVERY_MS } from './protocol.ts'
+import type { Effect } from './roster.ts'
 import type { MemberRecord, View } from './view.ts'
 
 const JOIN_ROUND_MS_MAX = 3_000
 const FIND_MS_MAX = 2_000
-const EXCHANGE_MS_MAX = 2_000
-const INQUIRY_MS_MAX = 700
 /** Discovery goes on for ever: often while the mesh is forming, then now and then. */
 const ROUND_EVERY_MS = 1_000
 const EARLY_ROUNDS = 10
@@ -37,7 +35,6 @@ export interface MembershipDeps {
   readonly mesh: string
   readonly transport: Transport
   readonly pubsub: PubSub
-  readonly client: Client
   readonly outbox: Outbox
   readonly clock: Clock
   readonly random: Random
@@ -45,6 +42,10 @@ export interface MembershipDeps {
   readonly log: Logger
   readonly sources: readonly DiscoverySource[]
   readonly onView: (before: View, after: View) => void
+  /** We stood still, and others took over what we own. */
+  readonly onBuried: () => void
+  /** After a doubt: our view is as good as anybody's again. */
+  readonly onCertain: () => void
 }
 
 export class Membership {
@@ -53,8 +54,10 @@ export class Membership {
   readonly #topic: string
   /** Who answered at an address that a discovery named, so that a linked member is not dialled under a second name. */
   readonly #answered = new Map<Address, PeerId>()
-  readonly #exchanges = new Map<PeerId, Promise<void>>()
-  readonly #settledWaiters = new Set<() => void>()
+  /** Those who wait for an exchange of views with a peer to end. */
+  readonly #agreed = new Map<PeerId, { readonly over: Promise<void>; readonly resolve: () => void }>()
+  readonly #stepWaiters = new Set<() => void>()
+  #settling = 0
   readonly #stopped = new AbortController()
   #unsubscribe: Cancel = () => {}
   #disarmTick: Cancel = () => {}
@@ -90,7 +93,12 @@ export class Membership {
   /** Tells everybody that we go, and waits for as long as `deadlineMs` until they know. */
   async leave(deadlineMs: number): Promise<void> {
     this.#step({ type: 'leave' })
-    await this.#within(deadlineMs, Promise.all(this.#exchanges.values()))
+    const untilMs = this.#deps.clock.monotonic() + deadlineMs
+    for (;;) {
+      const leftMs = untilMs - this.#deps.clock.monotonic()
+      if (leftMs <= 0 || this.#protocol.isFarewellHeard()) return
+      await this.#nextStep(leftMs)
+    }
   }
 
   async stop(): Promise<void> {
@@ -98,7 +106,8 @@ export class Membership {
     this.#unsubscribe()
     this.#disarmTick()
     this.#disarmRound()
-    this.#wakeSettledWaiters()
+    this.#wakeStepWaiters()
+    for (const peer of [...this.#agreed.keys()]) this.#exchangeEnded(peer)
     const stopping = this.#stopAnnouncing.splice(0).map(stop => this.#reported('stop announcing', stop))
     await this.#within(FIND_MS_MAX, Promise.all(stopping))
   }
@@ -112,8 +121,17 @@ export class Membership {
     this.#step({ type: 'linkRefused', peer })
   }
 
-  hears(peer: PeerId): boolean {
-    return this.#protocol.hears(peer, this.#deps.clock.monotonic())
+  message(peer: PeerId, message: MemberTalk): void {
+    this.#step({ type: 'message', peer, message })
+  }
+
+  get healthScore(): number {
+    return this.#protocol.healthScore
+  }
+
+  /** False while others may have gone on without us. */
+  isCertain(): boolean {
+    return this.#protocol.isCertain(this.#deps.clock.monotonic())
   }
 
   linkDown(peer: PeerId): void {
@@ -124,15 +142,17 @@ export class Membership {
     this.#step({ type: 'heard', peer, viewHash })
   }
 
-  /** A peer tells its view over the link and gets ours: afterwards both hold the same. */
-  exchangeAsked(records: readonly MemberFields[]): readonly MemberFields[] {
-    this.#step({ type: 'records', records })
-    return this.#protocol.records()
-  }
-
-  /** Makes our view and that of a peer equal now: it has just told us that we disagree. */
+  /** Makes our view and that of a peer equal now: it has just told us that we disagree. It never rejects. */
   agreeWith(peer: PeerId): Promise<void> {
-    return this.#exchangeWith(peer)
+    const known = this.#agreed.get(peer)
+    if (known !== undefined) return known.over
+    let resolve = (): void => {}
+    const over = new Promise<void>(settle => {
+      resolve = settle
+    })
+    this.#agreed.set(peer, { over, resolve })
+    this.#step({ type: 'agree', peer })
+    return over
   }
 
   /** Resolves when every member of the view is linked and holds the same view, and there are `members` of them. */
@@ -140,7 +160,18 @@ export class Membership {
     members: number,
     patience: { signal?: AbortSignal | undefined; timeoutMs?: number | undefined } = {}
   ): Promise<void> {
-    const { signal, timeoutMs } = patience
+    this.#settling++
+    try {
+      await this.#untilSettled(members, patience)
+    } finally {
+      this.#settling--
+    }
+  }
+
+  async #untilSettled(
+    members: number,
+    { signal, timeoutMs }: { signal?: AbortSignal | undefined; timeoutMs?: number | undefined }
+  ): Promise<void> {
     const until = timeoutMs === undefined ? undefined : this.#deps.clock.monotonic() + timeoutMs
     while (!this.#stopped.signal.aborted && !this.#isSettled(members)) {
       const leftMs = until === undefined ? undefined : until - this.#deps.clock.monotonic()
@@ -164,12 +195,12 @@ export class Membership {
   #nextStep(ms: number | undefined): Promise<void> {
     return new Promise(resolve => {
       const wake = (): void => {
-        this.#settledWaiters.delete(wake)
+        this.#stepWaiters.delete(wake)
         disarm()
         resolve()
       }
       const disarm = ms === undefined ? () => {} : this.#deps.clock.after(ms, wake)
-      this.#settledWaiters.add(wake)
+      this.#stepWaiters.add(wake)
     })
   }
 
@@ -177,7 +208,7 @@ export class Membership {
     if (this.#stopped.signal.aborted) return
     const effects = this.#protocol.step(event, this.#deps.clock.monotonic())
     for (const effect of effects) this.#perform(effect)
-    if (this.#settledWaiters.size > 0) this.#wakeSettledWaiters()
+    if (this.#stepWaiters.size > 0) this.#wakeStepWaiters()
   }
 
   #perform(effect: Effect): void {
@@ -185,20 +216,22 @@ export class Membership {
       case 'dial':
         void this.#dial(effect.peer, effect.addresses)
         return
-      case 'exchange':
-        void this.#exchangeWith(effect.peer)
+      case 'send':
+        // One that finds no link or no room is asked again, or missed.
+        this.#deps.outbox.post(effect.peer, 0, effect.message)
         return
-      case 'inquire':
-        void this.#inquire(effect.peer, effect.of)
-        return
-      case 'beat':
-        return this.#deps.outbox.beat(effect.peer)
       case 'close':
         return this.#deps.transport.close(effect.peer, effect.reason)
       case 'gossip':
         return this.#gossip(effect.records)
+      case 'exchanged':
+        return this.#exchangeEnded(effect.peer)
       case 'viewChanged':
         return this.#deps.onView(effect.before, effect.after)
+      case 'buried':
+        return this.#deps.onBuried()
+      case 'certain':
+        return this.#deps.onCertain()
       default:
         effect satisfies never
     }
@@ -219,57 +252,20 @@ export class Membership {
     this.#step({ type: 'dialFailed', peer, foundOther })
   }
 
-  async #inquire(peer: PeerId, of: readonly PeerId[]): Promise<void> {
-    const answers = await Promise.all(of.map(other => this.#askWhether(peer, other)))
-    this.#step({ type: 'inquired', peer, heard: answers.includes(true) })
-  }
-
-  async #askWhether(peer: PeerId, other: PeerId): Promise<boolean> {
-    try {
-      const { reply } = this.#deps.client.call(other, { type: 'probe', peer }, { timeoutMs: INQUIRY_MS_MAX })
-      const answer = await reply
-      return answer.type === 'probed' && answer.heard
-    } catch (error) {
-      // Whoever does not answer has not heard it either.
-      this.#deps.log.debug({ peer, other, err: error }, 'an inquiry went unanswered')
-      return false
-    }
-  }
-
-  /** One exchange per peer at a time; whoever wants one meanwhile waits for the one under way. */
-  #exchangeWith(peer: PeerId): Promise<void> {
-    const underWay = this.#exchanges.get(peer)
-    // A leaver's exchange must carry its last record, so it does not ride on one that began before.
-    if (underWay !== undefined && this.#protocol.self.status !== 'left') return underWay
-    const exchange = this.#exchange(peer).finally(() => {
-      if (this.#exchanges.get(peer) === exchange) this.#exchanges.delete(peer)
-      this.#step({ type: 'exchanged', peer })
-    })
-    this.#exchanges.set(peer, exchange)
-    return exchange
-  }
-
-  async #exchange(peer: PeerId): Promise<void> {
-    try {
-      const request = { type: 'view', records: this.#protocol.records() } as const
-      const { reply } = this.#deps.client.call(peer, request, { timeoutMs: EXCHANGE_MS_MAX })
-      const answer = await reply
-      if (answer.type === 'viewReply') this.#step({ type: 'records', records: answer.records })
-    } catch (error) {
-      // A link that died or a peer too slow to answer; the hashes still differ and lead to the next exchange.
-      this.#deps.log.debug({ peer, err: error }, 'view exchange failed')
-    }
+  #exchangeEnded(peer: PeerId): void {
+    this.#agreed.get(peer)?.resolve()
+    this.#agreed.delete(peer)
   }
 
   #gossip(records: readonly MemberFields[]): void {
     const to = new ByteWriter()
-    writeMembers(to, records)
+    writeGossip(to, this.self.id, records)
     this.#deps.pubsub.publish(this.#topic, to.finish())
   }
 
   #hearGossip(message: Uint8Array): void {
     try {
-      this.#step({ type: 'records', records: readMembers(new ByteReader(message)) })
+      this.#step({ type: 'gossip', ...readGossip(new ByteReader(message)) })
     } catch (error) {
       this.#deps.stats.linksRefusedTotal++
       this.#deps.log.warn({ err: error, code: 'CACHEMESH_GOSSIP_REFUSED' }, 'refused a malformed gossip message')
@@ -278,7 +274,7 @@ export class Membership {
 
   #tickLater(): void {
     this.#disarmTick = this.#deps.clock.after(TICK_EVERY_MS, () => {
-      this.#step({ type: 'tick' })
+      this.#step({ type: 'tick', awaited: this.#settling > 0 })
       if (!this.#stopped.signal.aborted) this.#tickLater()
     })
   }
@@ -377,8 +373,8 @@ export class Membership {
     )
   }
 
-  #wakeSettledWaiters(): void {
-    for (const wake of [...this.#settledWaiters]) wake()
+  #wakeStepWaiters(): void {
+    for (const wake of [...this.#stepWaiters]) wake()
   }
 
   /** The result, or undefined when the time is up first; the work goes on without us. */

@@ -48,8 +48,13 @@ export class Stats {
   linksRefusedTotal = 0
   /** Links closed because the peer had been silent too long. */
   linksSilentTotal = 0
-  /** Views exchanged with peers. */
+  /** Exchanges of views begun with peers. */
   viewExchangesTotal = 0
+  /** Exchanges that left both sides as they were, although they differ. */
+  viewExchangesFutileTotal = 0
+  /** Times that others suspected this member, or took it for dead, and it contradicted. */
+  suspicionsRefutedTotal = 0
+  deathsRefutedTotal = 0
   /** Discoveries that threw; each is asked again. */
   discoveryFailuresTotal = 0
 }

@@ -67,9 +67,13 @@ export class FrameBuilder {
   }
 }
 
-/** A rough size before encoding, to choose the lane: only values are ever large. */
+/** A member with a few addresses. */
+const RECORD_BYTES = 256
+
+/** A rough size before encoding, to choose the lane: only values and views are ever large. */
 export function roughBytes(message: Message): number {
-  return 'bytes' in message ? message.bytes.length + 256 : 256
+  if ('bytes' in message) return message.bytes.length + 256
+  return 'records' in message ? message.records.length * RECORD_BYTES + 256 : 256
 }
 
 export function readFrame(bytes: Uint8Array): Frame {

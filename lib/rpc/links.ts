@@ -13,7 +13,7 @@ import type { Lane, LinkEvents, PeerId, Transport } from '../ports/transport.ts'
 import type { MeshClock } from '../store/version.ts'
 import type { Client } from './client.ts'
 import { type Frame, readFrame } from './frame.ts'
-import type { Message, MessageOf, Notice, Request } from './messages.ts'
+import type { MemberTalk, Message, MessageOf, Notice, Request } from './messages.ts'
 import type { Outbox } from './outbox.ts'
 import type { Server } from './server.ts'
 
@@ -33,6 +33,7 @@ export interface LinksDeps {
   readonly onDown: (peer: PeerId) => void
   /** Any frame at all: a sign of life and the sender's view hash. */
   readonly onHeard: (peer: PeerId, viewHash: number) => void
+  readonly onTalk: (peer: PeerId, message: MemberTalk) => void
   /** A holder renews its lease or gives it back. */
   readonly onLease: (peer: PeerId, notice: MessageOf<'renew' | 'release'>) => void
   /** A link ended before its hello: for the mesh it never was. */
@@ -129,6 +130,7 @@ export class Links implements LinkEvents {
     if (hello.mesh !== ours.mesh) return `it belongs to the mesh '${hello.mesh}', this member to '${ours.mesh}'`
     if (hello.partitions !== ours.partitions)
       return `it has ${hello.partitions} partitions, this member ${ours.partitions}`
+    if (hello.placement !== ours.placement) return 'it places keys differently, as another release may'
     if (hello.record.id !== peer) return `it calls itself ${hello.record.id}, which is not the id it proved`
     return undefined
   }
@@ -149,8 +151,16 @@ export class Links implements LinkEvents {
       case 'renew':
       case 'release':
         return this.#notice(peer, call, message)
-      case 'view':
+      case 'ping':
+      case 'pong':
       case 'probe':
+      case 'probed':
+      case 'view':
+      case 'digest':
+      case 'swap':
+      case 'swapped':
+      case 'news':
+        return this.#deps.onTalk(peer, message)
       case 'read':
       case 'write':
       case 'remove':
@@ -161,7 +171,7 @@ export class Links implements LinkEvents {
     }
   }
 
-  #notice(peer: PeerId, call: number, notice: Notice): void {
+  #notice(peer: PeerId, call: number, notice: Exclude<Notice, MemberTalk>): void {
     if (notice.type === 'cancel') this.#deps.server.cancel(peer, call)
     if (notice.type === 'renew' || notice.type === 'release') this.#deps.onLease(peer, notice)
   }

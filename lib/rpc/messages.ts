@@ -95,9 +95,16 @@ const memberRecord = object({
   zone: text(256, 'zone'),
   host: text(256, 'host'),
   addresses: listOf(text(512, 'address'), 32, 'addresses'),
-  /** The teller has a live link to this member, or is it: only then is an unknown member believed (PROTOCOL M2). */
-  reached: flag
+  /**
+   * The teller knows it itself. Of a live member: it is linked to it, or is it; only then is an unknown member believed
+   * (PROTOCOL M2). Of a suspect: its own pings went unanswered, which confirms the suspicion.
+   */
+  firstHand: flag
 })
+/** A few records that ride on a ping. */
+const news = listOf(memberRecord, 64, 'news')
+const members = listOf(memberRecord, MEMBERS_MAX, 'members')
+const prints = listOf(real, MEMBERS_MAX, 'prints')
 
 const outcomeFields = {
   /** What a load came to: a value, or an error that every waiter gets. */
@@ -110,13 +117,25 @@ export const LAYOUTS = {
   hello: {
     mesh: text(256, 'mesh name'),
     partitions: count,
+    /** Members that place keys differently must not be in one mesh. */
+    placement: real,
     boot: real,
     record: memberRecord
   },
-  view: { records: listOf(memberRecord, MEMBERS_MAX, 'members') },
-  /** Do you hear this member? Asked before it is declared dead. */
+
+  /** Are you there, and is your view as mine? */
+  ping: { stateHash: real, news },
+  pong: { stateHash: real, news },
+  /** Do you hear this member? Asked before it is declared dead; answered when it has been tried. */
   probe: { peer: peerText },
-  viewReply: { records: listOf(memberRecord, MEMBERS_MAX, 'members') },
+  probed: { peer: peerText, heard: flag },
+  /** An exchange of views: the prints of all records in one direction, then in each only what the other lacks. */
+  view: { round: count, stateHash: real },
+  digest: { round: count, same: flag, certain: flag, prints },
+  swap: { round: count, records: members, wanted: prints },
+  swapped: { round: count, records: members },
+  /** What the peer has just shown not to know. */
+  news: { records: members },
 
   /** `stored`: answer with what is there. `load`: the registered loader may run. `lease`: only the caller's may. */
   read: { namespace: namespaceText, key: keyText, mode: oneOf('stored', 'load', 'lease') },
@@ -138,7 +157,6 @@ export const LAYOUTS = {
   cancel: {},
 
   hit: { stamp: real, writer: peerText, expiresAtMs: real, negative: flag, bytes: valueBytes },
-  probed: { heard: flag },
   absent: {},
   /** Not an answer yet: a load is running, wait for as long as a load may take. */
   waiting: {},
@@ -158,8 +176,12 @@ export type Kind = keyof typeof LAYOUTS
 export type MessageOf<K extends Kind> = { [T in K]: { readonly type: T } & Fields<(typeof LAYOUTS)[T]> }[K]
 export type Message = MessageOf<Kind>
 
-export type Request = MessageOf<'view' | 'probe' | 'read' | 'write' | 'remove' | 'fill'>
-export type Notice = MessageOf<'hello' | 'renew' | 'release' | 'cancel'>
+export type Request = MessageOf<'read' | 'write' | 'remove' | 'fill'>
+/** What members tell each other about members. */
+export type MemberTalk = MessageOf<
+  'ping' | 'pong' | 'probe' | 'probed' | 'view' | 'digest' | 'swap' | 'swapped' | 'news'
+>
+export type Notice = MessageOf<'hello' | 'renew' | 'release' | 'cancel'> | MemberTalk
 export type Reply = Exclude<Message, Request | Notice>
 export type MemberFields = Fields<{ record: typeof memberRecord }>['record']
 export type Outcome = Fields<typeof outcomeFields>
@@ -167,9 +189,15 @@ export type Outcome = Fields<typeof outcomeFields>
 /** The order of this list is the wire format: append only. */
 export const KINDS = [
   'hello',
-  'view',
+  'ping',
+  'pong',
   'probe',
-  'viewReply',
+  'probed',
+  'view',
+  'digest',
+  'swap',
+  'swapped',
+  'news',
   'read',
   'write',
   'remove',
@@ -178,7 +206,6 @@ export const KINDS = [
   'release',
   'cancel',
   'hit',
-  'probed',
   'absent',
   'waiting',
   'lease',
@@ -201,15 +228,15 @@ export function readFields<L extends Layout>(layout: L, from: ByteReader): Field
   return value as Fields<L>
 }
 
-const memberList = LAYOUTS.view
+const gossip = { teller: peerText, records: members }
 
-/** Members as bytes of their own, for gossip. */
-export function writeMembers(to: ByteWriter, records: readonly MemberFields[]): void {
-  writeFields(memberList, to, { records })
+/** Records of members as bytes of their own, with the one who tells them. */
+export function writeGossip(to: ByteWriter, teller: string, records: readonly MemberFields[]): void {
+  writeFields(gossip, to, { teller, records })
 }
 
-export function readMembers(from: ByteReader): readonly MemberFields[] {
-  const { records } = readFields(memberList, from)
-  from.end('members')
-  return records
+export function readGossip(from: ByteReader): { readonly teller: string; readonly records: readonly MemberFields[] } {
+  const told = readFields(gossip, from)
+  from.end('gossip')
+  return told
 }

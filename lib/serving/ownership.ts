@@ -12,7 +12,7 @@
  * Joins alone take nothing back, so it is enough that before an owner goes, the table of until then is made.
  */
 import { isPresent, type MemberRecord, type View } from '../membership/view.ts'
-import { type Salt, saltOf } from '../placement/hash.ts'
+import { hash52, type Salt, saltOf } from '../placement/hash.ts'
 import { PARTITIONS, partitionOf } from '../placement/partitions.ts'
 import { plan } from '../placement/plan.ts'
 import type { buildTable, Table } from '../placement/table.ts'
@@ -34,6 +34,8 @@ export interface OwnershipDeps {
 
 export class Ownership {
   readonly #deps: OwnershipDeps
+  /** Members whose numbers differ here place keys differently. */
+  readonly placementPrint: number
   readonly #salt: Salt
   readonly #namespaceSalts = new Map<string, Salt>()
   #table: Table
@@ -42,6 +44,7 @@ export class Ownership {
   constructor(deps: OwnershipDeps) {
     this.#deps = deps
     this.#salt = saltOf(deps.mesh)
+    this.placementPrint = hash52('placement', this.#salt)
     this.#table = this.#tableOf(deps.view())
     this.#hash = deps.view().hash
   }

@@ -65,7 +65,8 @@ export interface RouterDeps {
   readonly stats: Stats
   readonly load: LoadDeps
   readonly ownerOf: (namespace: string, key: string) => PeerId | undefined
-  readonly isLinked: (peer: PeerId) => boolean
+  /** Of others: there is a link. Of ourselves: our view is not in doubt. */
+  readonly isReachable: (peer: PeerId) => boolean
   /** Makes our view and the peer's equal; it never rejects. */
   readonly agreeWith: (peer: PeerId) => Promise<void>
 }
@@ -93,11 +94,13 @@ export class Router {
       const owner = this.#deps.ownerOf(ask.definition.namespace, ask.encodedKey)
       const reply = owner === undefined ? 'unlinked' : await this.#ask(owner, ask, abandonment)
       if (reply === 'lost' || reply === 'unlinked') {
-        if (reply === 'lost') {
-          // We had an owner until now, perhaps for as long as a load takes: the patience for the next one begins here.
+        if (reply === 'lost' || owner === this.#deps.self) {
+          // We had an owner until now, perhaps for as long as a load takes, or are it and stood still: the patience for
+          // the next one begins here.
           losses++
           patientUntilMs = this.#deps.clock.monotonic() + PATIENCE_MS
         }
+        if (this.#hasNewOwner(ask, owner)) continue
         const leftMs = patientUntilMs - this.#deps.clock.monotonic()
         if (leftMs <= 0 || !(await this.#routeChange(leftMs))) break
       } else if (reply.type === 'notOwner') {
@@ -107,6 +110,12 @@ export class Router {
     }
     ask.onSent()
     return abandonment.isAbandoned ? undefined : this.#loadAlone(ask)
+  }
+
+  /** One that leaves is out of the table before its link ends: then there is no change left to wait for. */
+  #hasNewOwner(ask: ReadAsk, lost: PeerId | undefined): boolean {
+    const owner = this.#deps.ownerOf(ask.definition.namespace, ask.encodedKey)
+    return owner !== undefined && owner !== lost && this.#deps.isReachable(owner)
   }
 
   async write(definition: CacheDefinition, write: MessageOf<'write'>, timeoutMs: number): Promise<Version> {
@@ -128,11 +137,11 @@ export class Router {
       key: ask.encodedKey,
       mode: ask.mode
     }
+    if (!this.#deps.isReachable(owner)) return 'unlinked'
     if (owner === this.#deps.self) {
       ask.onSent()
       return this.#askSelf(request, abandonment)
     }
-    if (!this.#deps.isLinked(owner)) return 'unlinked'
     const terms = { timeoutMs: ask.timeoutMs, loadMs: ask.definition.loadTimeoutMs, onSent: ask.onSent }
     const call = this.#deps.client.call(owner, request, terms)
     abandonment.whenAbandoned(() => call.cancel())
@@ -247,11 +256,11 @@ export class Router {
     for (let misroutes = 0; misroutes <= MISROUTES_MAX; ) {
       const leftMs = untilMs - this.#deps.clock.monotonic()
       const owner = this.#deps.ownerOf(request.namespace, request.key)
-      if (owner === this.#deps.self) return here()
-      if (owner === undefined || !this.#deps.isLinked(owner)) {
+      if (owner === undefined || !this.#deps.isReachable(owner)) {
         if (leftMs <= 0 || !(await this.#routeChange(leftMs))) break
         continue
       }
+      if (owner === this.#deps.self) return here()
       const reply = await this.#changeAt(owner, definition, request, { timeoutMs: Math.max(1, leftMs) })
       if (reply !== 'lost' && reply.type !== 'notOwner') return reply
       if (reply === 'lost') continue

@@ -28,6 +28,8 @@ export interface ClusterOptions {
   seed: number
   /** Called for each member as it starts and starts again: declare caches here. */
   start?: (mesh: Mesh, index: number) => void
+  /** Which members everybody knows the address of. Default: all of them. */
+  seeds?: readonly number[]
   /** Options for every member; the simulator sets name, listen and discovery. */
   options?: Partial<Omit<MeshOptions, 'name' | 'listen' | 'discovery'>>
   /** What the network does wrong. Default: 0.2 to 2 ms of delay and no losses. */
@@ -159,7 +161,8 @@ export class Cluster {
     const random = this.random.fork(born)
     const process = new Process(name, (random.float() * 2 - 1) * WALL_SKEW_MS_MAX)
     const transport = this.network.transport(process, name, addressOf(index))
-    const addresses = Array.from({ length: this.#size }, (_, i) => addressOf(i))
+    const { seeds = Array.from({ length: this.#size }, (_, i) => i) } = this.#options
+    const addresses = seeds.map(seed => addressOf(this.#index(seed)))
     const mesh = new LocalMember(
       {
         clock: this.world.clockOf(process),

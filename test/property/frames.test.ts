@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ByteReader, ByteWriter, Malformed } from '../../lib/base/bytes.ts'
 import { FrameBuilder, readFrame } from '../../lib/rpc/frame.ts'
-import { KINDS, type Kind, LAYOUTS, type Message, readMembers, writeMembers } from '../../lib/rpc/messages.ts'
+import { KINDS, type Kind, LAYOUTS, type Message, readGossip, writeGossip } from '../../lib/rpc/messages.ts'
 import { text } from './arbitrary-value.ts'
 
 /**
@@ -22,12 +22,13 @@ const member = fc.record(
     zone: shortText,
     host: shortText,
     addresses: fc.array(shortText, { maxLength: 32 }),
-    reached: fc.boolean()
+    firstHand: fc.boolean()
   },
   { noNullPrototype: true }
 )
 const count = fc.integer({ min: 0, max: 2 ** 32 - 1 })
 const members = fc.array(member, { maxLength: 6 })
+const prints = fc.array(real, { maxLength: 20 })
 const outcome = {
   code: fc.constantFrom(
     'value',
@@ -43,10 +44,16 @@ const where = { namespace: shortText, key: shortText }
 const token = { lease: real, boot: real }
 
 const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
-  hello: { mesh: shortText, partitions: count, boot: real, record: member },
-  view: { records: members },
+  hello: { mesh: shortText, partitions: count, placement: real, boot: real, record: member },
+  ping: { stateHash: real, news: members },
+  pong: { stateHash: real, news: members },
   probe: { peer: shortText },
-  viewReply: { records: members },
+  probed: { peer: shortText, heard: fc.boolean() },
+  view: { round: count, stateHash: real },
+  digest: { round: count, same: fc.boolean(), certain: fc.boolean(), prints },
+  swap: { round: count, records: members, wanted: prints },
+  swapped: { round: count, records: members },
+  news: { records: members },
   read: { ...where, mode: fc.constantFrom('stored', 'load', 'lease') },
   write: { ...where, bytes, ttlMs: real },
   remove: where,
@@ -55,7 +62,6 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   release: token,
   cancel: {},
   hit: { stamp: real, writer: shortText, expiresAtMs: real, negative: fc.boolean(), bytes },
-  probed: { heard: fc.boolean() },
   absent: {},
   waiting: {},
   lease: token,
@@ -166,7 +172,7 @@ describe('frames', () => {
   })
 
   it('do not believe a length: four gigabytes of members in twenty bytes cost nothing', () => {
-    const claims = Uint8Array.from([...frameOf([]), 9, 0, 0, 0, KINDS.indexOf('view'), 0, 0, 0, 0, 255, 255, 255, 255])
+    const claims = Uint8Array.from([...frameOf([]), 9, 0, 0, 0, KINDS.indexOf('news'), 0, 0, 0, 0, 255, 255, 255, 255])
     expect(() => readFrame(claims)).toThrow(/members of 4294967295/)
   })
 
@@ -181,11 +187,35 @@ describe('frames', () => {
 
   it('refuse an incarnation that could not be contradicted and a weight that is no share', () => {
     const record = { id: 'a', boot: 1, incarnation: 1, status: 'alive', weight: 1, zone: '', host: '' } as const
-    const rest = { addresses: [], reached: true }
-    const told = (over: object): Message => ({ type: 'view', records: [{ ...record, ...rest, ...over }] })
+    const rest = { addresses: [], firstHand: true }
+    const told = (over: object): Message => ({ type: 'news', records: [{ ...record, ...rest, ...over }] })
     for (const over of [{ incarnation: 2 ** 32 - 1 }, { weight: Number.POSITIVE_INFINITY }, { weight: -1 }])
       expect(() => readFrame(frameOf([told(over)]))).toThrow(Malformed)
     expect(readFrame(frameOf([told({})])).messages).toHaveLength(1)
+  })
+
+  it('refuse more records than a ping may carry, more than there may be members, and more prints than that', () => {
+    const one = { id: 'a', boot: 1, incarnation: 1, status: 'alive', weight: 1, zone: '', host: '' } as const
+    const records = (length: number) => Array(length).fill({ ...one, addresses: [], firstHand: true })
+    const numbers = (length: number) => Array(length).fill(1)
+    const digest = { type: 'digest', round: 1, same: false, certain: true } as const
+    for (const [fits, tooMany] of [
+      [
+        { type: 'ping', stateHash: 1, news: records(64) },
+        { type: 'ping', stateHash: 1, news: records(65) }
+      ],
+      [
+        { type: 'news', records: records(4_096) },
+        { type: 'news', records: records(4_097) }
+      ],
+      [
+        { ...digest, prints: numbers(4_096) },
+        { ...digest, prints: numbers(4_097) }
+      ]
+    ] as const) {
+      expect(readFrame(frameOf([fits])).messages).toStrictEqual([{ call: 0, message: fits }])
+      expect(() => readFrame(frameOf([tooMany]))).toThrow(/(news|members|prints) of \d+, at most/)
+    }
   })
 
   it('give each reader bytes of its own: what is kept does not pin or share the frame', () => {
@@ -196,23 +226,30 @@ describe('frames', () => {
   })
 })
 
-describe('members as gossip', () => {
-  it('come back as they were', () => {
+describe('gossip', () => {
+  it('comes back as it was, with the one who tells it', () => {
     fc.assert(
-      fc.property(members, records => {
+      fc.property(shortText, members, (teller, records) => {
         const to = new ByteWriter()
-        writeMembers(to, records as never)
-        expect(readMembers(new ByteReader(to.finish()))).toStrictEqual(records)
+        writeGossip(to, teller, records as never)
+        expect(readGossip(new ByteReader(to.finish()))).toStrictEqual({ teller, records })
       }),
       { numRuns: 200 }
     )
   })
 
-  it('of random bytes are malformed and nothing worse', () => {
+  it('with a byte too many is malformed', () => {
+    const to = new ByteWriter()
+    writeGossip(to, 'a', [])
+    const input = Uint8Array.from([...to.finish(), 0])
+    expect(() => readGossip(new ByteReader(input))).toThrow(Malformed)
+  })
+
+  it('of random bytes is malformed and nothing worse', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), input => {
         try {
-          readMembers(new ByteReader(input))
+          readGossip(new ByteReader(input))
         } catch (error) {
           return error instanceof Malformed
         }

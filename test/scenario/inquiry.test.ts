@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it, vi } from 'vitest'
-import { Membership } from '../../lib/membership/membership.ts'
+import type { Cache } from '../../lib/cache.ts'
+import { Detection } from '../../lib/membership/detection.ts'
 import { type Cluster, cluster } from '../../lib/testing.ts'
 
 afterEach(() => {
@@ -31,7 +32,10 @@ it('nor does one broken in both, and the two are linked again when it heals', as
 })
 
 it('would, if nobody else were asked', async () => {
-  vi.spyOn(Membership.prototype, 'hears').mockReturnValue(false)
+  const { answered } = Detection.prototype
+  vi.spyOn(Detection.prototype, 'answered').mockImplementation(function (this: Detection, by, peer, _, nowMs) {
+    answered.call(this, by, peer, false, nowMs)
+  })
   const { left } = await brokenPath(t => t.cut([0], [1]))
   expect(left.length).toBeGreaterThan(0)
 })
@@ -92,5 +96,35 @@ describe('a member that stands still', () => {
     t.resume(1)
     await t.run('5s')
     expect(t.meshes.map(mesh => mesh.members.length)).toEqual([2, 2])
+  })
+})
+
+describe('a member that wakes after others took over', () => {
+  it('serves nothing of what it held, neither to its own callers nor to others', async () => {
+    for (let seed = 80; seed < 90; seed++) {
+      const t = cluster(4, { seed, start: mesh => void mesh.cache<number>('plain', { ttl: '1h' }) })
+      await t.run('5s')
+      const at = (index: number) => t.meshes[index]?.cache<number>('plain') as Cache<number>
+      const keys = Array.from({ length: 60 }, (_, i) => `k${i}`)
+      for (const key of keys) await t.until(at(0).set(key, 1))
+      t.pause(1)
+      await t.run('5s')
+      for (const key of keys) await t.until(at(0).set(key, 2))
+      t.resume(1)
+      // Before a single event of its own has run, and while it comes back.
+      const read = (index: number, key: string) =>
+        at(index)
+          .get(key)
+          .catch(() => undefined)
+      const early = keys.map(key => read(1, key))
+      const reads: Promise<number | undefined>[] = []
+      for (let i = 0; i < 60; i++) {
+        await t.run('5ms')
+        reads.push(read(i % 4, keys[i] as string))
+      }
+      const seen = await t.until(Promise.all([...early, ...reads]))
+      expect(seen.filter(value => value === 1)).toEqual([])
+      expect(seen.filter(value => value === 2).length).toBeGreaterThan(20)
+    }
   })
 })

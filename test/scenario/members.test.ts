@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Mesh } from '../../lib/mesh.ts'
+import { hash52, saltOf } from '../../lib/placement/hash.ts'
 import { PARTITIONS } from '../../lib/placement/partitions.ts'
 import type { LinkEvents } from '../../lib/ports/transport.ts'
 import { FrameBuilder } from '../../lib/rpc/frame.ts'
@@ -366,6 +367,7 @@ function hello(id: string, over: Partial<MessageOf<'hello'>> = {}): MessageOf<'h
     type: 'hello',
     mesh: 'sim',
     partitions: PARTITIONS,
+    placement: hash52('placement', saltOf('sim')),
     boot: 1,
     record: {
       id,
@@ -376,7 +378,7 @@ function hello(id: string, over: Partial<MessageOf<'hello'>> = {}): MessageOf<'h
       zone: '',
       host: 'h',
       addresses: [`${id}:1`],
-      reached: true
+      firstHand: true
     },
     ...over
   }
@@ -392,6 +394,7 @@ describe('a stranger on the network', () => {
   it.each([
     ['of another mesh', frame(hello('stranger', { mesh: 'other' })), "belongs to the mesh 'other'"],
     ['with other partitions', frame(hello('stranger', { partitions: 1024 })), 'has 1024 partitions'],
+    ['that places keys otherwise', frame(hello('stranger', { placement: 1 })), 'places keys differently'],
     ['under a name it has not proved', frame(hello('member-1')), 'not the id it proved'],
     ['that does not greet', frame({ type: 'absent' }), 'began with absent instead of hello'],
     ['that says something else', Uint8Array.of(1, 2, 3), 'malformed bytes'],

@@ -5,17 +5,21 @@
  * with only crashes and deletes finds what a run with a little of everything never would.
  */
 import type { Cache, LoadingCache } from '../../lib/cache.ts'
-import type { Mesh } from '../../lib/mesh.ts'
+import { Roster } from '../../lib/membership/roster.ts'
+import type { Member, Mesh } from '../../lib/mesh.ts'
 import type { Random } from '../../lib/ports/random.ts'
 import type { Entry } from '../../lib/store/entry.ts'
 import { Store } from '../../lib/store/store.ts'
 import { type Cluster, cluster } from '../../lib/testing.ts'
-import type { Calm, Checker, ClientCall, OriginCall, SettledState } from './checkers/checker.ts'
+import type { Calm, Checker, ClientCall, SettledState } from './checkers/checker.ts'
 import { freshness } from './checkers/freshness.ts'
 import { liveness } from './checkers/liveness.ts'
+import { membersStand } from './checkers/membership.ts'
 import { singleFill } from './checkers/single-fill.ts'
 import { versionsRise } from './checkers/versions.ts'
 import { viewsConverge } from './checkers/views.ts'
+import { chooseKnobs, type Knobs } from './knobs.ts'
+import { Origin } from './origin.ts'
 
 const FORM_MS = 4_000
 const CHAOS_MS = 20_000
@@ -33,25 +37,10 @@ export interface Run {
   readonly lastEvents: readonly string[]
 }
 
-interface Knobs {
-  readonly members: number
-  readonly crash: boolean
-  readonly split: boolean
-  readonly oneWay: boolean
-  readonly pause: boolean
-  readonly loss: boolean
-  readonly gossipLoss: boolean
-  readonly slowOrigin: boolean
-  readonly failingOrigin: boolean
-  readonly deletes: boolean
-  readonly sets: boolean
-  readonly callerLoads: boolean
-}
-
 export async function runSeed(seed: number): Promise<Run> {
   const run = new Simulation(seed)
   let violation: Error | undefined
-  const restore = run.watchStores()
+  const restore = run.watch()
   try {
     await run.play()
   } catch (error) {
@@ -85,7 +74,14 @@ class Simulation {
     this.#chance = dice.fork('workload')
     const calm: Calm = { sinceMs: () => this.#calmSinceMs(), lastApartMs: () => this.#lastApartMs }
     this.#versions = versionsRise(calm)
-    this.#checkers = [viewsConverge(), singleFill(calm), freshness(calm), this.#versions, liveness()]
+    this.#checkers = [
+      viewsConverge(),
+      membersStand(calm),
+      singleFill(calm),
+      freshness(calm),
+      this.#versions,
+      liveness()
+    ]
     this.#origin = new Origin(this.#knobs, dice.fork('origin'), {
       now: () => this.#cluster.now,
       sleep: ms => this.#cluster.sleep(ms),
@@ -110,7 +106,7 @@ class Simulation {
     await this.#advance(FORM_MS)
     const untilMs = this.#cluster.now + CHAOS_MS
     while (this.#cluster.now < untilMs) {
-      if (this.#chance.float() < 0.04) this.#disturb()
+      if (this.#chance.float() < 0.04) this.#makeTrouble()
       else this.#callSomething()
       await this.#advance(this.#chance.float() * 120)
     }
@@ -121,9 +117,16 @@ class Simulation {
     this.#throwObjection()
   }
 
-  /** Reports every record that any member stores; the answer undoes it. */
-  watchStores(): () => void {
+  /** Sees every record that any member stores, and every end of a doubt; the answer undoes it. */
+  watch(): () => void {
     const { put } = Store.prototype
+    const { do: perform } = Roster.prototype
+    const disturbed = (): void => this.#disturb()
+    Roster.prototype.do = function (this: Roster, effect) {
+      // Until now a member did not trust its view: what it did meanwhile is not judged.
+      if (effect.type === 'certain') disturbed()
+      perform.call(this, effect)
+    }
     const stored = (store: Store, entry: Entry): void => this.#objecting(() => this.#versions.stored(store, entry))
     Store.prototype.put = function (this: Store, entry) {
       stored(this, entry)
@@ -131,6 +134,7 @@ class Simulation {
     }
     return () => {
       Store.prototype.put = put
+      Roster.prototype.do = perform
     }
   }
 
@@ -154,11 +158,22 @@ class Simulation {
       load: (key: string, { signal }) => this.#origin.load(key, index, signal, this.#cluster.now)
     })
     mesh.cache<number>('plain', { ttl: '1h' })
-    const disturbed = (): void => {
-      this.#disturbedMs = this.#cluster.now
-    }
-    mesh.on('join', disturbed)
-    mesh.on('leave', disturbed)
+    mesh.on('join', () => this.#disturb())
+    mesh.on('leave', () => this.#disturb())
+    const { id } = mesh
+    mesh.on('suspect', member => {
+      this.#disturb()
+      this.#judge(checker => checker.suspected?.(member.id, id, this.#cluster.now))
+    })
+    mesh.on('view', members => {
+      const state = { member: id, isHere: mesh.state === 'ready', view: members.map(member => member.id) }
+      this.#judge(checker => checker.saw?.(state))
+    })
+    this.#judge(checker => checker.joins?.(id))
+  }
+
+  #disturb(): void {
+    this.#disturbedMs = this.#cluster.now
   }
 
   async #advance(ms: number): Promise<void> {
@@ -256,18 +271,29 @@ class Simulation {
     return (this.#cluster.meshes[member] as Mesh).cache(cache) as Cache<number> & LoadingCache<number>
   }
 
-  #disturb(): void {
-    this.#disturbedMs = this.#cluster.now
-    const { crash, members } = this.#knobs
-    const one = this.#chance.integer(members)
+  #makeTrouble(): void {
+    const one = this.#chance.integer(this.#knobs.members)
     const dice = this.#chance.float()
-    const others = range(members).filter(index => index !== one)
-    if (this.#faults > 0 && dice < 0.5) return this.#endFaults()
+    // Leaving is no fault: a mesh that is well must bear it.
+    if (this.#knobs.leave && dice < 0.2 && this.#cluster.isAlive(one)) return this.#leave(one)
+    this.#disturb()
+    const others = range(this.#knobs.members).filter(index => index !== one)
+    if (this.#faults > 0 && dice < 0.6) return this.#endFaults()
     this.#faults++
-    if (crash && dice < 0.65) {
+    if (this.#knobs.crash && dice < 0.7) {
       if (this.#cluster.isAlive(one)) this.#cluster.crash(one)
       else this.#cluster.restart(one)
     } else this.#keepApart(dice, one, others)
+  }
+
+  /** It takes its leave, and its process ends when all is said. */
+  #leave(one: number): void {
+    const mesh = this.#cluster.meshes[one] as Mesh
+    this.#judge(checker => checker.leaves?.(mesh.id, this.#cluster.now))
+    this.#disturb()
+    void mesh.leave().then(() => {
+      if (this.#cluster.meshes[one] === mesh) this.#cluster.crash(one)
+    })
   }
 
   #keepApart(dice: number, one: number, others: readonly number[]): void {
@@ -280,7 +306,7 @@ class Simulation {
   }
 
   #endFaults(): void {
-    this.#disturbedMs = this.#cluster.now
+    this.#disturb()
     if (this.#lastApartMs > this.#cluster.now) this.#lastApartMs = this.#cluster.now
     this.#faults = 0
     this.#cluster.heal()
@@ -298,7 +324,9 @@ class Simulation {
 
   #isWhole(): boolean {
     const live = this.#live()
-    return this.#cluster.isLinked && live.every(mesh => mesh.state === 'ready' && mesh.members.length === live.length)
+    const isWhole = (mesh: Mesh): boolean =>
+      mesh.state === 'ready' && mesh.members.length === live.length && mesh.members.every(isUnsuspected)
+    return this.#cluster.isLinked && live.every(mesh => isWhole(mesh) && mesh.stats().viewInDoubt === 0)
   }
 
   #live(): Mesh[] {
@@ -310,9 +338,12 @@ class Simulation {
   async #settledState(): Promise<SettledState> {
     const live = this.#live()
     const views = new Map(live.map(mesh => [mesh.id, mesh.members.map(member => member.id)]))
+    const suspects = new Map(
+      live.map(mesh => [mesh.id, mesh.members.filter(one => !isUnsuspected(one)).map(({ id }) => id)])
+    )
     const pending = [...this.#pending].filter(call => live.includes(this.#owners.get(call) as Mesh)).length
     const finalReads = await this.#cluster.until(Promise.all(this.#finalReads()), '30s')
-    return { views, live: live.map(mesh => mesh.id), pending, finalReads }
+    return { views, suspects, live: live.map(mesh => mesh.id), pending, finalReads }
   }
 
   #finalReads(): Promise<SettledState['finalReads'][number]>[] {
@@ -337,77 +368,8 @@ class Simulation {
   }
 }
 
-interface OriginHooks {
-  now(): number
-  sleep(ms: number): Promise<void>
-  began(call: OriginCall): void
-  ended(call: OriginCall): void
-}
-
-/** What the mesh protects: rows that only ever rise, and a record of every call. */
-class Origin {
-  readonly #knobs: Knobs
-  readonly #chance: Random
-  readonly #hooks: OriginHooks
-  readonly #rows = new Map<string, number>()
-  calls = 0
-  isWell = false
-
-  constructor(knobs: Knobs, chance: Random, hooks: OriginHooks) {
-    this.#knobs = knobs
-    this.#chance = chance
-    this.#hooks = hooks
-  }
-
-  update(key: string): number {
-    const row = (this.#rows.get(key) ?? 1) + 1
-    this.#rows.set(key, row)
-    return row
-  }
-
-  async load(key: string, member: number, signal: AbortSignal, askedMs: number): Promise<number> {
-    this.calls++
-    const call: OriginCall = {
-      key,
-      member,
-      askedMs,
-      beganMs: this.#hooks.now(),
-      endedMs: Number.POSITIVE_INFINITY,
-      ok: false,
-      aborted: false
-    }
-    signal.addEventListener('abort', () => {
-      call.aborted = true
-    })
-    this.#hooks.began(call)
-    // Read first, then slow: what arrives may be old by then, as with a real database.
-    const row = this.#rows.get(key) ?? 1
-    const fails = this.#knobs.failingOrigin && !this.isWell && this.#chance.float() < 0.2
-    await this.#hooks.sleep(this.#knobs.slowOrigin ? this.#chance.float() * 3_000 : 5 + this.#chance.float() * 50)
-    call.endedMs = this.#hooks.now()
-    call.ok = !fails
-    this.#hooks.ended(call)
-    if (fails) throw new Error('the origin is unwell')
-    return row
-  }
-}
-
-function chooseKnobs(dice: Random): Knobs {
-  const half = (): boolean => dice.float() < 0.5
-  return {
-    members: 3 + dice.integer(4),
-    crash: half(),
-    split: half(),
-    oneWay: half(),
-    pause: half(),
-    loss: half(),
-    gossipLoss: half(),
-    slowOrigin: half(),
-    failingOrigin: half(),
-    deletes: half(),
-    sets: half(),
-    callerLoads: half()
-  }
+function isUnsuspected({ status }: Member): boolean {
+  return status === 'alive'
 }
 
 function range(length: number): number[] {

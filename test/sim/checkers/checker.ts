@@ -54,6 +54,12 @@ export interface Checker {
   began?(call: Pick<ClientCall, 'kind' | 'cache' | 'key'>): void
   originBegan?(call: OriginCall): void
   originEnded?(call: OriginCall): void
+  /** A member's view has changed. `isHere`: it has not begun to leave. */
+  saw?(state: { readonly member: string; readonly isHere: boolean; readonly view: readonly string[] }): void
+  /** A member takes its leave, and comes again. */
+  leaves?(member: string, atMs: number): void
+  joins?(member: string): void
+  suspected?(member: string, by: string, atMs: number): void
   /** Faults are over, the mesh has had time: now everything must be right. */
   settled?(state: SettledState): void
 }
@@ -61,6 +67,8 @@ export interface Checker {
 export interface SettledState {
   /** For each live member, the ids it sees. */
   readonly views: ReadonlyMap<string, readonly string[]>
+  /** For each live member, whom it suspects. */
+  readonly suspects: ReadonlyMap<string, readonly string[]>
   readonly live: readonly string[]
   /** Client calls that have not come back. */
   readonly pending: number

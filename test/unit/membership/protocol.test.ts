@@ -1,334 +1,150 @@
 import { describe, expect, it } from 'vitest'
-import { type Effect, type MembershipEvent, Protocol } from '../../../lib/membership/protocol.ts'
-import type { MemberRecord } from '../../../lib/membership/view.ts'
-import { Stats } from '../../../lib/observe/stats.ts'
-import type { MemberFields } from '../../../lib/rpc/messages.ts'
-import { seededRandom } from '../../../lib/sim/random.ts'
-
-const record = (id: string, over: Partial<MemberFields> = {}): MemberFields => ({
-  id,
-  boot: 1,
-  incarnation: 1,
-  status: 'alive',
-  weight: 1,
-  zone: '',
-  host: 'h',
-  addresses: [`${id}:1`],
-  reached: true,
-  ...over
-})
-
-/** A protocol whose time the test holds; by name it lies between its peers `a` and `z`. */
-class Table {
-  nowMs = 1_000
-  readonly stats = new Stats()
-  readonly protocol: Protocol
-
-  constructor(over: Partial<MemberRecord> = {}) {
-    const { reached: _, ...self } = record('m')
-    this.protocol = new Protocol({
-      self: { ...self, ...over },
-      random: seededRandom(1),
-      stats: this.stats,
-      nowMs: this.nowMs
-    })
-  }
-
-  step(event: MembershipEvent): Effect[] {
-    return this.protocol.step(event, this.nowMs)
-  }
-
-  up(peer: string, over: Partial<MemberFields> = {}): Effect[] {
-    const effects = this.step({ type: 'linkUp', peer, record: record(peer, over) })
-    this.step({ type: 'exchanged', peer })
-    return effects
-  }
-
-  /** Time in ticks of 200 ms, as the driver makes them; the answer is all that was decided. */
-  pass(ms: number, also: (atMs: number) => MembershipEvent[] = () => []): Effect[] {
-    const effects: Effect[] = []
-    for (const untilMs = this.nowMs + ms; this.nowMs < untilMs; ) {
-      this.nowMs += 200
-      for (const event of also(this.nowMs)) effects.push(...this.step(event))
-      effects.push(...this.step({ type: 'tick' }))
-    }
-    return effects
-  }
-
-  status(id: string): string | undefined {
-    return this.protocol.view.get(id)?.status
-  }
-}
-
-const only = <T extends Effect['type']>(effects: readonly Effect[], type: T): Extract<Effect, { type: T }>[] =>
-  effects.filter((effect): effect is Extract<Effect, { type: T }> => effect.type === type)
-const heard = (peer: string, viewHash: number): MembershipEvent => ({ type: 'heard', peer, viewHash })
+import { only, receivers, record, sent, Table } from './table.ts'
 
 describe('a link', () => {
-  it('that comes up makes a member, and leads to an exchange of views at once', () => {
+  it('that comes up makes a member, told to all, and leads to an exchange of views at once', () => {
     const t = new Table()
-    const effects = t.up('a')
+    const effects = t.linkUp('a')
     expect(t.status('a')).toBe('alive')
-    expect(only(effects, 'exchange')).toEqual([{ type: 'exchange', peer: 'a' }])
+    expect(t.protocol.isLinked('a')).toBe(true)
+    expect(receivers(effects, 'view')).toEqual(['a'])
+    expect(only(effects, 'gossip')[0]?.records).toMatchObject([{ id: 'a', status: 'alive', firstHand: true }])
     expect(only(effects, 'viewChanged')).toHaveLength(1)
   })
 
-  it('gets a beat a second; after two missed ones the member is doubted, and given up when it stays silent', () => {
+  it('to a member that we knew as it is tells nobody anything', () => {
     const t = new Table()
-    t.up('a')
-    const effects = t.pass(3_400)
-    expect(only(effects, 'beat').length).toBeGreaterThanOrEqual(3)
-    expect(only(effects, 'close')).toEqual([])
-    expect(t.protocol.view.get('a')?.status).toBe('alive')
-    expect(only(t.pass(1_000), 'close').map(({ peer }) => peer)).toContain('a')
-    expect(t.protocol.view.get('a')?.status).toBe('dead')
-    expect(t.stats.linksSilentTotal).toBeGreaterThan(0)
+    t.gossip('b', record('a'))
+    const effects = t.linkUp('a')
+    expect(only(effects, 'gossip')).toEqual([])
+    expect(only(effects, 'viewChanged')).toEqual([])
+    expect(receivers(effects, 'view')).toEqual(['a'])
   })
 
-  it('is closed and its member stays, when it is silent here and another hears it', () => {
+  it('makes the only change of the view that a step is asked to report', () => {
     const t = new Table()
-    t.up('a')
-    t.up('b')
-    const own = (): number => t.protocol.view.hash
-    const effects = t.pass(4_600, () => [heard('b', own()), { type: 'inquired', peer: 'a', heard: true }])
-    expect(only(effects, 'inquire').map(({ peer, of }) => [peer, of])).toContainEqual(['a', ['b']])
-    expect(only(effects, 'close').map(({ peer }) => peer)).toContain('a')
-    expect(t.protocol.view.get('a')?.status).toBe('alive')
+    const before = t.protocol.view
+    expect(only(t.up('a'), 'viewChanged')).toEqual([{ type: 'viewChanged', before, after: t.protocol.view }])
+    expect(only(t.heard('a'), 'viewChanged')).toEqual([])
   })
 
-  it('on which anything is heard is never silent', () => {
+  it('that never was one is no link, and its events change nothing', () => {
     const t = new Table()
-    t.up('a')
-    const own = t.protocol.view.hash
-    expect(
-      only(
-        t.pass(60_000, at => (at % 3_000 === 0 ? [heard('a', own)] : [])),
-        'close'
-      )
-    ).toEqual([])
+    const view = { type: 'view', round: 1, stateHash: 5 } as const
+    const effects = [...t.heard('x', 5), ...t.message('x', view), ...t.linkDown('x'), ...t.dialFailed('x')]
+    expect(effects).toEqual([])
+    expect(t.protocol.isLinked('x')).toBe(false)
   })
 
-  it('is not called silent by a member that stood still itself', () => {
-    const t = new Table()
-    t.up('a')
-    t.pass(1_000)
-    t.nowMs += 20_000
-    expect(only(t.step({ type: 'tick' }), 'close')).toEqual([])
-    expect(only(t.pass(3_800), 'close')).toEqual([])
-    expect(only(t.pass(600), 'close')).not.toEqual([])
-  })
-
-  it('that dies after it held is dialled at once, and a failed dial is a death, told to all', () => {
-    const t = new Table()
-    t.up('a')
-    t.pass(2_000, () => [heard('a', t.protocol.view.hash)])
-    expect(only(t.step({ type: 'linkDown', peer: 'a' }), 'dial')).toEqual([
-      { type: 'dial', peer: 'a', addresses: ['a:1'] }
-    ])
-    expect(t.status('a')).toBe('alive')
-    const effects = t.step({ type: 'dialFailed', peer: 'a', foundOther: false })
-    expect(t.status('a')).toBe('dead')
-    expect(only(effects, 'gossip')[0]?.records).toMatchObject([{ id: 'a', status: 'dead', reached: false }])
-  })
-
-  it('that falls as soon as it stands is not dialled without a pause', () => {
-    const t = new Table()
-    let dials = 0
-    for (let i = 0; i < 50; i++) {
-      t.up('a')
-      dials += only(t.step({ type: 'linkDown', peer: 'a' }), 'dial').length
-      dials += only(t.pass(200), 'dial').length
-    }
-    expect(dials).toBeLessThan(20)
-  })
-
-  it('refused before its hello is dialled again, later and later, for ever', () => {
-    const t = new Table()
-    t.step({ type: 'records', records: [record('z')] })
-    const gaps: number[] = []
-    let lastMs = t.nowMs
-    t.step({ type: 'linkRefused', peer: 'z' })
-    for (let i = 0; i < 12; i++) {
-      while (only(t.pass(200), 'dial').length === 0) if (t.nowMs - lastMs > 60_000) throw new Error('never again')
-      gaps.push(t.nowMs - lastMs)
-      lastMs = t.nowMs
-      t.step({ type: 'linkRefused', peer: 'z' })
-    }
-    expect(gaps[0]).toBeLessThan(500)
-    expect(gaps.at(-1)).toBeGreaterThan(1_000)
-  })
-})
-
-describe('dials', () => {
-  it('are left to the member with the smaller name for a moment, so that two do not dial each other at once', () => {
-    const t = new Table()
-    expect(only(t.step({ type: 'records', records: [record('z')] }), 'dial')).toHaveLength(1)
-    expect(only(t.step({ type: 'records', records: [record('a')] }), 'dial')).toEqual([])
-    expect(only(t.pass(600), 'dial')).toEqual([])
-    expect(only(t.pass(200), 'dial').map(({ peer }) => peer)).toEqual(['a'])
-  })
-
-  it('by a member that nobody can dial are made at once', () => {
+  it('that comes up with our own addresses new to us tells them to all, one incarnation later', () => {
     const t = new Table({ addresses: [] })
-    expect(only(t.step({ type: 'records', records: [record('a')] }), 'dial')).toHaveLength(1)
-  })
-
-  it('go on while a member is gone, seldom after a minute, and find it when it is back', () => {
-    const t = new Table()
-    t.up('z')
-    t.pass(2_000, () => [heard('z', t.protocol.view.hash)])
-    t.step({ type: 'linkDown', peer: 'z' })
-    t.step({ type: 'dialFailed', peer: 'z', foundOther: false })
-    const dialsIn = (ms: number): number => {
-      let dials = 0
-      for (const untilMs = t.nowMs + ms; t.nowMs < untilMs; ) {
-        for (const _ of only(t.pass(200), 'dial')) {
-          dials++
-          t.step({ type: 'dialFailed', peer: 'z', foundOther: false })
-        }
-      }
-      return dials
-    }
-    expect(dialsIn(60_000)).toBeGreaterThan(20)
-    dialsIn(60_000)
-    const seldom = dialsIn(600_000)
-    expect(seldom).toBeGreaterThan(10)
-    expect(seldom).toBeLessThan(40)
-    t.up('z', { incarnation: 2 })
-    expect(t.status('z')).toBe('alive')
-  })
-
-  it('that find somebody else at the address make the old one dead and forget the address', () => {
-    const t = new Table()
-    t.up('z')
-    t.pass(1_200, () => [heard('z', t.protocol.view.hash)])
-    t.step({ type: 'linkDown', peer: 'z' })
-    t.step({ type: 'dialFailed', peer: 'z', foundOther: true })
-    expect(t.status('z')).toBe('dead')
-    expect(only(t.pass(120_000), 'dial')).toEqual([])
-  })
-
-  it('of a member only heard of go on for 10 s before it is called dead', () => {
-    const t = new Table()
-    t.step({ type: 'records', records: [record('z')] })
-    const fail = (): MembershipEvent[] => [{ type: 'dialFailed', peer: 'z', foundOther: false }]
-    t.pass(9_800, fail)
-    expect(t.status('z')).toBe('alive')
-    t.pass(1_000, fail)
-    expect(t.status('z')).toBe('dead')
-  })
-
-  it('are bounded: a flood of rumours is no flood of dials', () => {
-    const t = new Table()
-    const rumours = Array.from({ length: 3_000 }, (_, i) => record(`z${i}`, { reached: false }))
-    const effects = [...t.step({ type: 'records', records: rumours }), ...t.pass(1_000)]
-    expect(only(effects, 'dial').length).toBeLessThanOrEqual(64)
+    const effects = t.step({ type: 'listening', addresses: ['m:7'] })
+    expect(t.protocol.self).toMatchObject({ addresses: ['m:7'], incarnation: 2 })
+    expect(only(effects, 'gossip')[0]?.records).toMatchObject([{ id: 'm', addresses: ['m:7'], firstHand: true }])
   })
 })
 
 describe('what others say', () => {
   it('of an unknown member is believed when the teller has reached it, and only looked into when not', () => {
     const t = new Table()
-    const effects = t.step({ type: 'records', records: [record('z', { reached: false })] })
+    t.gossip('b', record('z', { firstHand: false }))
     expect(t.status('z')).toBeUndefined()
-    expect(only(effects, 'dial')).toHaveLength(1)
-    t.step({ type: 'dialFailed', peer: 'z', foundOther: false })
+    expect(only(t.pass(200), 'dial').map(({ peer }) => peer)).toEqual(['z'])
+    t.dialFailed('z')
     expect(only(t.pass(60_000), 'dial')).toEqual([])
-    t.step({ type: 'records', records: [record('z')] })
+    t.gossip('b', record('z'))
     expect(t.status('z')).toBe('alive')
   })
 
-  it('of a death is believed of anybody, so that an old record does not bring it back', () => {
+  it('of an unknown member that is suspected is only looked into, whoever has met its silence', () => {
     const t = new Table()
-    t.step({ type: 'records', records: [record('z', { status: 'dead', reached: false, incarnation: 5 })] })
-    t.step({ type: 'records', records: [record('z', { incarnation: 4 })] })
-    expect(t.status('z')).toBe('dead')
+    t.gossip('b', record('z', { status: 'suspect' }))
+    expect(t.status('z')).toBeUndefined()
+    expect(only(t.pass(200), 'dial').map(({ peer }) => peer)).toEqual(['z'])
   })
 
-  it('of ourselves is contradicted by one incarnation more, and told to all', () => {
+  it.each(['dead', 'left'] as const)('of an unknown member that is %s is nothing to us', status => {
     const t = new Table()
-    const effects = t.step({ type: 'records', records: [record('m', { status: 'dead', incarnation: 7 })] })
+    const effects = [...t.gossip('b', record('z', { status })), ...t.pass(10_000)]
+    expect(t.status('z')).toBeUndefined()
+    expect(effects).toEqual([])
+  })
+
+  it('of a death is believed of anybody once the member was known, and an old word does not bring it back', () => {
+    const t = new Table()
+    t.gossip('b', record('z', { incarnation: 4 }))
+    t.gossip('c', record('z', { status: 'dead', firstHand: false, incarnation: 5 }))
+    expect(t.status('z')).toBe('dead')
+    t.gossip('b', record('z', { incarnation: 4 }), record('z', { incarnation: 5 }))
+    expect(t.status('z')).toBe('dead')
+    t.gossip('b', record('z', { incarnation: 6 }))
+    expect(t.status('z')).toBe('alive')
+  })
+
+  it('of ourselves is contradicted by one incarnation more, told to all and counted', () => {
+    const t = new Table()
+    const effects = t.gossip('b', record('m', { status: 'dead', incarnation: 7 }))
     expect(t.protocol.self).toMatchObject({ status: 'alive', incarnation: 8 })
-    expect(only(effects, 'gossip')[0]?.records).toMatchObject([{ id: 'm', incarnation: 8, reached: true }])
+    expect(t.protocol.view.get('m')).toBe(t.protocol.self)
+    expect(only(effects, 'gossip')[0]?.records).toMatchObject([{ id: 'm', incarnation: 8, firstHand: true }])
+    t.gossip('b', record('m', { status: 'suspect', incarnation: 8 }))
+    expect(t.protocol.self.incarnation).toBe(9)
+    expect([t.stats.deathsRefutedTotal, t.stats.suspicionsRefutedTotal]).toEqual([1, 1])
   })
 
   it('of an older boot of ours is contradicted too, and what agrees or is older is not', () => {
     const t = new Table()
-    t.step({ type: 'records', records: [record('m', { boot: 9, incarnation: 3 })] })
+    t.gossip('b', record('m', { boot: 9, incarnation: 3 }))
     expect(t.protocol.self).toMatchObject({ boot: 1, incarnation: 4 })
     const own = t.protocol.self
-    for (const said of [{ ...own, reached: true }, record('m', { status: 'dead', incarnation: 2 })])
-      expect(t.step({ type: 'records', records: [said] })).toEqual([])
+    for (const said of [{ ...own, firstHand: true }, record('m', { status: 'dead', incarnation: 2 })])
+      expect(t.gossip('b', said)).toEqual([])
+    expect([t.stats.deathsRefutedTotal, t.stats.suspicionsRefutedTotal]).toEqual([0, 0])
   })
 
   it('of the death of a member that is linked to us is passed on to it, so that it can contradict', () => {
     const t = new Table()
     t.up('a')
-    t.nowMs += 1_000
-    const effects = t.step({ type: 'records', records: [record('a', { status: 'dead' })] })
-    expect(only(effects, 'exchange')).toEqual([{ type: 'exchange', peer: 'a' }])
+    const effects = t.gossip('b', record('a', { status: 'dead' }))
+    expect(sent(effects, 'ping', 'a')[0]?.news).toMatchObject([{ id: 'a', status: 'dead' }])
+    t.heard('a')
+    t.message('a', { type: 'pong', stateHash: 1, news: [record('a', { incarnation: 2 })] })
+    expect(t.status('a')).toBe('alive')
   })
 
-  it('is told on with whether we have reached them', () => {
+  it('in a message, and is older than what we know, is answered with what we know', () => {
+    const t = new Table()
+    t.meet('a')
+    t.gossip('a', record('z', { incarnation: 3 }))
+    for (const message of [
+      { type: 'news', records: [record('z', { incarnation: 2 })] },
+      { type: 'pong', stateHash: 1, news: [record('z', { incarnation: 2 })] },
+      { type: 'swapped', round: 0, records: [record('z', { incarnation: 2 })] }
+    ] as const)
+      expect(sent(t.message('a', message), 'news', 'a')).toMatchObject([{ records: [{ id: 'z', incarnation: 3 }] }])
+    const same = { type: 'news', records: [record('z', { incarnation: 3 })] } as const
+    expect(sent(t.message('a', same), 'news')).toEqual([])
+  })
+
+  it('of us in a ping is contradicted in its pong', () => {
     const t = new Table()
     t.up('a')
-    t.step({ type: 'records', records: [record('z')] })
-    const told = new Map(t.protocol.records().map(({ id, reached }) => [id, reached]))
-    expect(Object.fromEntries(told)).toEqual({ m: true, a: true, z: false })
-  })
-})
-
-describe('exchanges', () => {
-  it('happen when view hashes differ, one at a time and 200 ms apart', () => {
-    const t = new Table()
-    t.step({ type: 'linkUp', peer: 'a', record: record('a') })
-    expect(only(t.step(heard('a', 99)), 'exchange')).toEqual([])
-    t.step({ type: 'exchanged', peer: 'a' })
-    t.nowMs += 100
-    expect(only(t.step(heard('a', 99)), 'exchange')).toEqual([])
-    t.nowMs += 100
-    expect(only(t.step(heard('a', 99)), 'exchange')).toHaveLength(1)
-    expect(only(t.step(heard('a', 99)), 'exchange')).toEqual([])
+    const suspicion = record('m', { status: 'suspect' })
+    const [pong] = sent(t.message('a', { type: 'ping', stateHash: 1, news: [suspicion] }), 'pong', 'a')
+    expect(pong?.news).toContainEqual(record('m', { incarnation: 2 }))
+    expect(pong?.stateHash).toBe(t.protocol.view.stateHash)
   })
 
-  it('happen only now and then when they agree, for what the hash does not cover', () => {
+  it('is told on with whether we have reached them ourselves', () => {
     const t = new Table()
     t.up('a')
-    const heardAt = (): MembershipEvent[] => [heard('a', t.protocol.view.hash)]
-    expect(only(t.pass(3_000, heardAt), 'exchange')).toEqual([])
-    expect(only(t.pass(4_000, heardAt), 'exchange').length).toBe(1)
-  })
-
-  it('that change nothing on either side are repeated after 5 s, then 10, doubling to 60', () => {
-    const t = new Table()
-    t.up('a')
-    const at: number[] = []
-    t.pass(400_000, nowMs => {
-      const events: MembershipEvent[] = [heard('a', 99)]
-      if (t.protocol.isLinked('a')) {
-        const began = only(t.step(heard('a', 99)), 'exchange').length
-        if (began > 0) {
-          at.push(nowMs)
-          events.push({ type: 'exchanged', peer: 'a' })
-        }
-      }
-      return events
-    })
-    const gaps = at.slice(1).map((time, i) => Math.round((time - (at[i] as number)) / 1_000))
-    expect(gaps.slice(0, 6)).toEqual([5, 10, 20, 40, 60, 60])
-  })
-
-  it('begin anew at once when either hash changes', () => {
-    const t = new Table()
-    t.up('a')
-    t.nowMs += 200
-    const began = (hash: number): number => {
-      const count = only(t.step(heard('a', hash)), 'exchange').length
-      t.step({ type: 'exchanged', peer: 'a' })
-      t.nowMs += 400
-      return count
-    }
-    expect([began(99), began(99), began(99), began(98)]).toEqual([1, 0, 0, 1])
+    t.gossip('a', record('z'))
+    const wanted = { type: 'digest', round: 1, same: false, certain: true, prints: [] } as const
+    t.nowMs += 400
+    t.heard('a', 99)
+    const [swap] = sent(t.message('a', wanted), 'swap', 'a')
+    const told = Object.fromEntries(swap?.records.map(({ id, firstHand }) => [id, firstHand]) ?? [])
+    expect(told).toEqual({ m: true, a: true, z: false })
   })
 })
 
@@ -338,16 +154,57 @@ describe('settled', () => {
     expect(t.protocol.isSettled()).toBe(true)
     t.up('a')
     expect(t.protocol.isSettled()).toBe(false)
-    t.step(heard('a', t.protocol.view.hash))
+    t.heard('a')
     expect(t.protocol.isSettled()).toBe(true)
-    t.step({ type: 'records', records: [record('z')] })
+    t.heard('a', 99)
     expect(t.protocol.isSettled()).toBe(false)
+    t.heard('a')
+    t.gossip('a', record('z'))
+    expect(t.protocol.isSettled()).toBe(false)
+  })
+
+  it('is no mesh in which somebody is suspected', () => {
+    const t = new Table()
+    t.up('a')
+    t.heard('a')
+    t.gossip('b', record('a', { status: 'suspect' }))
+    t.heard('a')
+    expect(t.protocol.isSettled()).toBe(false)
+    t.message('a', { type: 'news', records: [record('a', { incarnation: 2 })] })
+    expect(t.protocol.isSettled()).toBe(true)
   })
 
   it('does not wait for two that only dial to meet', () => {
     const t = new Table({ addresses: [] })
-    t.step({ type: 'records', records: [record('z', { addresses: [] })] })
+    t.gossip('b', record('z', { addresses: [] }))
     expect(t.protocol.isSettled()).toBe(true)
+  })
+
+  it('is asked for again every 400 ms while somebody waits for it, and not otherwise', () => {
+    const t = new Table()
+    for (const peer of ['a', 'b', 'c']) t.up(peer)
+    const hearing = (): [] => {
+      for (const peer of ['a', 'b', 'c']) t.heard(peer)
+      return []
+    }
+    const disagreeing = (): [] => {
+      for (const peer of ['a', 'b', 'c']) t.heard(peer, 99)
+      return []
+    }
+    t.pass(1_000, disagreeing)
+    expect(receivers(t.pass(2_000, disagreeing), 'ping')).toEqual([])
+    t.awaited = true
+    expect(receivers(t.pass(400, disagreeing), 'ping')).toEqual(['a', 'b', 'c'])
+    expect(receivers(t.pass(2_000, disagreeing), 'ping')).toHaveLength(15)
+    expect(receivers(t.pass(2_000, hearing), 'ping')).toEqual([])
+  })
+
+  it('is asked of at most 64 members in one tick', () => {
+    const t = new Table()
+    for (let i = 0; i < 100; i++) t.up(`p${i}`)
+    t.awaited = true
+    expect(receivers(t.pass(200), 'ping')).toHaveLength(64)
+    expect(new Set(receivers(t.pass(200), 'ping')).size).toBe(36)
   })
 })
 
@@ -357,39 +214,64 @@ describe('leaving', () => {
     t.up('a')
     t.up('z')
     const effects = t.step({ type: 'leave' })
-    expect(only(effects, 'exchange').map(({ peer }) => peer)).toEqual(['a', 'z'])
+    expect(receivers(effects, 'news')).toEqual(['a', 'z'])
+    expect(receivers(effects, 'ping')).toEqual(['a', 'z'])
+    expect(sent(effects, 'news', 'a')).toMatchObject([{ records: [{ id: 'm', status: 'left', incarnation: 2 }] }])
     expect(only(effects, 'gossip')[0]?.records).toMatchObject([{ id: 'm', status: 'left' }])
     expect(t.protocol.view.present().map(({ id }) => id)).toEqual(['a', 'z'])
-    t.step({ type: 'records', records: [record('m', { incarnation: 50 })] })
+    t.gossip('a', record('m', { incarnation: 50 }))
     expect(t.protocol.self.status).toBe('left')
   })
 
-  it('of another is the end of it: it is neither dialled nor brought back', () => {
+  it('is heard when every linked member has answered, and is said again to those that have not', () => {
     const t = new Table()
     t.up('a')
-    t.step({ type: 'records', records: [record('a', { status: 'left', incarnation: 2 })] })
-    t.step({ type: 'linkDown', peer: 'a' })
-    t.step({ type: 'records', records: [record('a', { incarnation: 1 })] })
-    expect(only(t.pass(60_000), 'dial')).toEqual([])
-    expect(t.status('a')).toBe('left')
+    t.up('z')
+    t.step({ type: 'leave' })
+    expect(t.protocol.isFarewellHeard()).toBe(false)
+    t.heard('a')
+    expect(t.protocol.isFarewellHeard()).toBe(false)
+    const effects = t.pass(1_000)
+    expect(receivers(effects, 'news')).toEqual(['z', 'z'])
+    expect(receivers(effects, 'ping')).toEqual(['z', 'z'])
+    expect(sent(effects, 'news', 'z')[1]).toMatchObject({ records: [{ id: 'm', status: 'left' }] })
+    t.heard('z')
+    expect(t.protocol.isFarewellHeard()).toBe(true)
+    expect(t.pass(2_000)).toEqual([])
   })
 
-  it('makes us dial nobody any more', () => {
+  it('does not wait for a member whose link is gone, nor for anybody when there is none', () => {
+    const alone = new Table()
+    alone.step({ type: 'leave' })
+    expect(alone.protocol.isFarewellHeard()).toBe(true)
     const t = new Table()
     t.up('a')
     t.step({ type: 'leave' })
-    expect(only([...t.step({ type: 'linkDown', peer: 'a' }), ...t.pass(60_000)], 'dial')).toEqual([])
+    t.linkDown('a')
+    expect(t.protocol.isFarewellHeard()).toBe(true)
   })
-})
 
-describe('a member that only dials', () => {
-  it('gets 3 s to come back before it is called dead', () => {
+  it('of another is the end of it: it is neither dialled nor brought back nor asked about', () => {
     const t = new Table()
-    t.up('z', { addresses: [], weight: 0 })
-    t.step({ type: 'linkDown', peer: 'z' })
-    t.pass(2_800)
-    expect(t.status('z')).toBe('alive')
-    t.pass(600)
-    expect(t.status('z')).toBe('dead')
+    t.meet('b')
+    t.up('a')
+    t.gossip('b', record('a', { status: 'left', incarnation: 2 }))
+    const effects = t.linkDown('a')
+    t.gossip('b', record('a', { incarnation: 1 }))
+    effects.push(...t.pass(60_000))
+    expect(only(effects, 'dial')).toEqual([])
+    expect(receivers(effects, 'probe')).toEqual([])
+    expect(t.status('a')).toBe('left')
+  })
+
+  it('makes us dial nobody, call nobody dead and look for nobody any more', () => {
+    const t = new Table()
+    t.up('a')
+    t.up('b')
+    t.step({ type: 'leave' })
+    const effects = [...t.linkDown('a'), ...t.pass(60_000)]
+    expect(only(effects, 'dial')).toEqual([])
+    expect(receivers(effects, 'probe')).toEqual([])
+    expect([t.status('a'), t.status('b')]).toEqual(['alive', 'alive'])
   })
 })

@@ -148,7 +148,7 @@ describe('a call', () => {
 
   it('to a peer without a link fails at once', async () => {
     const { client } = setup()
-    const call = client.call('nobody', { type: 'view', records: [] }, { timeoutMs: 100 })
+    const call = client.call('nobody', { type: 'remove', namespace: 'n', key: 'k' }, { timeoutMs: 100 })
     await expect(call.reply).rejects.toBeInstanceOf(CallFailed)
   })
 

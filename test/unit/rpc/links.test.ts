@@ -11,7 +11,7 @@ import { MeshClock } from '../../../lib/store/version.ts'
 import { ManualClock } from './manual-clock.ts'
 import { ManualTransport } from './manual-transport.ts'
 
-function helloOf(id: PeerId): MessageOf<'hello'> {
+function helloOf(id: PeerId, over: Partial<MessageOf<'hello'>> = {}): MessageOf<'hello'> {
   const record = {
     id,
     boot: 1,
@@ -21,9 +21,9 @@ function helloOf(id: PeerId): MessageOf<'hello'> {
     zone: '',
     host: '',
     addresses: [],
-    reached: true
+    firstHand: true
   } as const
-  return { type: 'hello', mesh: 'm', partitions: 8, boot: 1, record }
+  return { type: 'hello', mesh: 'm', partitions: 8, placement: 5, boot: 1, record, ...over }
 }
 
 function frame(...messages: Message[]): Uint8Array {
@@ -66,6 +66,7 @@ function setup() {
     onUp: peer => said.push(`up ${peer}`),
     onDown: peer => said.push(`down ${peer}`),
     onHeard: (peer, hash) => said.push(`heard ${peer} ${hash}`),
+    onTalk: (peer, { type }) => said.push(`${type} from ${peer}`),
     onLease: (peer, { type }) => said.push(`${type} of ${peer}`),
     onRefused: peer => said.push(`refused ${peer}`)
   })
@@ -86,6 +87,46 @@ describe('a link', () => {
     links.onDown('peer', 'reset')
     expect(said.at(-1)).toBe('down peer')
     expect(links.has('peer')).toBe(false)
+  })
+
+  it('carries what members say about members, in order and once the peer has greeted', () => {
+    const { links, said } = setup()
+    links.onUp('peer')
+    const talk = [
+      { type: 'ping', stateHash: 1, news: [] },
+      { type: 'pong', stateHash: 1, news: [] },
+      { type: 'probe', peer: 'x' },
+      { type: 'probed', peer: 'x', heard: true },
+      { type: 'view', round: 0, stateHash: 1 },
+      { type: 'digest', round: 0, same: true, certain: true, prints: [] },
+      { type: 'swap', round: 0, records: [], wanted: [] },
+      { type: 'swapped', round: 0, records: [] },
+      { type: 'news', records: [] }
+    ] as const satisfies readonly Message[]
+    links.onFrame('peer', 'data', frame(...talk))
+    expect(said).toEqual([])
+    const { links: again, said: heard } = setup()
+    again.onUp('peer')
+    again.onFrame('peer', 'data', frame(helloOf('peer'), ...talk))
+    expect(heard).toEqual(['up peer', 'heard peer 3', ...talk.map(({ type }) => `${type} from peer`)])
+  })
+
+  it.each([
+    ['of another mesh', { mesh: 'other' }, /it belongs to the mesh 'other', this member to 'm'/],
+    ['with other partitions', { partitions: 16 }, /it has 16 partitions, this member 8/],
+    ['that places keys differently', { placement: 6 }, /it places keys differently/],
+    ['in the name of another', { record: helloOf('other').record }, /it calls itself other/]
+  ] as const)('%s is refused, and nothing more is read from it', (_, over, reason) => {
+    const { transport, stats, links, said, warned } = setup()
+    links.onUp('peer')
+    links.onFrame('peer', 'data', frame(helloOf('peer', over), { type: 'ping', stateHash: 1, news: [] }))
+    expect(links.has('peer')).toBe(false)
+    expect(said).toEqual([])
+    expect(transport.closed).toMatchObject([{ peer: 'peer', reason: expect.stringMatching(reason) }])
+    expect(stats.linksRefusedTotal).toBe(1)
+    expect(warned).toEqual([expect.stringMatching(reason)])
+    links.onDown('peer', 'closed')
+    expect(said).toEqual(['refused peer'])
   })
 
   it('that never greets is closed after 3 s, and one that greeted is not', () => {
