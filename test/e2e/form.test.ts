@@ -36,6 +36,16 @@ describe('processes of one host', () => {
     expect(Math.min(...took)).toBeLessThan(FORM_MS_MAX)
   })
 
+  it('twelve at once are one mesh', async () => {
+    const beganMs = performance.now()
+    const members = await processes.mesh(12, { name: 'shop' })
+    const tookMs = performance.now() - beganMs
+    const views = await viewsOf(members)
+    expect(new Set(views[0]).size).toBe(12)
+    for (const view of views) expect(view).toEqual(views[0])
+    console.log(`twelve processes were one mesh ${Math.round(tookMs)} ms after they were started`)
+  })
+
   it('of two meshes of three that meet by one seed are one mesh of six within three seconds', async () => {
     const took = await timesOf(async () => {
       const [here, there] = [join(processes.dir, 'here'), join(processes.dir, 'there')]
@@ -94,6 +104,22 @@ describe('a member that is killed', () => {
     )
     expect(failures).toEqual([])
     expect(reads).toBeGreaterThan(keys.length * 4)
+  })
+
+  it('is out of every view, twenty times out of twenty', async () => {
+    let members = await processes.mesh(5, { name: 'shop' })
+    const took: number[] = []
+    for (let i = 0; i < 20; i++) {
+      const [killed, ...others] = members as [MemberProcess, ...MemberProcess[]]
+      await killed.kill()
+      const isGone = async () => (await viewsOf(others)).every(view => view.length === 4)
+      took.push(await until('the killed member is out of every view', GONE_MS_MAX, isGone))
+      members = [...others, await processes.member({ name: 'shop' })]
+      await allReady(members, 5)
+    }
+    took.sort((a, b) => a - b)
+    const [p50, max] = [took[10], took[19]].map(ms => Math.round(ms as number))
+    console.log(`killed with SIGKILL, out of four views after ${p50} ms (p50), ${max} ms at most, of ${took.length}`)
   })
 
   it('leaves an address file that the others remove', async () => {
