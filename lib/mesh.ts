@@ -153,7 +153,7 @@ export class LocalMember implements Mesh {
     const header = () => ({ clockMs: meshClock.now(), viewHash: this.#membership.view.hash })
     this.#outbox = new Outbox({ transport, clock, stats, header })
     const outbox = this.#outbox
-    this.#client = new Client({ clock, outbox, stats })
+    this.#client = new Client({ clock, outbox, stats, onTimeout: peer => this.#membership.unanswered(peer) })
     const client = this.#client
 
     this.#store = new Store({ bytesMax: settings.memoryBytes, stats })

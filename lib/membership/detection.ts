@@ -24,6 +24,8 @@ const PING_EVERY_MS = 400
 const PING_MS = 500
 const INQUIRY_MS = 600
 const INQUIRED_MAX = 3
+/** Who is asked tries for this long, so that its answer is back in time, also a bad one. */
+const ASKED_MS = 300
 /** A member that is silent for us alone is asked about again after this long. */
 const INQUIRY_EVERY_MS = 1_000
 /** Without a link, each redial that fails is a reason to ask, but not more often than this. */
@@ -120,6 +122,11 @@ export class Detection {
     })
   }
 
+  /** It owes an answer to somebody else in this process: is it there at all? */
+  missed(contact: Contact, nowMs: number): void {
+    if (contact.linked && contact.unansweredSinceMs === undefined) this.ping(contact, nowMs)
+  }
+
   /** Another member asks us to try one that it does not hear. */
   probed(by: PeerId, peer: PeerId, nowMs: number): void {
     const contact = this.#roster.contacts.get(peer)
@@ -127,7 +134,7 @@ export class Detection {
       this.#roster.send(by, { type: 'probed', peer, heard: false })
       return
     }
-    contact.askers.set(by, nowMs + PING_MS)
+    contact.askers.set(by, nowMs + ASKED_MS)
     this.ping(contact, nowMs)
   }
 

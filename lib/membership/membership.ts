@@ -129,6 +129,11 @@ export class Membership {
     return this.#protocol.healthScore
   }
 
+  /** A call to a peer got no answer in time. */
+  unanswered(peer: PeerId): void {
+    this.#step({ type: 'unanswered', peer })
+  }
+
   /** False while others may have gone on without us. */
   isCertain(): boolean {
     return this.#protocol.isCertain(this.#deps.clock.monotonic())
@@ -146,6 +151,7 @@ export class Membership {
   agreeWith(peer: PeerId): Promise<void> {
     const known = this.#agreed.get(peer)
     if (known !== undefined) return known.over
+    if (this.#stopped.signal.aborted) return Promise.resolve()
     let resolve = (): void => {}
     const over = new Promise<void>(settle => {
       resolve = settle

@@ -36,6 +36,8 @@ export type MembershipEvent =
   | { type: 'linkRefused'; peer: PeerId }
   | { type: 'linkDown'; peer: PeerId }
   | { type: 'heard'; peer: PeerId; viewHash: number }
+  /** A call of the application to it was not answered in time. */
+  | { type: 'unanswered'; peer: PeerId }
   | { type: 'message'; peer: PeerId; message: MemberTalk }
   | { type: 'gossip'; teller: PeerId; records: readonly MemberFields[] }
   | { type: 'dialFailed'; peer: PeerId; foundOther: boolean }
@@ -117,6 +119,8 @@ export class Protocol {
         return this.#with(event.peer, contact => this.#linkDown(contact, nowMs))
       case 'heard':
         return this.#with(event.peer, contact => this.#heard(contact, event.viewHash, nowMs))
+      case 'unanswered':
+        return this.#with(event.peer, contact => this.#detection.missed(contact, nowMs))
       case 'message':
         return this.#with(event.peer, contact => this.#hear(contact, event.message, nowMs))
       case 'gossip':

@@ -68,7 +68,11 @@ export class Client {
   readonly #openTo = new Map<PeerId, Set<number>>()
   #lastCall = 0
 
-  constructor(deps: { clock: Clock; outbox: Outbox; stats: Stats }) {
+  readonly #onTimeout: (peer: PeerId) => void
+
+  /** `onTimeout`: a peer has left a call without an answer; perhaps it cannot be heard at all. */
+  constructor(deps: { clock: Clock; outbox: Outbox; stats: Stats; onTimeout?: (peer: PeerId) => void }) {
+    this.#onTimeout = deps.onTimeout ?? (() => {})
     this.#clock = deps.clock
     this.#outbox = deps.outbox
     this.#stats = deps.stats
@@ -135,6 +139,7 @@ export class Client {
         return
       }
       this.#stats.requestsTimedOutTotal++
+      if (open !== undefined) this.#onTimeout(open.peer)
       this.#tellCancelled(call)
       this.#fail(call, 'timeout')
     })

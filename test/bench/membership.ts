@@ -11,8 +11,8 @@ import { MembershipWorld, type Node } from './membership-world.ts'
 
 const SIZES = [10, 100, 1_000]
 const LOSSES = [0, 0.01, 0.05, 0.2]
-/** A large mesh made all at once has an exchange for each of its links, ten a second. */
-const SETTLE_MS = 120_000
+/** A large mesh made all at once has an exchange for each of its links, ten a second, and news of everybody to tell. */
+const SETTLE_MS = 320_000
 const RANKS = 4
 
 function formed(size: number, seed: number): MembershipWorld {

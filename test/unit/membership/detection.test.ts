@@ -32,6 +32,15 @@ describe('a ping', () => {
     expect(receivers([...t.pass(60_000, () => t.heard('a'))], 'ping')).toEqual([])
   })
 
+  it('goes at once to a member that left a call unanswered, unless it owes one anyway', () => {
+    const t = new Table()
+    t.up('a')
+    const pings = (effects: readonly Effect[]) => sent(effects, 'ping')
+    expect(pings(t.step({ type: 'unanswered', peer: 'a' }))).toHaveLength(1)
+    expect(pings(t.step({ type: 'unanswered', peer: 'a' }))).toHaveLength(0)
+    expect(pings(t.step({ type: 'unanswered', peer: 'nobody' }))).toHaveLength(0)
+  })
+
   it('costs the same in a large mesh as in a small one', () => {
     const t = new Table()
     t.meet(...Array.from({ length: 200 }, (_, i) => `p${i}`))
@@ -185,12 +194,12 @@ describe('a member that another asks us about', () => {
     expect(sent(t.heard('a'), 'probed', 'b')).toEqual([])
   })
 
-  it('is not heard when it has said nothing half a second later', () => {
+  it('is not heard when it has said nothing before the one that asks stops waiting', () => {
     const t = new Table()
     t.up('a')
     t.up('b')
     t.message('b', probe)
-    expect(sent(t.pass(400), 'probed')).toEqual([])
+    expect(sent(t.pass(200), 'probed')).toEqual([])
     expect(sent(t.pass(200), 'probed', 'b')).toEqual([{ type: 'probed', peer: 'a', heard: false }])
     expect(sent(t.heard('a'), 'probed')).toEqual([])
   })
