@@ -8,8 +8,10 @@
  *     nobody hears of it    ─▶ dead; the sooner, the more others have suspected it on their own
  *
  * A member pings one other at a time, the one whose link has been silent longest. So the cost does not grow with the
- * mesh, a mesh of a few is watched closely, and in a mesh of many somebody always pings the one that died. A link whose
- * socket has closed needs no ping: a redial that fails, and others that hear nothing either, are enough.
+ * mesh, and a mesh of a few is watched closely. Among many it is the longest silent of a few drawn by chance: members
+ * that were started together would otherwise all ping the same one, and come back to it minutes later. With chance,
+ * somebody always pings the one that died. A link whose socket has closed needs no ping: a redial that fails, and
+ * others that hear nothing either, are enough.
  *
  * A member that ran late gives everybody more time, and one that stood still forgets what it thought of others.
  */
@@ -38,8 +40,10 @@ const SUSPICION_MS_MAX = 3_000
 const CONFIRMATIONS_WANTED = 3
 const REMINDER_EVERY_MS = 1_000
 const ASKERS_MAX = 64
-/** Up to this many members, everybody may ask at once when a link dies; among more it is spread over a tick. */
+/** Up to this many members all links are compared, and everybody may ask at once when one dies. */
 const FEW = 16
+/** Links compared among more than a few. */
+const DRAWN = 8
 
 interface Suspicion {
   readonly incarnation: number
@@ -102,11 +106,13 @@ export class Detection {
   }
 
   #quietest(nowMs: number): Contact | undefined {
+    const { random } = this.#roster
+    const owing = this.#roster.linked().filter(contact => contact.unansweredSinceMs === undefined)
+    const drawn =
+      owing.length <= FEW ? owing : Array.from({ length: DRAWN }, () => owing[random.integer(owing.length)] as Contact)
     let quietest: Contact | undefined
-    for (const contact of this.#roster.contacts.values()) {
-      if (!contact.linked || contact.unansweredSinceMs !== undefined) continue
+    for (const contact of drawn)
       if (quietest === undefined || contact.heardAtMs < quietest.heardAtMs) quietest = contact
-    }
     return quietest !== undefined && nowMs - quietest.heardAtMs >= PING_EVERY_MS ? quietest : undefined
   }
 
@@ -221,8 +227,11 @@ export class Detection {
   #suspect(known: MemberRecord, nowMs: number): void {
     if (this.#roster.ownSuspects.has(known.id)) return
     this.#roster.ownSuspects.add(known.id)
-    this.#suspicionOf(known, nowMs).by.add(this.#roster.self.id)
-    this.#roster.declare(known, 'suspect', nowMs)
+    const { by } = this.#suspicionOf(known, nowMs)
+    // Once enough have confirmed, one more would only be noise: a thousand would say it at once.
+    const isWanted = by.size <= CONFIRMATIONS_WANTED
+    by.add(this.#roster.self.id)
+    if (isWanted) this.#roster.declare(known, 'suspect', nowMs)
   }
 
   /** Others suspect a member: we try it ourselves, and tell it on the way. */

@@ -116,6 +116,19 @@ describe('a dial', () => {
     expect(t.status('z')).toBe('alive')
   })
 
+  it('is made at once to a gone member that is back, as somebody says', () => {
+    const t = new Table()
+    t.meet('b')
+    t.gossip('b', record('z'))
+    t.gossip('b', record('z', { status: 'dead' }))
+    for (let i = 0; i < 1_000; i++) for (const peer of dialled(t.pass(200))) t.dialFailed(peer)
+    const waiting = t.until(effects => dialled(effects).includes('z'))
+    t.dialFailed('z')
+    expect(waiting).toBeGreaterThan(1_000)
+    t.gossip('b', record('z', { incarnation: 2 }))
+    expect(dialled(t.pass(200))).toEqual(['z'])
+  })
+
   it('that finds somebody else at the address makes the old one dead, and soon is not made again', () => {
     const t = new Table()
     t.up('z')

@@ -143,4 +143,17 @@ describe('the record of a member that is gone', () => {
     later(t, DAY_MS / 2 + 120_000)
     expect(t.status('z')).toBeUndefined()
   })
+
+  it('is not waited for by one that is back: it is sought like any other', () => {
+    const t = new Table()
+    t.gossip('a', record('z'))
+    t.gossip('a', record('z', { status: 'dead' }))
+    t.pass(200)
+    t.dialFailed('z')
+    t.gossip('a', record('z', { incarnation: 2 }))
+    later(t, DAY_MS + 120_000)
+    expect(t.status('z')).toBe('alive')
+    t.dialFailed('z')
+    expect(only(t.pass(60_000), 'dial').map(({ peer }) => peer)).toEqual(['z'])
+  })
 })

@@ -126,6 +126,17 @@ describe('what others say', () => {
     expect(sent(t.message('a', same), 'news')).toEqual([])
   })
 
+  it('in a ping, and is older than what we know, is answered in its pong', () => {
+    const t = new Table()
+    t.meet('a')
+    t.gossip('a', record('z', { incarnation: 3 }))
+    t.pass(9_800)
+    const pong = (incarnation: number) =>
+      sent(t.message('a', { type: 'ping', stateHash: 1, news: [record('z', { incarnation })] }), 'pong', 'a')[0]
+    expect(pong(3)?.news).toEqual([])
+    expect(pong(2)?.news).toEqual([record('z', { incarnation: 3, firstHand: false })])
+  })
+
   it('of us in a ping is contradicted in its pong', () => {
     const t = new Table()
     t.up('a')
@@ -219,8 +230,8 @@ describe('leaving', () => {
     expect(sent(effects, 'news', 'a')).toMatchObject([{ records: [{ id: 'm', status: 'left', incarnation: 2 }] }])
     expect(only(effects, 'gossip')[0]?.records).toMatchObject([{ id: 'm', status: 'left' }])
     expect(t.protocol.view.present().map(({ id }) => id)).toEqual(['a', 'z'])
-    t.gossip('a', record('m', { incarnation: 50 }))
-    expect(t.protocol.self.status).toBe('left')
+    expect(t.gossip('a', record('m', { incarnation: 50 }))).toEqual([])
+    expect(t.protocol.self).toMatchObject({ status: 'left', incarnation: 2 })
   })
 
   it('is heard when every linked member has answered, and is said again to those that have not', () => {
@@ -255,6 +266,7 @@ describe('leaving', () => {
     const t = new Table()
     t.meet('b')
     t.up('a')
+    t.pass(2_000, () => t.heard('a'))
     t.gossip('b', record('a', { status: 'left', incarnation: 2 }))
     const effects = t.linkDown('a')
     t.gossip('b', record('a', { incarnation: 1 }))
@@ -268,6 +280,7 @@ describe('leaving', () => {
     const t = new Table()
     t.up('a')
     t.up('b')
+    t.pass(2_000, () => [...t.heard('a'), ...t.heard('b')])
     t.step({ type: 'leave' })
     const effects = [...t.linkDown('a'), ...t.pass(60_000)]
     expect(only(effects, 'dial')).toEqual([])

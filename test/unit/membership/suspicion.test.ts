@@ -75,6 +75,14 @@ describe('a suspicion by hearsay', () => {
     expect(t.until(() => t.status('q') === 'dead')).toBe(3_000)
   })
 
+  it('begins anew when the member is suspected again right after its word', () => {
+    const t = withHearsay()
+    for (const teller of ['a', 'b', 'c', 'd']) t.gossip(teller, suspect('q'))
+    t.gossip('a', record('q', { incarnation: 2 }))
+    t.gossip('a', suspect('q', { incarnation: 2 }))
+    expect(t.until(() => t.status('q') === 'dead')).toBe(3_000)
+  })
+
   it('of a linked member makes us try it once ourselves, and tells it on the way', () => {
     const t = new Table()
     t.up('a')
@@ -161,6 +169,15 @@ describe('a suspicion of our own', () => {
     expect(t.status('a')).toBe('alive')
     t.pass(5_000, () => t.heard('a'))
     expect(t.status('a')).toBe('alive')
+  })
+
+  it('is no longer our own after the word of the suspect, when only others suspect it again', () => {
+    const t = withSuspect('b', 'c')
+    t.pass(200)
+    t.gossip('b', record('a', { incarnation: 2 }))
+    t.nowMs += 50
+    const told = sent(t.gossip('b', suspect('a', { incarnation: 2 })), 'ping', 'a').flatMap(({ news }) => news)
+    expect(told.filter(({ id }) => id === 'a')).toMatchObject([{ status: 'suspect', incarnation: 2, firstHand: false }])
   })
 
   it('ends with the word of the suspect by way of another', () => {

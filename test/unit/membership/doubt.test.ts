@@ -1,0 +1,192 @@
+import { describe, expect, it } from 'vitest'
+import type { Effect } from '../../../lib/membership/roster.ts'
+import { only, receivers, record, sent, Table } from './table.ts'
+
+const exchanged = (effects: readonly Effect[]): string[] => only(effects, 'exchanged').map(({ peer }) => peer)
+
+describe('a member that stood still for 2 s', () => {
+  /** Linked to these, and asleep for so long. */
+  const asleep = (ms: number, ...peers: string[]): { t: Table; effects: Effect[] } => {
+    const t = new Table()
+    for (const peer of peers) t.up(peer)
+    t.pass(400, () => peers.flatMap(peer => t.heard(peer)))
+    t.nowMs += ms
+    return { t, effects: t.tick() }
+  }
+  const digest = (effects: readonly Effect[], peer: string, certain: boolean) =>
+    ({
+      type: 'digest',
+      round: sent(effects, 'view', peer)[0]?.round ?? -1,
+      same: true,
+      certain,
+      prints: []
+    }) as const
+
+  it('is not certain of its view even before it notices', () => {
+    const t = new Table()
+    t.up('a')
+    t.nowMs += 1_999
+    expect(t.isCertain).toBe(true)
+    t.nowMs += 1
+    expect(t.isCertain).toBe(false)
+  })
+
+  it('asks three others before it trusts its view again, and the word of one that is certain is enough', () => {
+    const { t, effects } = asleep(2_000, 'a', 'b', 'c', 'd')
+    expect(t.isCertain).toBe(false)
+    expect(receivers(effects, 'view')).toEqual(['a', 'b', 'c'])
+    expect(only(effects, 'certain')).toEqual([])
+    const heard = t.message('b', digest(effects, 'b', true))
+    expect(only(heard, 'certain')).toEqual([{ type: 'certain' }])
+    expect(t.isCertain).toBe(true)
+    expect(only(t.message('a', digest(effects, 'a', true)), 'certain')).toEqual([])
+  })
+
+  it('is in no doubt after standing still for less', () => {
+    const { t, effects } = asleep(1_800, 'a', 'b')
+    expect(t.isCertain).toBe(true)
+    expect(receivers(effects, 'view')).toEqual([])
+  })
+
+  it('is certain as soon as it notices when it is alone', () => {
+    const { t, effects } = asleep(20_000)
+    expect(t.isCertain).toBe(true)
+    expect(effects).toEqual([{ type: 'certain' }])
+  })
+
+  it('says that it is not certain', () => {
+    const { t } = asleep(5_000, 'a', 'b')
+    expect(sent(t.message('b', { type: 'view', round: 1, stateHash: 1 }), 'digest', 'b')[0]?.certain).toBe(false)
+  })
+
+  it('needs the word of all when none of them is certain, as when a whole machine slept', () => {
+    const { t, effects } = asleep(5_000, 'a', 'b', 'c', 'd', 'e')
+    const asked = [...receivers(effects, 'view')]
+    for (const peer of ['a', 'b', 'c']) t.message(peer, digest(effects, peer, false))
+    while (!t.isCertain && asked.length < 10) {
+      const later = t.pass(200)
+      for (const peer of receivers(later, 'view')) {
+        expect(t.isCertain).toBe(false)
+        asked.push(peer)
+        t.message(peer, digest(later, peer, false))
+      }
+    }
+    expect(asked).toEqual(['a', 'b', 'c', 'd', 'e'])
+  })
+
+  it('needs no more than the word of one that is certain, whoever said before that it is not', () => {
+    const { t, effects } = asleep(5_000, 'a', 'b', 'c', 'd')
+    t.message('a', digest(effects, 'a', false))
+    expect(t.isCertain).toBe(false)
+    t.message('b', digest(effects, 'b', true))
+    expect(t.isCertain).toBe(true)
+  })
+
+  it('has to wait for the end of the exchange when views differ', () => {
+    const { t, effects } = asleep(5_000, 'a')
+    const differs = { ...digest(effects, 'a', true), same: false, prints: [9] }
+    expect(only(t.message('a', differs), 'certain')).toEqual([])
+    expect(t.isCertain).toBe(false)
+    const records = [record('m', { status: 'dead' })]
+    const told = t.message('a', { type: 'swapped', round: differs.round, records })
+    expect(t.protocol.self.incarnation).toBe(2)
+    expect(only(told, 'certain')).toHaveLength(1)
+    expect(t.isCertain).toBe(true)
+  })
+
+  it('is not helped by a link that ends in the middle', () => {
+    const { t, effects } = asleep(5_000, 'a', 'b')
+    t.message('a', { ...digest(effects, 'a', true), same: false, prints: [9] })
+    expect(only(t.linkDown('a'), 'certain')).toEqual([])
+    expect(t.isCertain).toBe(false)
+  })
+
+  it('takes no answer for one to what it asked before it stood still', () => {
+    const t = new Table()
+    const before = t.linkUp('a')
+    t.nowMs += 2_000
+    const effects = t.tick()
+    expect(exchanged(effects)).toEqual(['a'])
+    expect(sent(effects, 'view', 'a')[0]?.round).toBe(1)
+    t.message('a', digest(before, 'a', true))
+    expect(t.isCertain).toBe(false)
+    t.message('a', digest(effects, 'a', true))
+    expect(t.isCertain).toBe(true)
+  })
+
+  it('trusts its view again after 3 s when nobody answers', () => {
+    const { t } = asleep(5_000, 'a', 'b')
+    expect(only(t.pass(3_000), 'certain')).toEqual([])
+    expect(t.isCertain).toBe(false)
+    expect(only(t.pass(200), 'certain')).toHaveLength(1)
+    expect(t.isCertain).toBe(true)
+  })
+
+  it('is in doubt anew when it stands still anew', () => {
+    const { t, effects } = asleep(5_000, 'a')
+    t.message('a', digest(effects, 'a', true))
+    t.nowMs += 3_000
+    const again = t.heard('a')
+    expect(t.isCertain).toBe(false)
+    t.agrees('a', again, true)
+    expect(t.isCertain).toBe(true)
+  })
+})
+
+describe('a member in doubt', () => {
+  const inDoubt = (): { t: Table; effects: Effect[] } => {
+    const t = new Table()
+    t.up('a')
+    t.nowMs += 5_000
+    return { t, effects: t.tick() }
+  }
+
+  it('does not contradict a suspicion, which would hide from it that it was buried', () => {
+    const { t, effects } = inDoubt()
+    t.message('a', { type: 'ping', stateHash: 1, news: [record('m', { status: 'suspect' })] })
+    expect(t.protocol.self.incarnation).toBe(1)
+    expect(t.stats.suspicionsRefutedTotal).toBe(0)
+    t.agrees('a', effects)
+    t.message('a', { type: 'ping', stateHash: 1, news: [record('m', { status: 'suspect' })] })
+    expect(t.protocol.self.incarnation).toBe(2)
+    expect(t.stats.suspicionsRefutedTotal).toBe(1)
+  })
+
+  it('contradicts its death, and stays in doubt for all that', () => {
+    const { t } = inDoubt()
+    const effects = t.gossip('b', record('m', { status: 'dead' }))
+    expect(only(effects, 'buried')).toHaveLength(1)
+    expect(t.protocol.self).toMatchObject({ status: 'alive', incarnation: 2 })
+    expect(t.isCertain).toBe(false)
+  })
+
+  it('is in none any more when everybody else has left', () => {
+    const { t } = inDoubt()
+    t.gossip('a', record('a', { status: 'left', incarnation: 2 }))
+    expect(t.isCertain).toBe(true)
+    expect(only(t.pass(200), 'certain')).toHaveLength(1)
+  })
+})
+
+describe('a member that others buried', () => {
+  const awakeAfter = (stoodMs: number, thenMs: number): Effect[] => {
+    const t = new Table()
+    t.up('a')
+    t.nowMs += stoodMs
+    t.tick()
+    t.pass(thenMs, () => t.heard('a'))
+    return t.message('a', { type: 'news', records: [record('m', { status: 'dead' })] })
+  }
+
+  it('while it stood still contradicts, and knows that what it holds is old', () => {
+    expect(only(awakeAfter(2_000, 0), 'buried')).toEqual([{ type: 'buried' }])
+    expect(only(awakeAfter(20_000, 9_800), 'buried')).toHaveLength(1)
+  })
+
+  it('while it was awake only contradicts', () => {
+    for (const effects of [awakeAfter(200, 0), awakeAfter(1_800, 0), awakeAfter(20_000, 10_000)]) {
+      expect(only(effects, 'buried')).toEqual([])
+      expect(only(effects, 'gossip')[0]?.records).toEqual([record('m', { incarnation: 2 })])
+    }
+  })
+})
