@@ -154,6 +154,10 @@ export class Agreement {
     if (contact.exchange?.round === round) this.end(contact)
   }
 
+  #isUnasked({ peer, exchange, exchangeWanted }: Contact): boolean {
+    return exchange === undefined && !exchangeWanted && this.#unheard.has(peer)
+  }
+
   linkDown(contact: Contact): void {
     this.end(contact, true)
     this.#satisfied(contact)
@@ -181,7 +185,7 @@ export class Agreement {
     this.#unheard.delete(contact.peer)
     if (isCertain || this.#unheard.size === 0) this.#becomeCertain()
     if (this.#roster.doubtSinceMs === undefined) return
-    const next = this.#roster.linked().find(({ peer, exchange }) => exchange === undefined && this.#unheard.has(peer))
+    const next = this.#roster.linked().find(other => this.#isUnasked(other))
     if (next !== undefined) next.exchangeWanted = true
   }
 }

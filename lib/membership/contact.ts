@@ -36,6 +36,9 @@ export class Contact {
   /** Members that have asked us whether we hear it, and until when they wait. */
   readonly askers = new Map<PeerId, number>()
 
+  /** It has answered since it was told that we leave. */
+  knowsOfLeave = false
+
   theirHash: number | undefined
   theirStateHash: number | undefined
   exchange: Exchange | undefined

@@ -70,9 +70,9 @@ export class Detection {
 
   heard(contact: Contact, nowMs: number): void {
     contact.heardAtMs = nowMs
+    this.#roster.ownSuspects.delete(contact.peer)
     if (!this.#watched.has(contact)) return
     if (contact.unansweredSinceMs !== undefined) this.#health.improve()
-    this.#roster.ownSuspects.delete(contact.peer)
     this.#unwatch(contact)
     this.#answerAskers(contact, true)
   }
@@ -175,8 +175,9 @@ export class Detection {
     const { inquiry, linked, unansweredSinceMs } = contact
     const silentMs = unansweredSinceMs === undefined ? 0 : nowMs - unansweredSinceMs
     if (inquiry !== undefined && nowMs >= inquiry.untilMs) this.#timeIsUp(contact, inquiry.waitingFor.size, nowMs)
+    else if (inquiry !== undefined) return
     else if (linked && silentMs > SILENCE_MS_MAX) this.#closeSilent(contact)
-    else if (inquiry === undefined && nowMs >= contact.nextInquiryAtMs)
+    else if (nowMs >= contact.nextInquiryAtMs)
       if (!linked || silentMs >= PING_MS * this.#health.patience) this.#inquire(contact, nowMs)
   }
 
@@ -227,7 +228,10 @@ export class Detection {
   #suspect(known: MemberRecord, nowMs: number): void {
     if (this.#roster.ownSuspects.has(known.id)) return
     this.#roster.ownSuspects.add(known.id)
-    const { by } = this.#suspicionOf(known, nowMs)
+    const suspicion = this.#suspicionOf(known, nowMs)
+    const { by } = suspicion
+    // Heard since others suspected it, and silent again: its time begins anew.
+    if ((this.#roster.contacts.get(known.id)?.heardAtMs ?? 0) > suspicion.sinceMs) suspicion.sinceMs = nowMs
     // Once enough have confirmed, one more would only be noise: a thousand would say it at once.
     const isWanted = by.size <= CONFIRMATIONS_WANTED
     by.add(this.#roster.self.id)

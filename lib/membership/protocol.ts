@@ -96,7 +96,7 @@ export class Protocol {
 
   /** Everybody has answered since they were told that we leave. */
   isFarewellHeard(): boolean {
-    return this.#roster.linked().every(contact => contact.unansweredSinceMs === undefined)
+    return this.#roster.linked().every(contact => contact.knowsOfLeave)
   }
 
   step(event: MembershipEvent, nowMs: number): Effect[] {
@@ -180,6 +180,7 @@ export class Protocol {
         return this.#agreement.sawState(contact, message.stateHash, nowMs)
       }
       case 'pong':
+        contact.knowsOfLeave = this.#roster.hasLeft
         this.#contradict(peer, this.#learn(peer, message.news, nowMs, true))
         return this.#agreement.sawState(contact, message.stateHash, nowMs)
       case 'probe':
@@ -286,7 +287,7 @@ export class Protocol {
   }
 
   #repeatFarewell(nowMs: number): void {
-    const silent = this.#roster.linked().filter(({ unansweredSinceMs }) => unansweredSinceMs !== undefined)
+    const silent = this.#roster.linked().filter(({ knowsOfLeave }) => !knowsOfLeave)
     this.#sayFarewell(
       silent.filter(({ pingedAtMs }) => nowMs - pingedAtMs >= ASK_AGAIN_MS),
       nowMs

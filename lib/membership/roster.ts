@@ -10,6 +10,7 @@ import { Contact } from './contact.ts'
 import { News } from './news.ts'
 import { isPresent, type MemberRecord, NOBODY, printOf, supersedes, type View } from './view.ts'
 
+/** Beyond it nobody is sought for whom there is only a rumour. */
 const CONTACTS_MAX = 4096
 /** The member with the higher id leaves the first dial to the other, so that two do not dial each other at once. */
 const POLITE_DIAL_MS = 700
@@ -126,7 +127,8 @@ export class Roster {
       if (record.id === this.#self.id) this.#hearOfSelf(record, nowMs)
       else if (this.#isCredible(record)) believed.push(withoutTeller(record))
       // Only rumoured: believed once we have reached it ourselves, or somebody who has tells us (PROTOCOL M2).
-      else if (isPresent(record)) this.contactOf(record.id, record.addresses, nowMs)
+      else if (isPresent(record) && this.contacts.size < CONTACTS_MAX)
+        this.contactOf(record.id, record.addresses, nowMs)
     }
     this.#merge(believed, nowMs, spread)
     return records.flatMap(record => {
@@ -214,8 +216,7 @@ export class Roster {
     if (known !== undefined) return known
     const firstDialMs = this.#self.id < peer || this.#self.addresses.length === 0 ? 0 : POLITE_DIAL_MS
     const contact = new Contact(peer, addresses, nowMs, firstDialMs)
-    // Beyond the cap it is spoken to while it is linked, and not sought.
-    if (this.contacts.size < CONTACTS_MAX) this.contacts.set(peer, contact)
+    this.contacts.set(peer, contact)
     return contact
   }
 

@@ -103,7 +103,8 @@ describe('a member that is killed', () => {
       `a killed member was gone from four views after ${Math.round(goneMs)} ms; ${reads} reads, ${failures.length} failed, ${processes.loads.length - loadsBefore} loads afterwards`
     )
     expect(failures).toEqual([])
-    expect(reads).toBeGreaterThan(keys.length * 4)
+    // Each of the four has been round all keys; how often depends on how soon the victim was missed.
+    expect(reads).toBeGreaterThanOrEqual(keys.length * 4)
   })
 
   it('is out of every view, twenty times out of twenty', async () => {

@@ -49,6 +49,15 @@ describe('a ping', () => {
     expect(new Set(pinged).size).toBe(49)
   })
 
+  it('goes to the quietest of a few among many, and not to all in one order as others would do too', () => {
+    const peers = Array.from({ length: 40 }, (_, i) => `p${i}`)
+    const t = new Table()
+    t.meet(...peers)
+    const pinged = receivers(t.pass(60_000), 'ping')
+    expect(pinged.slice(0, 40)).not.toEqual(peers)
+    expect(new Set(pinged)).toEqual(new Set(peers))
+  })
+
   it('that is answered in time has no consequence', () => {
     const t = new Table()
     t.meet('a', 'b', 'c')

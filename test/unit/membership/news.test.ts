@@ -130,6 +130,15 @@ describe('the record of a member that is gone', () => {
     expect([t.status('a'), t.status('y'), t.status('m')]).toEqual(['alive', 'alive', 'alive'])
   })
 
+  it('is forgotten though it is still linked, and its link stays', () => {
+    const t = new Table()
+    t.up('z')
+    t.gossip('a', record('z', { status: 'dead' }))
+    later(t, DAY_MS + 120_000)
+    expect(t.status('z')).toBeUndefined()
+    expect(t.protocol.isLinked('z')).toBe(true)
+  })
+
   it('counts from its last death: one that was back meanwhile is kept', () => {
     const t = new Table()
     t.gossip('a', record('z'))

@@ -162,6 +162,20 @@ describe('a suspicion of our own', () => {
     expect(t.status('a')).toBe('suspect')
   })
 
+  it('is told while it confirms theirs, and not once four others have confirmed each other', () => {
+    const toldAfter = (...tellers: string[]): number => {
+      const t = new Table()
+      t.meet('a', 'b', 'c', 'd', 'e')
+      t.silence('a')
+      t.until(effects => receivers(effects, 'probe').length > 0)
+      for (const teller of tellers) t.gossip(teller, suspect('a'))
+      const gossip = only(t.pass(600), 'gossip')
+      expect(t.status('a')).toBe('suspect')
+      return gossip.length
+    }
+    expect([toldAfter('b', 'c', 'd'), toldAfter('b', 'c', 'd', 'e')]).toEqual([1, 0])
+  })
+
   it('ends with the word of the suspect, one incarnation later', () => {
     const t = withSuspect('b', 'c')
     t.heard('a')
