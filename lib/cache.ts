@@ -13,7 +13,7 @@ import type { CacheDefinition, LoadContext, May } from './fill/definition.ts'
 import type { Stats } from './observe/stats.ts'
 import { checkNames, checkSignal, timerMs } from './options.ts'
 import type { Detach } from './ports/context.ts'
-import type { Reads } from './serving/reads.ts'
+import type { Patience, Reads } from './serving/reads.ts'
 import type { Answer, ReadAsk, Router } from './serving/router.ts'
 import { versionText } from './store/version.ts'
 
@@ -103,11 +103,12 @@ export class MeshCache implements Cache<unknown, Key> {
 
   async get(key: Key, options?: GetOptions): Promise<unknown> {
     const definition = this.#enter(options, GET, 'get')
-    return this.#valueOf(
-      definition,
-      key,
-      await this.#read(definition, key, this.#registered(definition, key, options), options)
-    )
+    options?.signal?.throwIfAborted()
+    const encodedKey = encodeKey(key, this.name)
+    const answer =
+      this.#deps.router.readHere(definition.namespace, encodedKey) ??
+      (await this.#read(definition, key, encodedKey, this.#registered(definition, key, options), options))
+    return this.#valueOf(definition, key, answer)
   }
 
   async getMany(keys: readonly Key[], options?: GetOptions): Promise<unknown[]> {
@@ -122,7 +123,13 @@ export class MeshCache implements Cache<unknown, Key> {
       this.#valueOf(
         definition,
         key,
-        await this.#read(definition, key, this.#registered(definition, key, options), options)
+        await this.#read(
+          definition,
+          key,
+          encodeKey(key, this.name),
+          this.#registered(definition, key, options),
+          options
+        )
       )
     const settled = await Promise.allSettled(keys.map(read))
     options?.signal?.throwIfAborted()
@@ -131,7 +138,7 @@ export class MeshCache implements Cache<unknown, Key> {
 
   async has(key: Key, options?: CallOptions): Promise<boolean> {
     const definition = this.#enter(options, CALL, 'has')
-    const answer = await this.#read(definition, key, STORED, options)
+    const answer = await this.#read(definition, key, encodeKey(key, this.name), STORED, options)
     return answer !== undefined && !answer.negative
   }
 
@@ -146,7 +153,11 @@ export class MeshCache implements Cache<unknown, Key> {
     }
     const own: Terms = { mode: 'lease', load, loadTtlMs: this.#keepMs(definition, options) }
     const terms = options?.load === false ? STORED : own
-    return this.#valueOf(definition, key, await this.#read(definition, key, terms, options)) as R
+    return this.#valueOf(
+      definition,
+      key,
+      await this.#read(definition, key, encodeKey(key, this.name), terms, options)
+    ) as R
   }
 
   async set(key: Key, value: unknown, options?: SetOptions): Promise<Version> {
@@ -186,12 +197,12 @@ export class MeshCache implements Cache<unknown, Key> {
   #read(
     definition: CacheDefinition,
     key: Key,
-    terms: Terms,
+    encodedKey: string,
+    { mode, load, loadTtlMs }: Terms,
     options: CallOptions | undefined
   ): Promise<Answer | undefined> {
-    const ownMs = options?.timeout === undefined ? undefined : timerMs(options.timeout, 'timeout')
-    const ask = { ...terms, definition, key, encodedKey: encodeKey(key, this.name), timeoutMs: this.#deps.timeoutMs }
-    return this.#deps.reads.read(ask, { signal: options?.signal, timeoutMs: ownMs })
+    const ask = { definition, key, encodedKey, mode, load, loadTtlMs, timeoutMs: this.#deps.timeoutMs }
+    return this.#deps.reads.read(ask, options === undefined ? ENDLESS : patienceOf(options))
   }
 
   #valueOf(definition: CacheDefinition, key: Key, answer: Answer | undefined): unknown {
@@ -251,6 +262,13 @@ export class MeshCache implements Cache<unknown, Key> {
     const timeoutMs = options?.timeout === undefined ? this.#deps.timeoutMs : timerMs(options.timeout, 'timeout')
     return unlessAborted(options?.signal, () => work(timeoutMs))
   }
+}
+
+/** Of a call that has neither a deadline nor a signal of its own. */
+const ENDLESS: Patience = { signal: undefined, timeoutMs: undefined }
+
+function patienceOf({ signal, timeout }: CallOptions): Patience {
+  return { signal, timeoutMs: timeout === undefined ? undefined : timerMs(timeout, 'timeout') }
 }
 
 function checkCallOptions(options: AnyOptions, known: ReadonlySet<string>, where: string): void {

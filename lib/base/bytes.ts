@@ -7,6 +7,12 @@
 const encoder = new TextEncoder()
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
+/**
+ * Up to here text is written and read unit by unit. Keys and names are short and plain ASCII nearly always, and for
+ * those the way into the platform's own encoder costs several times the work itself.
+ */
+const SHORT_TEXT = 96
+
 /** Bytes from outside do not have the shape they must have. The link they came over is closed and counted. */
 export class Malformed extends Error {
   constructor(what: string) {
@@ -21,8 +27,8 @@ export class ByteWriter {
   #length = 0
 
   constructor(capacity = 512) {
-    this.#bytes = new Uint8Array(capacity)
-    this.#view = new DataView(this.#bytes.buffer)
+    this.#bytes = uninitialised(capacity)
+    this.#view = viewOf(this.#bytes)
   }
 
   get length(): number {
@@ -59,6 +65,7 @@ export class ByteWriter {
 
   text(value: string): void {
     this.#room(4 + value.length * 3)
+    if (value.length <= SHORT_TEXT && this.#plainText(value)) return
     const { written } = encoder.encodeInto(value, this.#bytes.subarray(this.#length + 4))
     this.#view.setUint32(this.#length, written, true)
     this.#length += 4 + written
@@ -73,6 +80,21 @@ export class ByteWriter {
     this.#view.setFloat64(at, value, true)
   }
 
+  /** False at the first unit that is not ASCII: then nothing counts as written. */
+  #plainText(value: string): boolean {
+    const bytes = this.#bytes
+    const { length } = value
+    const at = this.#length + 4
+    for (let i = 0; i < length; i++) {
+      const unit = value.charCodeAt(i)
+      if (unit > 0x7f) return false
+      bytes[at + i] = unit
+    }
+    this.#view.setUint32(this.#length, length, true)
+    this.#length = at + length
+    return true
+  }
+
   /** What was written, without a copy: the writer must not be used again. */
   finish(): Uint8Array {
     return this.#bytes.subarray(0, this.#length)
@@ -81,24 +103,31 @@ export class ByteWriter {
   #room(more: number): void {
     const needed = this.#length + more
     if (needed <= this.#bytes.length) return
-    const grown = new Uint8Array(Math.max(needed, this.#bytes.length * 2))
+    const grown = uninitialised(Math.max(needed, this.#bytes.length * 2))
     grown.set(this.#bytes.subarray(0, this.#length))
     this.#bytes = grown
-    this.#view = new DataView(grown.buffer)
+    this.#view = viewOf(grown)
   }
+}
+
+/** The text that `sameText` read last, and its bytes. */
+export interface LastText {
+  text: string
+  bytes: Uint8Array
 }
 
 export class ByteReader {
   readonly #bytes: Uint8Array
   readonly #view: DataView
-  #at: number
-  readonly #end: number
+  /** The same bytes, made when text is first read: only a Buffer turns a part of itself into text without a copy. */
+  #buffer: Buffer | undefined
+  #at = 0
+  #end: number
 
-  constructor(bytes: Uint8Array, from = 0, to = bytes.length) {
-    this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-    this.#at = from
-    this.#end = to
+  constructor(bytes: Uint8Array) {
+    this.#bytes = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+    this.#view = viewOf(bytes)
+    this.#end = bytes.length
   }
 
   get left(): number {
@@ -124,27 +153,67 @@ export class ByteReader {
     return length
   }
 
-  /** A copy: what is kept must not pin the frame it came in. */
+  /** A view: whoever keeps it for longer than the moment copies it, or it pins the whole frame it came in. */
   bytes(max: number, what: string): Uint8Array {
     const length = this.length(max, what)
     const at = this.#take(length)
-    return this.#bytes.slice(at, at + length)
+    return this.#bytes.subarray(at, at + length)
   }
 
   text(max: number, what: string): string {
     const length = this.length(max, what)
     const at = this.#take(length)
+    if (length <= SHORT_TEXT && this.#isPlain(at, at + length)) return this.#plain(at, at + length)
+    return this.#decoded(at, at + length, what)
+  }
+
+  /**
+   * Text that is likely to be the same as last time, as the name of a cache is in every message of a frame. Comparing
+   * is cheaper than making a new string, and whoever looks the name up finds one whose hash is known.
+   */
+  sameText(max: number, what: string, last: LastText): string {
+    const length = this.length(max, what)
+    const at = this.#take(length)
+    if (last.bytes.length === length && this.#equals(last.bytes, at)) return last.text
+    last.text = this.#decoded(at, at + length, what)
+    last.bytes = this.#bytes.slice(at, at + length)
+    return last.text
+  }
+
+  #decoded(from: number, to: number, what: string): string {
     try {
-      return decoder.decode(this.#bytes.subarray(at, at + length))
+      return decoder.decode(this.#bytes.subarray(from, to))
     } catch (cause) {
       throw new Malformed(`${what} is not UTF-8 (${(cause as Error).name})`)
     }
   }
 
-  /** A reader of the next `length` bytes, which this one then passes over. */
-  part(length: number): ByteReader {
-    const at = this.#take(length)
-    return new ByteReader(this.#bytes, at, at + length)
+  #plain(from: number, to: number): string {
+    const { buffer, byteOffset, byteLength } = this.#bytes
+    this.#buffer ??= Buffer.from(buffer, byteOffset, byteLength)
+    return this.#buffer.toString('latin1', from, to)
+  }
+
+  #isPlain(from: number, to: number): boolean {
+    for (let i = from; i < to; i++) if ((this.#bytes[i] as number) > 0x7f) return false
+    return true
+  }
+
+  #equals(other: Uint8Array, at: number): boolean {
+    for (let i = 0; i < other.length; i++) if (other[i] !== this.#bytes[at + i]) return false
+    return true
+  }
+
+  /** From here on nothing is read beyond the next `length` bytes; the answer is the end until now, for `widen`. */
+  narrow(length: number): number {
+    const until = this.#end
+    if (length > this.left) throw new Malformed(`${length} bytes wanted, ${this.left} left`)
+    this.#end = this.#at + length
+    return until
+  }
+
+  widen(end: number): void {
+    this.#end = end
   }
 
   end(what: string): void {
@@ -157,4 +226,13 @@ export class ByteReader {
     this.#at += count
     return at
   }
+}
+
+/** Every byte of it is written before any is read. */
+function uninitialised(capacity: number): Uint8Array {
+  return Buffer.allocUnsafeSlow(capacity)
+}
+
+function viewOf(bytes: Uint8Array): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

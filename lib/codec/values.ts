@@ -75,7 +75,7 @@ export const defaultCodec: ValueCodec = {
       case TAG.rich:
         return raiseUnpacked(bytes, at)
       case TAG.buffer:
-        return Buffer.from(bodyOf(bytes).buffer)
+        return Buffer.from(bytes.subarray(1))
       case TAG.uint8Array:
         return bodyOf(bytes)
       case TAG.custom:

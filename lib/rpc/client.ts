@@ -3,16 +3,22 @@
  * death of the link, or the caller's own cancel. Nothing waits for ever.
  *
  * `waiting` is not a reply. It says that a load is running over there, and moves the deadline from "is anybody there"
- * to "a load may take this long".
+ * to "a load may take this long". `found` may come in parts, of which the last ends the call.
+ *
+ * How a call ended is told by a callback: it is made for every read, and a promise in between would cost as much as
+ * the call. `call` wraps it in one for those who do not count.
  */
 import type { Stats } from '../observe/stats.ts'
-import type { Cancel, Clock } from '../ports/clock.ts'
+import type { Clock } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
-import type { Reply, Request } from './messages.ts'
-import type { Outbox } from './outbox.ts'
+import { Deadlines, Wait } from './deadlines.ts'
+import type { MessageOf, Reply, Request } from './messages.ts'
+import type { Departure, Outbox } from './outbox.ts'
 
 /** Calls under way to one peer; beyond it new ones are refused at once. */
 const CALLS_PER_PEER_MAX = 16_384
+
+const RING_MIN = 256
 
 /** How often a call may be told to wait on; a load that is handed on more often than that has lost its caller. */
 const WAITS_MAX = 16
@@ -40,8 +46,11 @@ export interface CallTerms {
   readonly timeoutMs: number
   /** The deadline after a `waiting`, counted from then. */
   readonly loadMs?: number
-  readonly onSent?: () => void
+  /** What has come of an answer in parts, before the last. */
+  readonly onPart?: (part: MessageOf<'found'>) => void
 }
+
+type OnEnd = (result: Reply | CallFailed) => void
 
 export interface Call {
   readonly reply: Promise<Reply>
@@ -49,128 +58,156 @@ export interface Call {
   cancel(): void
 }
 
-interface OpenCall {
+/** A call under way. */
+export class OpenCall extends Wait {
+  readonly id: number
   readonly peer: PeerId
   readonly terms: CallTerms
-  readonly settle: (reply: Reply) => void
-  readonly fail: (failed: CallFailed) => void
-  sent: boolean
-  waits: number
-  graced: boolean
-  disarm: Cancel
+  readonly onEnd: OnEnd
+  departure: Departure = NOT_DEPARTED
+  waits = 0
+  graced = false
+
+  constructor(id: number, peer: PeerId, terms: CallTerms, onEnd: OnEnd) {
+    super()
+    this.id = id
+    this.peer = peer
+    this.terms = terms
+    this.onEnd = onEnd
+  }
+}
+
+const NOT_DEPARTED: Departure = { sent: false }
+
+export interface ClientDeps {
+  readonly clock: Clock
+  readonly outbox: Outbox
+  readonly stats: Stats
+  /** A peer has left a call without an answer; perhaps it cannot be heard at all. */
+  readonly onTimeout?: (peer: PeerId) => void
 }
 
 export class Client {
-  readonly #clock: Clock
-  readonly #outbox: Outbox
-  readonly #stats: Stats
-  readonly #open = new Map<number, OpenCall>()
-  readonly #openTo = new Map<PeerId, Set<number>>()
-  #lastCall = 0
+  readonly #deps: ClientDeps
+  /** By number modulo its length, a power of two: a map that is added to and taken from for every call costs more. */
+  #ring = emptyRing(RING_MIN)
+  #opened = 0
+  readonly #callsTo = new Map<PeerId, number>()
+  readonly #deadlines: Deadlines<OpenCall>
+  #lastId = 0
 
-  readonly #onTimeout: (peer: PeerId) => void
-
-  /** `onTimeout`: a peer has left a call without an answer; perhaps it cannot be heard at all. */
-  constructor(deps: { clock: Clock; outbox: Outbox; stats: Stats; onTimeout?: (peer: PeerId) => void }) {
-    this.#onTimeout = deps.onTimeout ?? (() => {})
-    this.#clock = deps.clock
-    this.#outbox = deps.outbox
-    this.#stats = deps.stats
+  constructor(deps: ClientDeps) {
+    this.#deps = deps
+    this.#deadlines = new Deadlines(deps.clock, open => this.#due(open))
   }
 
   call(peer: PeerId, request: Request, terms: CallTerms): Call {
-    const call = this.#nextCall()
-    const reply = new Promise<Reply>((settle, fail) => this.#begin(call, { peer, terms, settle, fail }, request))
-    return { reply, cancel: () => this.#cancel(call) }
+    let open: OpenCall | undefined
+    const reply = new Promise<Reply>((resolve, reject) => {
+      open = this.begin(peer, request, terms, result => {
+        if (result instanceof CallFailed) reject(result)
+        else resolve(result)
+      })
+    })
+    return { reply, cancel: () => open !== undefined && this.cancel(open) }
+  }
+
+  /** `onEnd` is told once, unless the call is cancelled first; within this very call when it is refused. */
+  begin(peer: PeerId, request: Request, terms: CallTerms, onEnd: OnEnd): OpenCall {
+    const open = new OpenCall(this.#freeId(), peer, terms, onEnd)
+    const calls = this.#callsTo.get(peer) ?? 0
+    const departure = calls < CALLS_PER_PEER_MAX ? this.#deps.outbox.post(peer, open.id, request) : undefined
+    if (departure === undefined) {
+      this.#deps.stats.requestsOverloadedTotal++
+      onEnd(new CallFailed('overloaded', false))
+      return open
+    }
+    open.departure = departure
+    this.#callsTo.set(peer, calls + 1)
+    this.#ring[this.#placeOf(open.id)] = open
+    this.#opened++
+    this.#deadlines.set(open, terms.timeoutMs)
+    return open
   }
 
   /** A reply has come. One for a call that has ended is late, not wrong. */
   reply(peer: PeerId, call: number, reply: Reply): void {
-    const open = this.#open.get(call)
-    if (open?.peer !== peer) {
+    const open = this.#ring[this.#placeOf(call)]
+    if (open === undefined || open.id !== call || open.peer !== peer) {
       // Our caller gave up while its lease was on the way: others wait for it.
-      if (reply.type === 'lease') this.#outbox.post(peer, 0, { ...reply, type: 'release' })
+      if (reply.type === 'lease') this.#deps.outbox.post(peer, 0, { ...reply, type: 'release' })
       return
     }
     if (reply.type === 'waiting') {
-      if (++open.waits > WAITS_MAX) return
-      open.disarm()
-      open.disarm = this.#arm(call, open.terms.timeoutMs + (open.terms.loadMs ?? 0))
+      if (++open.waits <= WAITS_MAX) this.#deadlines.set(open, open.terms.timeoutMs + (open.terms.loadMs ?? 0))
       return
     }
-    this.#end(call)
-    open.settle(reply)
+    if (reply.type === 'found' && !reply.last) return open.terms.onPart?.(reply)
+    this.#end(open)
+    open.onEnd(reply)
   }
 
   /** The link to a peer is gone: so are the answers to everything asked over it. */
   linkDown(peer: PeerId): void {
-    for (const call of this.#openTo.get(peer) ?? []) this.#fail(call, 'lost')
-    this.#openTo.delete(peer)
+    for (const open of [...this.#ring]) if (open?.peer === peer) this.#fail(open, 'lost')
   }
 
-  #begin(call: number, draft: Omit<OpenCall, 'sent' | 'waits' | 'graced' | 'disarm'>, request: Request): void {
-    const { peer, terms } = draft
-    const toPeer = this.#openTo.get(peer) ?? new Set()
-    if (toPeer.size >= CALLS_PER_PEER_MAX) return draft.fail(this.#overloaded())
-    const open: OpenCall = { ...draft, sent: false, waits: 0, graced: false, disarm: () => {} }
-    const onSent = (): void => {
-      open.sent = true
-      terms.onSent?.()
+  cancel(open: OpenCall): void {
+    if (!this.#isOpen(open)) return
+    this.#deps.outbox.post(open.peer, open.id, { type: 'cancel' })
+    this.#end(open)
+  }
+
+  #due(open: OpenCall): void {
+    if (!open.graced && this.#deps.clock.monotonic() - open.dueMs > STALL_MS) {
+      // We stood still, and timers come before sockets: the answer may lie there unread.
+      open.graced = true
+      this.#deadlines.set(open, GRACE_MS)
+      return
     }
-    if (!this.#outbox.post(peer, call, request, onSent)) return draft.fail(this.#overloaded())
-    this.#openTo.set(peer, toPeer.add(call))
-    this.#open.set(call, open)
-    open.disarm = this.#arm(call, terms.timeoutMs)
+    this.#deps.stats.requestsTimedOutTotal++
+    this.#deps.onTimeout?.(open.peer)
+    this.#deps.outbox.post(open.peer, open.id, { type: 'cancel' })
+    this.#fail(open, 'timeout')
   }
 
-  #overloaded(): CallFailed {
-    this.#stats.requestsOverloadedTotal++
-    return new CallFailed('overloaded', false)
+  #fail(open: OpenCall, end: CallEnd): void {
+    this.#end(open)
+    open.onEnd(new CallFailed(end, open.departure.sent))
   }
 
-  #arm(call: number, ms: number): Cancel {
-    const dueMs = this.#clock.monotonic() + ms
-    return this.#clock.after(ms, () => {
-      const open = this.#open.get(call)
-      if (open !== undefined && !open.graced && this.#clock.monotonic() - dueMs > STALL_MS) {
-        // We stood still, and timers come before sockets: the answer may lie there unread.
-        open.graced = true
-        open.disarm = this.#arm(call, GRACE_MS)
-        return
-      }
-      this.#stats.requestsTimedOutTotal++
-      if (open !== undefined) this.#onTimeout(open.peer)
-      this.#tellCancelled(call)
-      this.#fail(call, 'timeout')
-    })
+  #isOpen(open: OpenCall): boolean {
+    return this.#ring[this.#placeOf(open.id)] === open
   }
 
-  #cancel(call: number): void {
-    this.#tellCancelled(call)
-    this.#end(call)
+  #placeOf(id: number): number {
+    return id & (this.#ring.length - 1)
   }
 
-  #tellCancelled(call: number): void {
-    const open = this.#open.get(call)
-    if (open !== undefined) this.#outbox.post(open.peer, call, { type: 'cancel' })
+  /** The next number whose place is free. Numbers are not used twice for as long as a late reply may be under way. */
+  #freeId(): number {
+    if (this.#opened * 2 >= this.#ring.length) this.#lengthen()
+    do this.#lastId = (this.#lastId + 1) >>> 0
+    while (this.#ring[this.#placeOf(this.#lastId)] !== undefined)
+    return this.#lastId
   }
 
-  #fail(call: number, end: CallEnd): void {
-    const open = this.#open.get(call)
-    this.#end(call)
-    open?.fail(new CallFailed(end, open.sent))
+  #lengthen(): void {
+    const shorter = this.#ring
+    this.#ring = emptyRing(shorter.length * 2)
+    for (const open of shorter) if (open !== undefined) this.#ring[this.#placeOf(open.id)] = open
   }
 
-  #end(call: number): void {
-    const open = this.#open.get(call)
-    if (open === undefined) return
-    open.disarm()
-    this.#open.delete(call)
-    this.#openTo.get(open.peer)?.delete(call)
+  #end(open: OpenCall): void {
+    this.#deadlines.clear(open)
+    this.#ring[this.#placeOf(open.id)] = undefined
+    this.#opened--
+    const calls = (this.#callsTo.get(open.peer) ?? 1) - 1
+    if (calls === 0) this.#callsTo.delete(open.peer)
+    else this.#callsTo.set(open.peer, calls)
   }
+}
 
-  #nextCall(): number {
-    this.#lastCall = (this.#lastCall + 1) >>> 0
-    return this.#lastCall
-  }
+function emptyRing(length: number): (OpenCall | undefined)[] {
+  return new Array<OpenCall | undefined>(length).fill(undefined)
 }

@@ -9,7 +9,8 @@
  * changes state.
  */
 import { ByteReader, ByteWriter, Malformed } from '../base/bytes.ts'
-import { KINDS, LAYOUTS, type Message, readFields, writeFields } from './messages.ts'
+import { KINDS, type Message } from './messages.ts'
+import { kindNumber, readMessageOf, writeMessage } from './wire.ts'
 
 const MAGIC = 0xca
 /** Members of another wire version are refused, both sides saying so. */
@@ -35,10 +36,12 @@ interface Addressed {
 }
 
 export class FrameBuilder {
-  readonly #to = new ByteWriter(1024)
+  readonly #to: ByteWriter
   messages = 0
 
-  constructor() {
+  /** `likelyBytes`: a frame that grows while it is written is copied each time. */
+  constructor(likelyBytes = 1024) {
+    this.#to = new ByteWriter(likelyBytes)
     this.#to.u8(MAGIC)
     this.#to.u8(WIRE_VERSION)
     this.#to.f64(0)
@@ -52,9 +55,9 @@ export class FrameBuilder {
   add(call: number, message: Message): void {
     const lengthAt = this.#to.length
     this.#to.u32(0)
-    this.#to.u8(KINDS.indexOf(message.type))
+    this.#to.u8(kindNumber(message.type))
     this.#to.u32(call)
-    writeFields(LAYOUTS[message.type], this.#to, message)
+    writeMessage(message, this.#to)
     this.#to.patchU32(lengthAt, this.#to.length - lengthAt - 4)
     this.messages++
   }
@@ -69,11 +72,24 @@ export class FrameBuilder {
 
 /** A member with a few addresses. */
 const RECORD_BYTES = 256
+/** Any other message. */
+const SMALL_BYTES = 256
 
 /** A rough size before encoding, to choose the lane: only values and views are ever large. */
 export function roughBytes(message: Message): number {
-  if ('bytes' in message) return message.bytes.length + 256
-  return 'records' in message ? message.records.length * RECORD_BYTES + 256 : 256
+  switch (message.type) {
+    case 'read':
+    case 'absent':
+    case 'waiting':
+      return SMALL_BYTES
+    case 'found':
+      return message.items.reduce((bytes, item) => bytes + item.bytes.length + 5, SMALL_BYTES)
+    case 'readMany':
+      return message.keys.reduce((bytes, key) => bytes + key.length + 4, SMALL_BYTES)
+    default:
+      if ('bytes' in message) return message.bytes.length + SMALL_BYTES
+      return 'records' in message ? message.records.length * RECORD_BYTES + SMALL_BYTES : SMALL_BYTES
+  }
 }
 
 export function readFrame(bytes: Uint8Array): Frame {
@@ -94,14 +110,15 @@ export function readFrame(bytes: Uint8Array): Frame {
 }
 
 function readMessage(from: ByteReader): Addressed {
-  const part = from.part(from.length(bytesMax, 'message'))
-  const kind = part.u8()
+  const until = from.narrow(from.length(bytesMax, 'message'))
+  const kind = from.u8()
   const type = KINDS[kind]
   if (type === undefined) throw new Malformed(`unknown message kind ${kind}`)
-  const call = part.u32()
-  const fields = readFields(LAYOUTS[type], part)
-  part.end(type)
-  return { call, message: { type, ...fields } as Message }
+  const call = from.u32()
+  const message = readMessageOf(type, from)
+  from.end(type)
+  from.widen(until)
+  return { call, message }
 }
 
 const bytesMax = 16 * 1024 * 1024

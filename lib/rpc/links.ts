@@ -162,6 +162,7 @@ export class Links implements LinkEvents {
       case 'news':
         return this.#deps.onTalk(peer, message)
       case 'read':
+      case 'readMany':
       case 'write':
       case 'remove':
       case 'fill':

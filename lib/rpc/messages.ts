@@ -77,11 +77,23 @@ export type Layout = Readonly<Record<string, Field<never>>> | Readonly<Record<st
 type Fields<L> = { readonly [K in keyof L]: L[K] extends Field<infer T> ? T : never }
 
 /** A key is at most 1 KiB as text in memory; one prefix letter and JSON's escapes are on top. */
-const keyText = text(8 * 1024, 'key')
-const namespaceText = text(1024, 'namespace')
-const peerText = text(256, 'member id')
+export const KEY_TEXT_MAX = 8 * 1024
+export const NAMESPACE_TEXT_MAX = 1024
+export const PEER_TEXT_MAX = 256
 /** Values may be larger than `maxValueBytes` when a loader made them: then they are handed out and not kept. */
-const valueBytes = bytes(15 * 1024 * 1024, 'value')
+export const VALUE_BYTES_MAX = 15 * 1024 * 1024
+/** Keys asked for by one `readMany`. */
+export const KEYS_MAX = 1024
+
+const keyText = text(KEY_TEXT_MAX, 'key')
+const namespaceText = text(NAMESPACE_TEXT_MAX, 'namespace')
+const peerText = text(PEER_TEXT_MAX, 'member id')
+const valueBytes = bytes(VALUE_BYTES_MAX, 'value')
+
+/** `stored`: answer with what is there. `load`: the registered loader may run. `lease`: only the caller's may. */
+export const READ_MODES = ['stored', 'load', 'lease'] as const
+/** Of one key among many: nothing here, not ours to say, too large to come along, a value, a cached nothing. */
+export const FOUND_STATES = ['absent', 'elsewhere', 'large', 'value', 'negative'] as const
 const failureText = text(16 * 1024, 'failure')
 
 export const MEMBERS_MAX = 4096
@@ -137,8 +149,9 @@ export const LAYOUTS = {
   /** What the peer has just shown not to know. */
   news: { records: members },
 
-  /** `stored`: answer with what is there. `load`: the registered loader may run. `lease`: only the caller's may. */
-  read: { namespace: namespaceText, key: keyText, mode: oneOf('stored', 'load', 'lease') },
+  read: { namespace: namespaceText, key: keyText, mode: oneOf(...READ_MODES) },
+  /** What is stored of many keys at once; answered in parts, so that none is larger than a small frame. */
+  readMany: { namespace: namespaceText, keys: listOf(keyText, KEYS_MAX, 'keys') },
   write: { namespace: namespaceText, key: keyText, bytes: valueBytes, ttlMs: real },
   remove: { namespace: namespaceText, key: keyText },
   fill: {
@@ -158,6 +171,11 @@ export const LAYOUTS = {
 
   hit: { stamp: real, writer: peerText, expiresAtMs: real, negative: flag, bytes: valueBytes },
   absent: {},
+  /** Some of the answers to `readMany`, in the order of its keys. */
+  found: {
+    last: flag,
+    items: listOf(object({ state: oneOf(...FOUND_STATES), bytes: valueBytes }), KEYS_MAX, 'items')
+  },
   /** Not an answer yet: a load is running, wait for as long as a load may take. */
   waiting: {},
   /** Load it yourself, then send `fill` with this token. */
@@ -176,7 +194,7 @@ export type Kind = keyof typeof LAYOUTS
 export type MessageOf<K extends Kind> = { [T in K]: { readonly type: T } & Fields<(typeof LAYOUTS)[T]> }[K]
 export type Message = MessageOf<Kind>
 
-export type Request = MessageOf<'read' | 'write' | 'remove' | 'fill'>
+export type Request = MessageOf<'read' | 'readMany' | 'write' | 'remove' | 'fill'>
 /** What members tell each other about members. */
 export type MemberTalk = MessageOf<
   'ping' | 'pong' | 'probe' | 'probed' | 'view' | 'digest' | 'swap' | 'swapped' | 'news'
@@ -215,7 +233,9 @@ export const KINDS = [
   'filled',
   'notOwner',
   'overloaded',
-  'broken'
+  'broken',
+  'readMany',
+  'found'
 ] as const satisfies readonly Kind[]
 
 export function writeFields(layout: Layout, to: ByteWriter, value: object): void {

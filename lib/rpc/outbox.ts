@@ -6,7 +6,8 @@
  *                                             │
  *                                             └─ budget full: waits here for onDrain, up to QUEUED_BYTES_MAX
  *
- * `onSent` tells when a message has really left: until then later callers of the same read may still join it.
+ * What `post` gives back tells whether the message has really left: until then later callers of the same read may
+ * still join it, and a call that fails is known not to have been heard.
  */
 import type { Stats } from '../observe/stats.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -20,16 +21,32 @@ const DATA_FRAME_BYTES = 60 * 1024
 const BULK_FROM_BYTES = 48 * 1024
 /** More than this waiting for one peer and lane, and new messages are refused. */
 const QUEUED_BYTES_MAX = 32 * 1024 * 1024
+/** The same for all peers together: many slow readers at once must not cost what one may, times their number. */
+const QUEUED_BYTES_IN_ALL_MAX = 128 * 1024 * 1024
+/** What a frame has room for at first, at least and at most; in between, what the last one of its lane needed. */
+const ROOM_BYTES_MIN = 1024
+const ROOM_BYTES_MAX = 64 * 1024
 
-interface OutgoingFrame {
+/** The frame that a message travels in, or waits in. */
+export interface Departure {
+  /** False while the message cannot have been seen by anybody. */
+  readonly sent: boolean
+}
+
+class OutgoingFrame implements Departure {
   readonly builder: FrameBuilder
-  readonly onSent: (() => void)[]
+  sent = false
+
+  constructor(likelyBytes: number) {
+    this.builder = new FrameBuilder(likelyBytes)
+  }
 }
 
 class LaneQueue {
   readonly frames: OutgoingFrame[] = []
   queuedBytes = 0
   blocked = false
+  roomBytes = ROOM_BYTES_MIN
 }
 
 interface PeerQueue {
@@ -48,6 +65,7 @@ export class Outbox {
   readonly #deps: OutboxDeps
   readonly #queues = new Map<PeerId, PeerQueue>()
   #dirty = new Set<PeerId>()
+  #queuedBytes = 0
 
   constructor(deps: OutboxDeps) {
     this.#deps = deps
@@ -57,38 +75,47 @@ export class Outbox {
   open(peer: PeerId, greeting: Message): void {
     const queue = { data: new LaneQueue(), bulk: new LaneQueue() }
     this.#queues.set(peer, queue)
-    for (const lane of [queue.data, queue.bulk]) openFrame(lane, 0).builder.add(0, greeting)
+    for (const lane of [queue.data, queue.bulk]) this.#greet(lane, greeting)
     this.#flushLater(peer)
+  }
+
+  #greet(lane: LaneQueue, greeting: Message): void {
+    const { builder } = this.#openFrame(lane, 0)
+    const before = builder.bytes
+    builder.add(0, greeting)
+    this.#count(lane, builder.bytes - before)
   }
 
   /** The link is gone, and what waited for it with it. */
   close(peer: PeerId): void {
+    const queue = this.#queues.get(peer)
+    if (queue !== undefined) this.#queuedBytes -= queue.data.queuedBytes + queue.bulk.queuedBytes
     this.#queues.delete(peer)
     this.#dirty.delete(peer)
   }
 
-  /** False when there is no link or too much waits for it already: the message was not taken. */
-  post(peer: PeerId, call: number, message: Message, onSent?: () => void): boolean {
+  /** Undefined when there is no link or too much waits already: the message was not taken. */
+  post(peer: PeerId, call: number, message: Message): Departure | undefined {
     const queue = this.#queues.get(peer)
-    if (queue === undefined) return false
+    if (queue === undefined) return undefined
     const size = roughBytes(message)
-    if (size > FRAME_BYTES_MAX) return false
+    if (size > FRAME_BYTES_MAX) return undefined
     const lane = size > BULK_FROM_BYTES ? queue.bulk : queue.data
-    if (lane.queuedBytes + size > QUEUED_BYTES_MAX) return false
-    const frame = openFrame(lane, size)
+    if (lane.queuedBytes + size > QUEUED_BYTES_MAX || this.#queuedBytes + size > QUEUED_BYTES_IN_ALL_MAX)
+      return undefined
+    const frame = this.#openFrame(lane, size)
     const before = frame.builder.bytes
     frame.builder.add(call, message)
-    lane.queuedBytes += frame.builder.bytes - before
-    if (onSent !== undefined) frame.onSent.push(onSent)
+    this.#count(lane, frame.builder.bytes - before)
     this.#flushLater(peer)
-    return true
+    return frame
   }
 
   /** A frame with nothing in it but clock and view hash: a sign of life. Pointless if something is on its way anyhow. */
   beat(peer: PeerId): void {
     const queue = this.#queues.get(peer)
     if (queue === undefined || queue.data.frames.length > 0) return
-    queue.data.frames.push({ builder: new FrameBuilder(), onSent: [] })
+    this.#openFrame(queue.data, 0)
     this.#flushLater(peer)
   }
 
@@ -125,19 +152,30 @@ export class Outbox {
         return
       }
       queue.frames.shift()
-      queue.queuedBytes = Math.max(0, queue.queuedBytes - bytes.length)
+      this.#count(queue, -bytes.length)
+      queue.roomBytes = roomFor(bytes.length)
       this.#deps.stats.framesSentTotal++
-      for (const onSent of frame.onSent) onSent()
+      frame.sent = true
     }
+  }
+
+  #openFrame(lane: LaneQueue, size: number): OutgoingFrame {
+    const last = lane.frames.at(-1)
+    // A blocked queue's first frame has been offered to the transport once; adding to it is still safe: it was not taken.
+    if (last !== undefined && last.builder.bytes + size <= DATA_FRAME_BYTES) return last
+    const fresh = new OutgoingFrame(Math.max(lane.roomBytes, Math.min(size + ROOM_BYTES_MIN, FRAME_BYTES_MAX)))
+    lane.frames.push(fresh)
+    this.#count(lane, fresh.builder.bytes)
+    return fresh
+  }
+
+  #count(lane: LaneQueue, bytes: number): void {
+    lane.queuedBytes += bytes
+    this.#queuedBytes += bytes
   }
 }
 
-function openFrame(lane: LaneQueue, size: number): OutgoingFrame {
-  const last = lane.frames.at(-1)
-  // A blocked queue's first frame has been offered to the transport once; adding to it is still safe: it was not taken.
-  if (last !== undefined && last.builder.bytes + size <= DATA_FRAME_BYTES) return last
-  const fresh: OutgoingFrame = { builder: new FrameBuilder(), onSent: [] }
-  lane.frames.push(fresh)
-  lane.queuedBytes += fresh.builder.bytes
-  return fresh
+/** A power of two, so that a slow rise of the load does not make each frame a little too short. */
+function roomFor(bytes: number): number {
+  return Math.min(Math.max(2 ** Math.ceil(Math.log2(bytes + 1)), ROOM_BYTES_MIN), ROOM_BYTES_MAX)
 }

@@ -38,7 +38,7 @@ export class Server {
     let finished = false
     const respond = (reply: Reply): void => {
       if (finished) return
-      finished = reply.type !== 'waiting'
+      finished = reply.type !== 'waiting' && !(reply.type === 'found' && !reply.last)
       if (finished) open.delete(call)
       if (!this.#outbox.post(peer, call, reply)) this.#refuse(peer, call)
     }

@@ -5,8 +5,19 @@
 import type { Stats } from '../observe/stats.ts'
 import type { Logger } from '../ports/log.ts'
 import type { PeerId } from '../ports/transport.ts'
-import type { Reply, Request } from '../rpc/messages.ts'
+import type { MessageOf, Reply, Request } from '../rpc/messages.ts'
 import type { Owner } from './owner.ts'
+
+type Found = MessageOf<'found'>['items'][number]
+
+/** The values of one part of an answer to `readMany`; a larger value is asked for alone. */
+const PART_BYTES_MAX = 32 * 1024
+const ITEM_BYTES = 5
+
+const NO_BYTES = new Uint8Array(0)
+const ABSENT: Found = { state: 'absent', bytes: NO_BYTES }
+const ELSEWHERE: Found = { state: 'elsewhere', bytes: NO_BYTES }
+const LARGE: Found = { state: 'large', bytes: NO_BYTES }
 
 export interface HandlersDeps {
   readonly owner: Owner
@@ -40,6 +51,10 @@ export class Handlers {
       respond(this.#deps.owner.fill(peer, request))
       return undefined
     }
+    if (request.type === 'readMany') {
+      this.#findMany(request, respond)
+      return undefined
+    }
     if (!this.#deps.owns(request.namespace, request.key)) {
       this.#deps.stats.requestsMisroutedTotal++
       respond({ type: 'notOwner' })
@@ -69,9 +84,34 @@ export class Handlers {
     }
   }
 
+  /** In parts, none of which is large: each fits into a small frame, and a large value never waits behind many. */
+  #findMany({ namespace, keys }: MessageOf<'readMany'>, respond: (reply: Reply) => void): void {
+    let items: Found[] = []
+    let bytes = 0
+    for (const key of keys) {
+      const item = this.#find(namespace, key)
+      if (bytes + item.bytes.length > PART_BYTES_MAX) {
+        respond({ type: 'found', last: false, items })
+        items = []
+        bytes = 0
+      }
+      items.push(item)
+      bytes += item.bytes.length + ITEM_BYTES
+    }
+    respond({ type: 'found', last: true, items })
+  }
+
+  #find(namespace: string, key: string): Found {
+    if (!this.#deps.owns(namespace, key)) return ELSEWHERE
+    const found = this.#deps.owner.stored(namespace, key)
+    if (found === undefined) return ABSENT
+    if (found.bytes.length > PART_BYTES_MAX) return LARGE
+    return { state: found.negative ? 'negative' : 'value', bytes: found.bytes }
+  }
+
   #serve(
     peer: PeerId,
-    request: Exclude<Request, { type: 'fill' }>,
+    request: Exclude<Request, { type: 'fill' | 'readMany' }>,
     respond: (reply: Reply) => void
   ): (() => void) | undefined {
     const { owner } = this.#deps

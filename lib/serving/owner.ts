@@ -11,6 +11,7 @@ import type { Clock } from '../ports/clock.ts'
 import type { Detach } from '../ports/context.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { MessageOf, Reply } from '../rpc/messages.ts'
+import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
 import type { MeshClock } from '../store/version.ts'
 
@@ -43,9 +44,14 @@ export class Owner {
     this.#deps = deps
   }
 
+  /** What is kept of a key and may be answered with. */
+  stored(namespace: string, key: string): Entry | undefined {
+    return this.#deps.store.value(namespace, key, this.#deps.meshClock.now())
+  }
+
   /** Answers now or when the load it joins has landed; what it returns takes the asker out again. */
   read(peer: PeerId, ask: MessageOf<'read'>, respond: (reply: Reply) => void): (() => void) | undefined {
-    const found = this.#deps.store.value(ask.namespace, ask.key, this.#deps.meshClock.now())
+    const found = this.stored(ask.namespace, ask.key)
     if (found !== undefined) {
       const { version, expiresAtMs, negative, bytes } = found
       respond({ type: 'hit', stamp: version.stamp, writer: version.writer, expiresAtMs, negative, bytes })

@@ -12,12 +12,12 @@
  * Each caller keeps its own deadline and signal: one that gives up leaves the others waiting, and the last to leave
  * takes the request back.
  */
-import { Abandonment, whenAborted } from '../base/abort.ts'
+import { whenAborted } from '../base/abort.ts'
 import { MeshError } from '../base/errors.ts'
 import { errorOf } from '../fill/load.ts'
 import type { Stats } from '../observe/stats.ts'
 import type { Clock } from '../ports/clock.ts'
-import type { Answer, FailedLoad, ReadAsk, Router } from './router.ts'
+import { type Answer, type FailedLoad, Question, type ReadAsk, type Router } from './router.ts'
 
 /** Callers of this process that wait for an answer; beyond it new ones are refused. */
 const CALLERS_MAX = 262_144
@@ -28,81 +28,141 @@ export interface Patience {
   readonly timeoutMs: number | undefined
 }
 
-interface Group {
-  answer: Promise<Answer | FailedLoad | undefined>
-  readonly abandonment: Abandonment
-  callers: number
-  /** From now on nobody joins. */
-  close: () => void
+/** One of those who wait for a read. */
+interface Caller {
+  readonly resolve: (answer: Answer | undefined) => void
+  readonly reject: (error: unknown) => void
+  /** Stops its own deadline and its signal. */
+  forget: (() => void) | undefined
+  waiting: boolean
 }
+
+/** A read and its callers. */
+class SharedRead extends Question {
+  readonly callers: Caller[] = []
+  readonly #onOver: (read: SharedRead) => void
+  waiting = 0
+  isOver = false
+
+  constructor(ask: ReadAsk, onOver: (read: SharedRead) => void) {
+    super(ask)
+    this.#onOver = onOver
+  }
+
+  answered(answer: Answer | FailedLoad | undefined): void {
+    const { definition, key } = this.ask
+    if (answer !== undefined && 'failed' in answer) {
+      // To each an error of its own, so that nobody shares a stack or a field.
+      this.#end(caller => caller.reject(errorOf(answer.failed, definition, key)))
+    } else this.#end(caller => caller.resolve(answer))
+  }
+
+  failed(error: unknown): void {
+    this.#end(caller => caller.reject(error))
+  }
+
+  /** The last caller has gone: what comes is for nobody, and nobody may join what is being taken back. */
+  override abandon(): void {
+    this.#end(() => {})
+    super.abandon()
+  }
+
+  #end(settle: (caller: Caller) => void): void {
+    if (this.isOver) return
+    this.isOver = true
+    this.#onOver(this)
+    for (const caller of this.callers) {
+      if (!caller.waiting) continue
+      caller.waiting = false
+      caller.forget?.()
+      settle(caller)
+    }
+  }
+}
+
+type Joinable = Map<string, SharedRead>
 
 export class Reads {
   readonly #router: Router
   readonly #clock: Clock
   readonly #stats: Stats
-  /** Reads that have not left yet, by namespace, key and mode. */
-  readonly #joinable = new Map<string, Group>()
+  /** Reads that have not left yet, and some that have: by namespace and mode, then by key. */
+  readonly #joinable = new Map<string, Record<ReadAsk['mode'], Joinable>>()
+  readonly #onOver: (read: SharedRead) => void
   #callers = 0
 
   constructor(deps: { router: Router; clock: Clock; stats: Stats }) {
     this.#router = deps.router
     this.#clock = deps.clock
     this.#stats = deps.stats
+    this.#onOver = read => this.#over(read)
   }
 
-  read(ask: Omit<ReadAsk, 'onSent'>, patience: Patience): Promise<Answer | undefined> {
+  read(ask: ReadAsk, patience: Patience): Promise<Answer | undefined> {
     if (patience.signal?.aborted === true) return Promise.reject(patience.signal.reason)
     if (this.#callers >= CALLERS_MAX) return Promise.reject(this.#overloaded(ask))
-    const name = `${ask.mode}\n${ask.definition.namespace}\n${ask.encodedKey}`
-    const running = this.#joinable.get(name)
-    if (running !== undefined) this.#stats.readsJoinedTotal++
-    return this.#wait(running ?? this.#begin(name, ask), ask, patience)
-  }
-
-  #begin(name: string, ask: Omit<ReadAsk, 'onSent'>): Group {
-    const abandonment = new Abandonment()
-    const group: Group = { answer: NEVER, abandonment, callers: 0, close: () => {} }
-    group.close = () => {
-      if (this.#joinable.get(name) === group) this.#joinable.delete(name)
-    }
-    // Entered before the router runs: a read of our own store is over within the call.
-    this.#joinable.set(name, group)
-    group.answer = this.#router.read({ ...ask, onSent: group.close }, abandonment).finally(group.close)
-    return group
-  }
-
-  #wait(group: Group, ask: Omit<ReadAsk, 'onSent'>, patience: Patience): Promise<Answer | undefined> {
-    const { signal, timeoutMs } = patience
-    group.callers++
-    this.#callers++
     return new Promise((resolve, reject) => {
-      let waiting = true
-      let forget = (): void => {}
-      let disarm = (): void => {}
-      const leave = (settle: () => void): void => {
-        if (!waiting) return
-        waiting = false
-        forget()
-        disarm()
-        this.#callers--
-        group.callers--
-        settle()
-      }
-      const giveUp = (reason: unknown): void =>
-        leave(() => {
-          if (group.callers === 0) abandonGroup(group)
-          reject(reason)
-        })
-      if (timeoutMs !== undefined) disarm = this.#clock.after(timeoutMs, () => giveUp(tooLate(ask, timeoutMs)))
-      if (signal !== undefined) forget = whenAborted(signal, () => giveUp(signal.reason))
-      group.answer.then(
-        answer => leave(() => settle(answer, ask, resolve, reject)),
-        error => leave(() => reject(error))
-      )
+      const caller: Caller = { resolve, reject, forget: undefined, waiting: true }
+      const read = this.#joinOrBegin(ask, caller)
+      if (!read.isOver) this.#boundWait(read, caller, patience)
     })
   }
 
-  #overloaded(ask: Omit<ReadAsk, 'onSent'>): MeshError {
+  #joinOrBegin(ask: ReadAsk, caller: Caller): SharedRead {
+    const joinable = this.#joinableOf(ask)
+    const running = joinable.get(ask.encodedKey)
+    const joins = running !== undefined && !running.hasLeft
+    const read = joins ? running : new SharedRead(ask, this.#onOver)
+    this.#callers++
+    read.callers.push(caller)
+    read.waiting++
+    if (joins) this.#stats.readsJoinedTotal++
+    else {
+      // Entered before the router runs: a read of our own store is over within the call.
+      joinable.set(ask.encodedKey, read)
+      this.#router.read(read)
+    }
+    return read
+  }
+
+  #over(read: SharedRead): void {
+    this.#callers -= read.waiting
+    const joinable = this.#joinableOf(read.ask)
+    if (joinable.get(read.ask.encodedKey) === read) joinable.delete(read.ask.encodedKey)
+  }
+
+  /** The caller's own deadline and signal, if it has any. */
+  #boundWait(read: SharedRead, caller: Caller, { signal, timeoutMs }: Patience): void {
+    if (signal === undefined && timeoutMs === undefined) return
+    const giveUp = (reason: unknown): void => this.#leave(read, caller, reason)
+    const disarm =
+      timeoutMs === undefined ? undefined : this.#clock.after(timeoutMs, () => giveUp(tooLate(read.ask, timeoutMs)))
+    const forget = signal === undefined ? undefined : whenAborted(signal, () => giveUp(signal.reason))
+    caller.forget = () => {
+      disarm?.()
+      forget?.()
+    }
+  }
+
+  #leave(read: SharedRead, caller: Caller, reason: unknown): void {
+    if (!caller.waiting) return
+    caller.waiting = false
+    caller.forget?.()
+    this.#callers--
+    if (--read.waiting === 0) read.abandon()
+    caller.reject(reason)
+  }
+
+  #joinableOf({ definition, mode }: ReadAsk): Joinable {
+    let byMode = this.#joinable.get(definition.namespace)
+    if (byMode === undefined) {
+      byMode = { stored: new Map(), load: new Map(), lease: new Map() }
+      this.#joinable.set(definition.namespace, byMode)
+    }
+    return byMode[mode]
+  }
+
+  #overloaded(ask: ReadAsk): MeshError {
     this.#stats.requestsOverloadedTotal++
     return new MeshError(
       'ERR_MESH_OVERLOADED',
@@ -112,25 +172,7 @@ export class Reads {
   }
 }
 
-function settle(
-  answer: Answer | FailedLoad | undefined,
-  { definition, key }: Omit<ReadAsk, 'onSent'>,
-  resolve: (answer: Answer | undefined) => void,
-  reject: (error: unknown) => void
-): void {
-  if (answer !== undefined && 'failed' in answer) reject(errorOf(answer.failed, definition, key))
-  else resolve(answer)
-}
-
-/** The last caller has gone. Nobody may join what is being taken back. */
-function abandonGroup(group: Group): void {
-  group.close()
-  group.abandonment.abandon()
-}
-
-const NEVER = new Promise<undefined>(() => {})
-
-function tooLate(ask: Omit<ReadAsk, 'onSent'>, timeoutMs: number): MeshError {
+function tooLate(ask: ReadAsk, timeoutMs: number): MeshError {
   return new MeshError(
     'ERR_MESH_TIMEOUT',
     `No answer within the ${timeoutMs} ms this call allowed (cache '${ask.definition.name}'). The load goes on for others; raise timeout to wait longer.`,

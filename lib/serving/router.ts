@@ -11,7 +11,6 @@
  * Nobody ever forwards a request, so no two members can wait for each other. A write is never repeated once the owner
  * may have seen it: then the caller is told that the outcome is unknown.
  */
-import type { Abandonment } from '../base/abort.ts'
 import { MeshError } from '../base/errors.ts'
 import type { Key } from '../codec/keys.ts'
 import type { CacheDefinition, LoadContext, May } from '../fill/definition.ts'
@@ -19,9 +18,9 @@ import { type LoadDeps, type LoadResult, startLoad } from '../fill/load.ts'
 import type { Stats } from '../observe/stats.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
-import { type Call, CallFailed, type CallTerms, type Client } from '../rpc/client.ts'
+import { CallFailed, type CallTerms, type Client } from '../rpc/client.ts'
 import type { MessageOf, Outcome, Reply, Request } from '../rpc/messages.ts'
-import type { Outbox } from '../rpc/outbox.ts'
+import type { Departure, Outbox } from '../rpc/outbox.ts'
 import type { Version } from '../store/version.ts'
 import { LEASE_MS, type Owner } from './owner.ts'
 
@@ -42,8 +41,6 @@ export interface ReadAsk {
   readonly load: ((context: LoadContext) => May<unknown>) | undefined
   readonly loadTtlMs: number
   readonly timeoutMs: number
-  /** The request has left: who asks from now on may be asking about a later truth. */
-  readonly onSent: () => void
 }
 
 export interface Answer {
@@ -73,6 +70,42 @@ export interface RouterDeps {
 
 type Failure = 'lost' | 'unlinked'
 
+/** One read on its way, for all callers of this process that share it. */
+export abstract class Question {
+  readonly ask: ReadAsk
+  /** The frame it is asked in; once that has left, whoever asks anew may be asking about a later truth. */
+  departure: Departure | undefined
+  isAbandoned = false
+  #withdraw: (() => void) | undefined
+
+  constructor(ask: ReadAsk) {
+    this.ask = ask
+  }
+
+  abstract answered(answer: Answer | FailedLoad | undefined): void
+  abstract failed(error: unknown): void
+
+  get hasLeft(): boolean {
+    return this.departure?.sent === true
+  }
+
+  /** How to take it back from where it is asked now. */
+  askedAt(departure: Departure, withdraw: (() => void) | undefined): void {
+    this.departure = departure
+    this.#withdraw = withdraw
+    if (this.isAbandoned) withdraw?.()
+  }
+
+  /** Nobody waits any more. */
+  abandon(): void {
+    this.isAbandoned = true
+    this.#withdraw?.()
+  }
+}
+
+/** Of what is asked in this very process. */
+const AT_ONCE: Departure = { sent: true }
+
 export class Router {
   readonly #deps: RouterDeps
   readonly #routeWaiters = new Set<() => void>()
@@ -87,12 +120,54 @@ export class Router {
     for (const wake of [...this.#routeWaiters]) wake()
   }
 
-  async read(ask: ReadAsk, abandonment: Abandonment): Promise<Answer | FailedLoad | undefined> {
+  /** What this very process owns and has, without a wait. */
+  readHere(namespace: string, encodedKey: string): Answer | undefined {
+    const { self, owner, stats } = this.#deps
+    if (this.#deps.ownerOf(namespace, encodedKey) !== self || !this.#deps.isReachable(self)) return undefined
+    const found = owner.stored(namespace, encodedKey)
+    if (found !== undefined) stats.readsLocalTotal++
+    return found
+  }
+
+  /**
+   * Nearly every read is over with the first reply of its owner, so that way is callbacks only. Whatever else happens
+   * is a story of several steps, and is told as one.
+   */
+  read(question: Question): void {
+    const { definition, encodedKey } = question.ask
+    const owner = this.#deps.ownerOf(definition.namespace, encodedKey)
+    if (owner === undefined || owner === this.#deps.self || !this.#deps.isReachable(owner))
+      return this.#readOn(question)
+    this.#askOther(owner, question, reply => {
+      if (reply === 'lost' || reply.type === 'notOwner' || reply.type === 'lease')
+        return this.#readOn(question, { owner, reply })
+      try {
+        question.answered(this.#answer(owner, question.ask, reply))
+      } catch (error) {
+        question.failed(error)
+      }
+    })
+  }
+
+  #readOn(question: Question, first?: { owner: PeerId; reply: Reply | Failure }): void {
+    this.#readInSteps(question, first).then(
+      answer => question.answered(answer),
+      (error: unknown) => question.failed(error)
+    )
+  }
+
+  async #readInSteps(
+    question: Question,
+    first: { owner: PeerId; reply: Reply | Failure } | undefined
+  ): Promise<Answer | FailedLoad | undefined> {
+    const { ask } = question
     let patientUntilMs = this.#deps.clock.monotonic() + PATIENCE_MS
+    let given = first
     for (let misroutes = 0, losses = 0; misroutes <= MISROUTES_MAX && losses <= LOSSES_MAX; ) {
-      if (abandonment.isAbandoned) return undefined
-      const owner = this.#deps.ownerOf(ask.definition.namespace, ask.encodedKey)
-      const reply = owner === undefined ? 'unlinked' : await this.#ask(owner, ask, abandonment)
+      if (given === undefined && question.isAbandoned) return undefined
+      const owner = given?.owner ?? this.#deps.ownerOf(ask.definition.namespace, ask.encodedKey)
+      const reply = given?.reply ?? (owner === undefined ? 'unlinked' : await this.#ask(owner, question))
+      given = undefined
       if (reply === 'lost' || reply === 'unlinked') {
         if (reply === 'lost' || owner === this.#deps.self) {
           // We had an owner until now, perhaps for as long as a load takes, or are it and stood still: the patience for
@@ -106,10 +181,11 @@ export class Router {
       } else if (reply.type === 'notOwner') {
         misroutes++
         if (owner !== this.#deps.self) await this.#deps.agreeWith(owner as PeerId)
-      } else return this.#answer(owner as PeerId, ask, reply)
+      } else if (reply.type === 'lease') return this.#loadUnderLease(owner as PeerId, ask, reply)
+      else return this.#answer(owner as PeerId, ask, reply)
     }
-    ask.onSent()
-    return abandonment.isAbandoned ? undefined : this.#loadAlone(ask)
+    question.departure = AT_ONCE
+    return question.isAbandoned ? undefined : this.#loadAlone(ask)
   }
 
   /** One that leaves is out of the table before its link ends: then there is no change left to wait for. */
@@ -130,45 +206,41 @@ export class Router {
     return reply.existed
   }
 
-  async #ask(owner: PeerId, ask: ReadAsk, abandonment: Abandonment): Promise<Reply | Failure> {
-    const request: MessageOf<'read'> = {
-      type: 'read',
-      namespace: ask.definition.namespace,
-      key: ask.encodedKey,
-      mode: ask.mode
-    }
-    if (!this.#deps.isReachable(owner)) return 'unlinked'
-    if (owner === this.#deps.self) {
-      ask.onSent()
-      return this.#askSelf(request, abandonment)
-    }
-    const terms = { timeoutMs: ask.timeoutMs, loadMs: ask.definition.loadTimeoutMs, onSent: ask.onSent }
-    const call = this.#deps.client.call(owner, request, terms)
-    abandonment.whenAbandoned(() => call.cancel())
-    return this.#replyTo(call, ask.definition, owner)
-  }
-
-  #askSelf(request: MessageOf<'read'>, abandonment: Abandonment): Promise<Reply> {
-    return new Promise(resolve => {
-      const respond = (reply: Reply): void => {
-        if (reply.type !== 'waiting') resolve(reply)
-      }
-      const withdraw = this.#deps.owner.read(this.#deps.self, request, respond)
-      if (withdraw !== undefined) abandonment.whenAbandoned(withdraw)
+  #ask(owner: PeerId, question: Question): Promise<Reply | Failure> {
+    if (!this.#deps.isReachable(owner)) return Promise.resolve('unlinked')
+    return new Promise((resolve, reject) => {
+      if (owner === this.#deps.self) this.#askSelf(question, resolve)
+      else this.#askOther(owner, question, resolve, reject)
     })
   }
 
-  async #replyTo(call: Call, definition: CacheDefinition, owner: PeerId): Promise<Reply | 'lost'> {
-    try {
-      return await call.reply
-    } catch (error) {
-      if (!(error instanceof CallFailed)) throw error
-      if (error.end === 'lost') return 'lost'
-      throw callError(error, definition, owner)
-    }
+  #askOther(
+    owner: PeerId,
+    question: Question,
+    onReply: (reply: Reply | 'lost') => void,
+    onError = (error: unknown) => question.failed(error)
+  ): void {
+    const { definition, encodedKey: key, mode, timeoutMs } = question.ask
+    const request = { type: 'read', namespace: definition.namespace, key, mode } as const
+    const { client } = this.#deps
+    const call = client.begin(owner, request, { timeoutMs, loadMs: definition.loadTimeoutMs }, reply => {
+      if (!(reply instanceof CallFailed)) onReply(reply)
+      else if (reply.end === 'lost') onReply('lost')
+      else onError(callError(reply, definition, owner))
+    })
+    question.askedAt(call.departure, () => client.cancel(call))
   }
 
-  #answer(owner: PeerId, ask: ReadAsk, reply: Reply): May<Answer | FailedLoad | undefined> {
+  #askSelf(question: Question, onReply: (reply: Reply) => void): void {
+    const { definition, encodedKey: key, mode } = question.ask
+    const { self, owner } = this.#deps
+    const withdraw = owner.read(self, { type: 'read', namespace: definition.namespace, key, mode }, reply => {
+      if (reply.type !== 'waiting') onReply(reply)
+    })
+    question.askedAt(AT_ONCE, withdraw)
+  }
+
+  #answer(owner: PeerId, ask: ReadAsk, reply: Reply): Answer | FailedLoad | undefined {
     const { stats } = this.#deps
     switch (reply.type) {
       case 'hit':
@@ -181,8 +253,6 @@ export class Router {
       case 'loaded':
         stats.readsLoadTotal++
         return answerOf(reply)
-      case 'lease':
-        return this.#loadUnderLease(owner, ask, reply)
       default:
         throw unexpected(ask.definition, reply)
     }

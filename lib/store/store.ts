@@ -45,7 +45,8 @@ export class Store {
   }
 
   /** False when the entry is larger than the whole budget: it is not kept, and nothing else is lost for it. */
-  put(entry: Entry): boolean {
+  put(given: Entry): boolean {
+    const entry = withOwnBytes(given)
     const name = nameOf(entry.namespace, entry.key)
     if (entryBytes(entry) > this.#entries.maxSize) {
       this.#entries.delete(name)
@@ -62,6 +63,12 @@ export class Store {
     for (const name of gone) this.#entries.delete(name)
     return gone.length
   }
+}
+
+/** What came in a frame is a view of it, and kept would keep the frame. */
+function withOwnBytes(entry: Entry): Entry {
+  const { bytes } = entry
+  return bytes.byteLength === bytes.buffer.byteLength ? entry : { ...entry, bytes: Uint8Array.from(bytes) }
 }
 
 function nameOf(namespace: string, key: string): string {

@@ -2,7 +2,17 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ByteReader, ByteWriter, Malformed } from '../../lib/base/bytes.ts'
 import { FrameBuilder, readFrame } from '../../lib/rpc/frame.ts'
-import { KINDS, type Kind, LAYOUTS, type Message, readGossip, writeGossip } from '../../lib/rpc/messages.ts'
+import {
+  KINDS,
+  type Kind,
+  LAYOUTS,
+  type Message,
+  readFields,
+  readGossip,
+  writeFields,
+  writeGossip
+} from '../../lib/rpc/messages.ts'
+import { readMessageOf, writeMessage } from '../../lib/rpc/wire.ts'
 import { text } from './arbitrary-value.ts'
 
 /**
@@ -71,7 +81,18 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   filled: { stored: fc.boolean() },
   notOwner: {},
   overloaded: {},
-  broken: { reason: shortText }
+  broken: { reason: shortText },
+  readMany: { namespace: shortText, keys: fc.array(shortText, { maxLength: 20 }) },
+  found: {
+    last: fc.boolean(),
+    items: fc.array(
+      fc.record(
+        { state: fc.constantFrom('absent', 'elsewhere', 'large', 'value', 'negative'), bytes },
+        { noNullPrototype: true }
+      ),
+      { maxLength: 5 }
+    )
+  }
 }
 
 const message = (kind: Kind): fc.Arbitrary<Message> =>
@@ -112,6 +133,46 @@ describe('frames', () => {
         expect(readFrame(builder.finish({ clockMs: 1, viewHash: 2 })).messages).toStrictEqual([{ call, message: one }])
       }),
       { numRuns: 100 }
+    )
+  })
+
+  it.each(KINDS)('write and read a %s by hand as the table does', kind => {
+    fc.assert(
+      fc.property(message(kind), one => {
+        const [byHand, byTable] = [new ByteWriter(), new ByteWriter()]
+        writeMessage(one, byHand)
+        writeFields(LAYOUTS[kind], byTable, one)
+        expect(byHand.finish()).toStrictEqual(byTable.finish())
+        const read = { type: kind, ...readFields(LAYOUTS[kind], new ByteReader(byTable.finish())) }
+        expect(readMessageOf(kind, new ByteReader(byTable.finish()))).toStrictEqual(read)
+      }),
+      { numRuns: 50 }
+    )
+  })
+
+  it.each(['read', 'hit', 'found'] as const)('refuse by hand what the table refuses in a %s', kind => {
+    const change = fc.record({ at: fc.nat(), to: fc.integer({ min: 0, max: 255 }) })
+    const verdict = (read: (from: ByteReader) => unknown, input: Uint8Array): unknown => {
+      try {
+        const from = new ByteReader(input)
+        const value = read(from)
+        from.end(kind)
+        return value
+      } catch (error) {
+        expect(error).toBeInstanceOf(Malformed)
+        return 'malformed'
+      }
+    }
+    fc.assert(
+      fc.property(message(kind), fc.array(change, { maxLength: 3 }), fc.nat(), (one, changes, cut) => {
+        const to = new ByteWriter()
+        writeMessage(one, to)
+        const changed = to.finish().slice(0, to.length - (cut % 3))
+        for (const { at, to: byte } of changes) if (changed.length > 0) changed[at % changed.length] = byte
+        const byTable = verdict(from => ({ type: kind, ...readFields(LAYOUTS[kind], from) }), changed)
+        expect(verdict(from => readMessageOf(kind, from), changed)).toStrictEqual(byTable)
+      }),
+      { numRuns: 1_000 }
     )
   })
 
@@ -216,13 +277,6 @@ describe('frames', () => {
       expect(readFrame(frameOf([fits])).messages).toStrictEqual([{ call: 0, message: fits }])
       expect(() => readFrame(frameOf([tooMany]))).toThrow(/(news|members|prints) of \d+, at most/)
     }
-  })
-
-  it('give each reader bytes of its own: what is kept does not pin or share the frame', () => {
-    const input = frameOf([{ type: 'loaded', code: 'value', bytes: Uint8Array.of(1, 2, 3), failure: '' }])
-    const [first] = readFrame(input).messages
-    input.fill(0)
-    expect(first?.message).toMatchObject({ bytes: Uint8Array.of(1, 2, 3) })
   })
 })
 

@@ -54,7 +54,7 @@ describe('a ByteReader', () => {
       (from: ByteReader) => from.u32(),
       (from: ByteReader) => from.f64(),
       (from: ByteReader) => from.text(10, 'name'),
-      (from: ByteReader) => from.part(4),
+      (from: ByteReader) => from.narrow(4),
       (from: ByteReader) => from.end('message')
     ])
       expect(() => read(new ByteReader(Uint8Array.of(1, 0, 0)))).toThrow(Malformed)
@@ -70,12 +70,13 @@ describe('a ByteReader', () => {
     expect(() => new ByteReader(Uint8Array.of(1, 0, 0, 0, 0xff)).text(10, 'name')).toThrow(/name is not UTF-8/)
   })
 
-  it('of a part does not see what lies behind it, and passes over the part', () => {
+  it('that is narrowed does not see what lies behind, and goes on there when it is widened', () => {
     const from = new ByteReader(Uint8Array.of(1, 2, 3, 4))
-    const part = from.part(2)
-    expect([part.u8(), part.u8(), part.left]).toEqual([1, 2, 0])
-    expect(() => part.u8()).toThrow(Malformed)
-    expect(from.u8()).toBe(3)
+    const until = from.narrow(2)
+    expect([from.u8(), from.u8(), from.left]).toEqual([1, 2, 0])
+    expect(() => from.u8()).toThrow(Malformed)
+    from.widen(until)
+    expect([from.u8(), from.left]).toEqual([3, 1])
   })
 
   it('reads a window of a larger buffer', () => {
@@ -84,11 +85,21 @@ describe('a ByteReader', () => {
     expect(from.left).toBe(0)
   })
 
-  it('gives bytes of their own', () => {
-    const input = Uint8Array.of(1, 0, 0, 0, 5)
-    const bytes = new ByteReader(input).bytes(10, 'value')
-    input[4] = 6
-    expect(bytes).toEqual(Uint8Array.of(5))
-    expect(bytes.buffer.byteLength).toBe(1)
+  it('gives bytes as a view: not one is copied before somebody wants to keep it', () => {
+    const input = Uint8Array.of(9, 1, 0, 0, 0, 5)
+    const bytes = new ByteReader(input.subarray(1)).bytes(10, 'value')
+    expect([...bytes]).toEqual([5])
+    expect(bytes.buffer).toBe(input.buffer)
+  })
+
+  it('reads the same text again from a glance at its bytes, and another one as it is', () => {
+    const to = new ByteWriter()
+    for (const name of ['käse', 'käse', 'kase', '', 'käse']) to.text(name)
+    const from = new ByteReader(to.finish())
+    const last = { text: '', bytes: new Uint8Array(0) }
+    const read = Array.from({ length: 5 }, () => from.sameText(9, 'name', last))
+    expect(read).toEqual(['käse', 'käse', 'kase', '', 'käse'])
+    expect(() => new ByteReader(Uint8Array.of(1, 0, 0, 0, 0xff)).sameText(9, 'name', last)).toThrow(/not UTF-8/)
+    expect(last.text).toBe('käse')
   })
 })

@@ -31,6 +31,7 @@ describe('a call', () => {
     clock.endTurn()
     client.reply('peer', 1, { type: 'absent' })
     expect(await end(call.reply)).toBe('absent')
+    clock.pass(100)
     expect(clock.armed).toBe(0)
   })
 
@@ -92,6 +93,7 @@ describe('a call', () => {
     outbox.close('peer')
     client.linkDown('peer')
     expect(await Promise.all([end(seen.reply), end(unseen.reply)])).toEqual(['lost sent', 'lost'])
+    clock.pass(100)
     expect(clock.armed).toBe(0)
   })
 
@@ -113,6 +115,7 @@ describe('a call', () => {
     clock.pass(10_000)
     await new Promise(resolve => setImmediate(resolve))
     expect(settled).toBe(false)
+    clock.pass(100)
     expect(clock.armed).toBe(0)
   })
 
@@ -152,12 +155,53 @@ describe('a call', () => {
     await expect(call.reply).rejects.toBeInstanceOf(CallFailed)
   })
 
-  it('tells when it has left', () => {
-    const { clock, ask } = setup()
-    let sent = 0
-    ask({ timeoutMs: 100, onSent: () => sent++ })
-    expect(sent).toBe(0)
+  it('knows whether it has left', () => {
+    const { clock, client } = setup()
+    const call = client.begin('peer', { type: 'remove', namespace: 'n', key: 'k' }, { timeoutMs: 100 }, () => {})
+    expect(call.departure.sent).toBe(false)
     clock.endTurn()
-    expect(sent).toBe(1)
+    expect(call.departure.sent).toBe(true)
+  })
+
+  it('that is cancelled ends without a word, and its answer finds nobody', () => {
+    const { clock, client, transport } = setup()
+    const ends: unknown[] = []
+    const call = client.begin('peer', { type: 'remove', namespace: 'n', key: 'k' }, { timeoutMs: 100 }, end =>
+      ends.push(end)
+    )
+    client.cancel(call)
+    client.cancel(call)
+    client.reply('peer', call.id, { type: 'removed', existed: true })
+    clock.endTurn()
+    clock.pass(1_000)
+    expect(ends).toEqual([])
+    expect(transport.kinds('data').flat()).toEqual(['waiting', 'remove', 'cancel'])
+  })
+
+  it('answered in parts ends with the last of them', async () => {
+    const { clock, client } = setup()
+    const parts: number[] = []
+    const terms = { timeoutMs: 100, onPart: (part: { items: readonly unknown[] }) => parts.push(part.items.length) }
+    const call = client.call('peer', { type: 'readMany', namespace: 'n', keys: ['sa', 'sb'] }, terms)
+    clock.endTurn()
+    client.reply('peer', 1, { type: 'found', last: false, items: [{ state: 'absent', bytes: new Uint8Array(0) }] })
+    client.reply('peer', 1, { type: 'found', last: true, items: [] })
+    expect(await call.reply).toEqual({ type: 'found', last: true, items: [] })
+    expect(parts).toEqual([1])
+  })
+
+  it('that waits long takes its number from nobody: a hundred thousand others come and go', async () => {
+    const { client } = setup()
+    const ask = (onEnd: (end: unknown) => void) =>
+      client.begin('peer', { type: 'remove', namespace: 'n', key: 'k' }, { timeoutMs: 100 }, onEnd)
+    const ends: unknown[] = []
+    const long = ask(end => ends.push(end))
+    for (let i = 0; i < 100_000; i++) {
+      const call = ask(() => {})
+      client.reply('peer', call.id, { type: 'removed', existed: false })
+      expect(call.id).not.toBe(long.id)
+    }
+    client.reply('peer', long.id, { type: 'removed', existed: true })
+    expect(ends).toEqual([{ type: 'removed', existed: true }])
   })
 })

@@ -75,14 +75,13 @@ describe('an outbox', () => {
 
   it('tells that a message has left only when the transport has taken it', () => {
     const { clock, transport, outbox } = setup()
-    let sent = 0
     transport.full.add('peer/data')
-    outbox.post('peer', 1, { type: 'absent' }, () => sent++)
+    const departure = outbox.post('peer', 1, { type: 'absent' })
     clock.endTurn()
-    expect(sent).toBe(0)
+    expect(departure?.sent).toBe(false)
     transport.full.clear()
     outbox.drained('peer', 'data')
-    expect(sent).toBe(1)
+    expect(departure?.sent).toBe(true)
   })
 
   it('refuses more than 32 MiB for one peer and lane, and takes it again when there is room', () => {
@@ -92,18 +91,36 @@ describe('an outbox', () => {
     while (outbox.post('peer', taken, value(1024 ** 2))) taken++
     expect(taken).toBeGreaterThan(28)
     expect(taken).toBeLessThanOrEqual(32)
-    expect(outbox.post('peer', 100, { type: 'absent' })).toBe(true)
+    expect(outbox.post('peer', 100, { type: 'absent' })).toBeDefined()
     clock.endTurn()
     transport.full.clear()
     outbox.drained('peer', 'bulk')
     expect(transport.taken.filter(({ lane }) => lane === 'bulk')).toHaveLength(taken)
-    expect(outbox.post('peer', 101, value(1024 ** 2))).toBe(true)
+    expect(outbox.post('peer', 101, value(1024 ** 2))).toBeDefined()
+  })
+
+  it('refuses more than 128 MiB for all peers together, and forgets what waited for one that has gone', () => {
+    const { transport, outbox } = setup()
+    const peers = ['a', 'b', 'c', 'd', 'e', 'f']
+    for (const peer of peers) {
+      transport.full.add(`${peer}/bulk`)
+      outbox.open(peer, { type: 'waiting' })
+    }
+    const taken = peers.map(peer => {
+      let count = 0
+      while (outbox.post(peer, count, value(1024 ** 2))) count++
+      return count
+    })
+    expect(taken.slice(4)).toEqual([3, 0])
+    expect(outbox.post('f', 1, { type: 'absent' })).toBeDefined()
+    outbox.close('a')
+    expect(outbox.post('f', 2, value(1024 ** 2))).toBeDefined()
   })
 
   it('refuses what no frame can carry, and everything for a peer without a link', () => {
     const { clock, transport, outbox } = setup()
-    expect(outbox.post('peer', 1, value(16 * 1024 ** 2))).toBe(false)
-    expect(outbox.post('stranger', 1, { type: 'absent' })).toBe(false)
+    expect(outbox.post('peer', 1, value(16 * 1024 ** 2))).toBeUndefined()
+    expect(outbox.post('stranger', 1, { type: 'absent' })).toBeUndefined()
     outbox.beat('stranger')
     outbox.drained('stranger', 'data')
     clock.endTurn()
@@ -112,13 +129,12 @@ describe('an outbox', () => {
 
   it('loses what waits when the link goes, and a new link begins anew', () => {
     const { clock, transport, outbox } = setup()
-    let sent = 0
-    outbox.post('peer', 1, { type: 'absent' }, () => sent++)
+    const departure = outbox.post('peer', 1, { type: 'absent' })
     outbox.close('peer')
     outbox.open('peer', { type: 'waiting' })
     clock.endTurn()
     clock.endTurn()
-    expect(sent).toBe(0)
+    expect(departure?.sent).toBe(false)
     expect(transport.kinds('data')).toEqual([['waiting']])
   })
 
