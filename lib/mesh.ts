@@ -10,23 +10,16 @@
  */
 import { got, MeshError } from './base/errors.ts'
 import { type Duration, durationMs, TIMER_MS_MAX } from './base/units.ts'
-import { type Cache, type CallOptions, type LoadingCache, MeshCache } from './cache.ts'
+import type { Cache, CallOptions, LoadingCache } from './cache.ts'
+import { Caches } from './caches.ts'
 import type { Key } from './codec/keys.ts'
-import { type CacheDefinition, checkRedefinition, type LoadContext, type May } from './fill/definition.ts'
+import type { LoadContext, May } from './fill/definition.ts'
 import { Flights } from './fill/flight.ts'
 import { Membership } from './membership/membership.ts'
 import { isPresent, type MemberRecord, type View } from './membership/view.ts'
 import { Events } from './observe/events.ts'
 import { Stats } from './observe/stats.ts'
-import {
-  bareDefinition,
-  type CacheOptions,
-  cacheDefinition,
-  checkNames,
-  checkSignal,
-  type MeshSettings,
-  timerMs
-} from './options.ts'
+import { type CacheOptions, checkNames, checkSignal, type MeshSettings, timerMs } from './options.ts'
 import { PARTITIONS } from './placement/partitions.ts'
 import { buildTable } from './placement/table.ts'
 import type { Clock } from './ports/clock.ts'
@@ -134,9 +127,7 @@ export class LocalMember implements Mesh {
   readonly #membership: Membership
   readonly #router: Router
   readonly #reads: Reads
-  /** Declared caches by namespace, for requests of others; and by name, for our own callers. */
-  readonly #definitions = new Map<string, CacheDefinition>()
-  readonly #caches = new Map<string, { cache: MeshCache; definition: CacheDefinition }>()
+  readonly #caches: Caches
   #state: Mesh['state'] = 'joining'
   #leaving: Promise<void> | undefined
 
@@ -168,7 +159,7 @@ export class LocalMember implements Mesh {
       stats,
       load,
       detach,
-      definition: namespace => this.#definitions.get(namespace),
+      definition: namespace => this.#caches.definition(namespace),
       partitionOf: (namespace, key) => this.#ownership.partitionOf(namespace, key),
       owns: partition => this.#ownership.owns(partition)
     })
@@ -249,6 +240,14 @@ export class LocalMember implements Mesh {
       agreeWith: peer => this.#membership.agreeWith(peer)
     })
     this.#reads = new Reads({ router: this.#router, clock, stats })
+    this.#caches = new Caches({
+      router: this.#router,
+      reads: this.#reads,
+      stats,
+      detach,
+      timeoutMs: settings.timeoutMs,
+      checkOpen: () => this.#checkOpen()
+    })
   }
 
   get id(): string {
@@ -281,16 +280,7 @@ export class LocalMember implements Mesh {
     options?: CacheOptions<Exclude<R, undefined>, K> | undefined
   ): LoadingCache<R, K> & Cache<R, K> {
     this.#checkOpen()
-    const known = this.#caches.get(name)
-    if (options === undefined && known !== undefined) return known.cache as never
-    const definition = options === undefined ? bareDefinition(name) : cacheDefinition(name, options as never)
-    if (known !== undefined && !known.definition.isBare) checkRedefinition(known.definition, definition)
-    // Declared again without a loader is no wish to lose the one there is.
-    const current = { ...definition, load: definition.load ?? known?.definition.load }
-    if (!definition.isBare) this.#definitions.set(definition.namespace, current)
-    const cache = known?.cache ?? this.#newCache(name)
-    this.#caches.set(name, { cache, definition: current })
-    return cache as never
+    return this.#caches.cache(name, options as never) as never
   }
 
   async ready(options: CallOptions & { members?: number } = {}): Promise<void> {
@@ -345,18 +335,6 @@ export class LocalMember implements Mesh {
     await this.#ports.transport.stop()
     this.#state = 'left'
     this.#router.routesChanged()
-  }
-
-  #newCache(name: string): MeshCache {
-    return new MeshCache(name, {
-      router: this.#router,
-      reads: this.#reads,
-      stats: this.#stats,
-      detach: this.#ports.detach,
-      timeoutMs: this.#settings.timeoutMs,
-      definition: () => (this.#caches.get(name) as { definition: CacheDefinition }).definition,
-      checkOpen: () => this.#checkOpen()
-    })
   }
 
   #checkOpen(): void {

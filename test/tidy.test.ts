@@ -16,6 +16,7 @@ const LADDER = [
   'create.ts',
   'sim',
   'mesh.ts',
+  'caches.ts',
   'cache.ts',
   'options.ts',
   'serving',
