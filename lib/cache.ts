@@ -13,6 +13,7 @@ import type { CacheDefinition, LoadContext, May } from './fill/definition.ts'
 import type { Stats } from './observe/stats.ts'
 import { checkNames, checkSignal, timerMs } from './options.ts'
 import type { Detach } from './ports/context.ts'
+import type { Found, ManyReads } from './serving/many-reads.ts'
 import type { Patience, Reads } from './serving/reads.ts'
 import type { Answer, ReadAsk, Router } from './serving/router.ts'
 import { versionText } from './store/version.ts'
@@ -72,6 +73,7 @@ export interface LoadingCache<R, K extends Key = string>
 export interface CacheDeps {
   readonly router: Router
   readonly reads: Reads
+  readonly many: ManyReads
   readonly stats: Stats
   readonly detach: Detach
   readonly timeoutMs: number
@@ -118,22 +120,14 @@ export class MeshCache implements Cache<unknown, Key> {
         cache: this.name
       })
     // All keys are checked before the first is asked for: a bad one among them is a mistake, not a partial failure.
-    for (const key of keys) encodeKey(key, this.name)
-    const read = async (key: Key): Promise<unknown> =>
-      this.#valueOf(
-        definition,
-        key,
-        await this.#read(
-          definition,
-          key,
-          encodeKey(key, this.name),
-          this.#registered(definition, key, options),
-          options
-        )
-      )
-    const settled = await Promise.allSettled(keys.map(read))
-    options?.signal?.throwIfAborted()
-    return this.#allOrPartial(settled)
+    const encodedKeys = keys.map(key => encodeKey(key, this.name))
+    const alone = (place: number): ReadAsk => {
+      const key = keys[place] as Key
+      return this.#askFor(definition, key, encodedKeys[place] as string, this.#registered(definition, key, options))
+    }
+    const loads = definition.load !== undefined && options?.load !== false
+    const found = await this.#deps.many.read({ definition, encodedKeys, loads, alone }, patienceOf(options))
+    return this.#allOrPartial(definition, keys, found)
   }
 
   async has(key: Key, options?: CallOptions): Promise<boolean> {
@@ -198,11 +192,14 @@ export class MeshCache implements Cache<unknown, Key> {
     definition: CacheDefinition,
     key: Key,
     encodedKey: string,
-    { mode, load, loadTtlMs }: Terms,
+    terms: Terms,
     options: CallOptions | undefined
   ): Promise<Answer | undefined> {
-    const ask = { definition, key, encodedKey, mode, load, loadTtlMs, timeoutMs: this.#deps.timeoutMs }
-    return this.#deps.reads.read(ask, options === undefined ? ENDLESS : patienceOf(options))
+    return this.#deps.reads.read(this.#askFor(definition, key, encodedKey, terms), patienceOf(options))
+  }
+
+  #askFor(definition: CacheDefinition, key: Key, encodedKey: string, { mode, load, loadTtlMs }: Terms): ReadAsk {
+    return { definition, key, encodedKey, mode, load, loadTtlMs, timeoutMs: this.#deps.timeoutMs }
   }
 
   #valueOf(definition: CacheDefinition, key: Key, answer: Answer | undefined): unknown {
@@ -211,15 +208,20 @@ export class MeshCache implements Cache<unknown, Key> {
       : definition.codec.decode(answer.bytes, { cache: this.name, key: String(key) })
   }
 
-  #allOrPartial(settled: readonly PromiseSettledResult<unknown>[]): unknown[] {
-    const values = settled.map(result => (result.status === 'fulfilled' ? result.value : undefined))
+  #allOrPartial(definition: CacheDefinition, keys: readonly Key[], found: readonly Found[]): unknown[] {
     const errors = new Map<number, Error>()
-    settled.forEach((result, i) => {
-      if (result.status === 'rejected') errors.set(i, result.reason)
+    const values = found.map((one, place) => {
+      try {
+        if (one !== undefined && 'error' in one) throw one.error
+        return this.#valueOf(definition, keys[place] as Key, one)
+      } catch (error) {
+        errors.set(place, error as Error)
+        return undefined
+      }
     })
     if (errors.size === 0) return values
     throw new PartialError(
-      `${errors.size} of ${settled.length} keys of cache '${this.name}' failed. See values and errors, by position.`,
+      `${errors.size} of ${keys.length} keys of cache '${this.name}' failed. See values and errors, by position.`,
       values,
       errors,
       { cache: this.name }
@@ -267,7 +269,9 @@ export class MeshCache implements Cache<unknown, Key> {
 /** Of a call that has neither a deadline nor a signal of its own. */
 const ENDLESS: Patience = { signal: undefined, timeoutMs: undefined }
 
-function patienceOf({ signal, timeout }: CallOptions): Patience {
+function patienceOf(options: CallOptions | undefined): Patience {
+  if (options === undefined) return ENDLESS
+  const { signal, timeout } = options
   return { signal, timeoutMs: timeout === undefined ? undefined : timerMs(timeout, 'timeout') }
 }
 

@@ -27,13 +27,14 @@ import type { Detach } from './ports/context.ts'
 import type { Logger } from './ports/log.ts'
 import type { PubSub } from './ports/pubsub.ts'
 import type { Random } from './ports/random.ts'
-import type { Transport } from './ports/transport.ts'
+import type { PeerId, Transport } from './ports/transport.ts'
 import { Client } from './rpc/client.ts'
 import { Links } from './rpc/links.ts'
 import type { MessageOf } from './rpc/messages.ts'
 import { Outbox } from './rpc/outbox.ts'
 import { Server } from './rpc/server.ts'
 import { Handlers } from './serving/handlers.ts'
+import { ManyReads } from './serving/many-reads.ts'
 import { Owner } from './serving/owner.ts'
 import { Ownership } from './serving/ownership.ts'
 import { Reads } from './serving/reads.ts'
@@ -126,7 +127,6 @@ export class LocalMember implements Mesh {
   readonly #links: Links
   readonly #membership: Membership
   readonly #router: Router
-  readonly #reads: Reads
   readonly #caches: Caches
   #state: Mesh['state'] = 'joining'
   #leaving: Promise<void> | undefined
@@ -227,6 +227,10 @@ export class LocalMember implements Mesh {
       lose: lost => owner.lose(lost),
       tableOf: ports.tableOf ?? buildTable
     })
+    const routes = {
+      ownerOf: (namespace: string, key: string) => this.#ownership.ownerOf(namespace, key),
+      isReachable: (peer: PeerId) => (peer === transport.self ? this.#membership.isCertain() : this.#links.has(peer))
+    }
     this.#router = new Router({
       self: transport.self,
       clock,
@@ -235,17 +239,19 @@ export class LocalMember implements Mesh {
       owner,
       stats,
       load,
-      ownerOf: (namespace, key) => this.#ownership.ownerOf(namespace, key),
-      isReachable: peer => (peer === transport.self ? this.#membership.isCertain() : this.#links.has(peer)),
+      ...routes,
       agreeWith: peer => this.#membership.agreeWith(peer)
     })
-    this.#reads = new Reads({ router: this.#router, clock, stats })
+    const reads = new Reads({ router: this.#router, clock, stats })
+    const { timeoutMs } = settings
+    const many = new ManyReads({ ...routes, self: transport.self, clock, client, owner, reads, stats, timeoutMs })
     this.#caches = new Caches({
       router: this.#router,
-      reads: this.#reads,
+      reads,
+      many,
       stats,
       detach,
-      timeoutMs: settings.timeoutMs,
+      timeoutMs,
       checkOpen: () => this.#checkOpen()
     })
   }

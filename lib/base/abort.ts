@@ -17,29 +17,6 @@ export function whenAborted(signal: AbortSignal, onAbort: () => void): () => voi
   return () => waiting.delete(entry)
 }
 
-/**
- * That nobody waits any more for something shared by callers of this process. An AbortController would do; it costs
- * microseconds and an event target, and this is made for every read.
- */
-export class Abandonment {
-  #isAbandoned = false
-  readonly #listeners: (() => void)[] = []
-
-  get isAbandoned(): boolean {
-    return this.#isAbandoned
-  }
-
-  whenAbandoned(listener: () => void): void {
-    if (this.#isAbandoned) listener()
-    else this.#listeners.push(listener)
-  }
-
-  abandon(): void {
-    this.#isAbandoned = true
-    for (const listener of this.#listeners.splice(0)) listener()
-  }
-}
-
 /** The result of the work, or a rejection with the signal's reason if that comes first; the work itself goes on. */
 export function unlessAborted<T>(signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
   if (signal === undefined) return work()

@@ -374,7 +374,7 @@ function answerOf(outcome: Outcome): Answer | FailedLoad {
   return outcome.code === 'value' ? { bytes: outcome.bytes, negative: false } : { failed: outcome }
 }
 
-function callError(failed: CallFailed, definition: CacheDefinition, member: PeerId): MeshError {
+export function callError(failed: CallFailed, definition: CacheDefinition, member: PeerId): MeshError {
   const detail = { cache: definition.name, member }
   switch (failed.end) {
     case 'overloaded':

@@ -3,7 +3,14 @@ import { describe, expect, it } from 'vitest'
 import { isMeshError, PartialError } from '../../lib/base/errors.ts'
 import type { LoadContext } from '../../lib/fill/definition.ts'
 import type { Cluster } from '../../lib/testing.ts'
-import { errorOf, formed, keyOf, mesh, times, watch } from './story.ts'
+import { errorOf, formed, keyOf, mesh, ownerOf, times, watch } from './story.ts'
+
+/** Keys of the cache 'plain' that member `index` decides for. */
+function keysOf(t: Cluster, index: number, count: number): string[] {
+  const keys: string[] = []
+  for (let i = 0; keys.length < count; i++) if (ownerOf(t, `k${i}`, { cache: 'plain' }) === index) keys.push(`k${i}`)
+  return keys
+}
 
 /** A loader of 1 s whose context the story can look at. */
 async function slow(seed: number): Promise<{ t: Cluster; contexts: LoadContext[] }> {
@@ -54,6 +61,41 @@ describe('getMany', () => {
     const keys = ['c', 'a', 'b', 'a', ...times(40, i => `k${i}`)]
     expect(await t.until(mesh(t, 1).cache('products').getMany(keys))).toEqual(keys)
     expect(await t.until(mesh(t, 1).cache('products').getMany([]))).toEqual([])
+  })
+
+  it('asks each owner once for what is stored, however many the keys are', async () => {
+    const t = await formed(3, { seed: 613, start: member => member.cache('plain', { ttl: '1h' }) })
+    const keys = times(3_000, i => `k${i}`)
+    const plain = (index: number) => mesh(t, index).cache<string>('plain')
+    await t.until(Promise.all(keys.map(key => plain(0).set(key, `v ${key}`))))
+    const servedBefore = t.meshes.map(member => member.stats().requestsServedTotal)
+    const found = await t.until(plain(0).getMany([...keys, 'missing']))
+    expect(found).toEqual([...keys.map(key => `v ${key}`), undefined])
+    const served = t.meshes.map((member, i) => member.stats().requestsServedTotal - (servedBefore[i] as number))
+    expect(served[0]).toBe(0)
+    // Some thousand keys for each, and at most 1,024 in a request.
+    for (const requests of served.slice(1)) expect(requests).toBeLessThanOrEqual(2)
+  })
+
+  it('brings values that are too large to come along, and what its owner has in parts', async () => {
+    const t = await formed(2, { seed: 614, start: member => member.cache('plain', { ttl: '1h' }) })
+    const plain = (index: number) => mesh(t, index).cache<Buffer>('plain')
+    const sizes = [10, 20_000, 20_000, 200_000, 31_000, 0, 40_000, 30_000]
+    const keys = keysOf(t, 1, sizes.length)
+    await t.until(Promise.all(keys.map((key, i) => plain(1).set(key, Buffer.alloc(sizes[i] as number, i)))))
+    const found = await t.until(plain(0).getMany(keys))
+    expect(found.map(value => value?.length)).toEqual(sizes)
+    expect(found.map(value => value?.every(byte => byte === found.indexOf(value)))).toEqual(sizes.map(() => true))
+  })
+
+  it('reads alone what loses its owner while it is asked for', async () => {
+    const { t, contexts } = await slow(615)
+    const keys = [keyOf(t, 2), keyOf(t, 1), keyOf(t, 0)]
+    const read = watch(t, mesh(t, 0).cache('products').getMany(keys))
+    t.crash(2)
+    await t.run('20s')
+    expect(read.value).toEqual(keys)
+    expect(contexts).toHaveLength(3)
   })
 
   it('rejects with what succeeded and what failed, each at its place', async () => {

@@ -15,6 +15,7 @@ export interface Knobs {
   readonly deletes: boolean
   readonly sets: boolean
   readonly callerLoads: boolean
+  readonly many: boolean
 }
 
 export function chooseKnobs(dice: Random): Knobs {
@@ -33,6 +34,7 @@ export function chooseKnobs(dice: Random): Knobs {
     sets: half(),
     callerLoads: half(),
     // Last, so that the other choices of a seed stay what they were.
-    leave: half()
+    leave: half(),
+    many: half()
   }
 }

@@ -4,6 +4,7 @@
  * Which kinds of faults and operations a seed has is itself chosen by the seed, each with probability one half: a run
  * with only crashes and deletes finds what a run with a little of everything never would.
  */
+import { PartialError } from '../../lib/base/errors.ts'
 import type { Cache, LoadingCache } from '../../lib/cache.ts'
 import { Roster } from '../../lib/membership/roster.ts'
 import type { Member, Mesh } from '../../lib/mesh.ts'
@@ -206,6 +207,7 @@ class Simulation {
     if (!this.#cluster.isAlive(member)) return
     if (this.#knobs.deletes && dice < 0.12) return this.#invalidate(member, key)
     if (this.#knobs.sets && dice < 0.3) return this.#set(member, key)
+    if (this.#knobs.many && times > 1) return this.#getMany(member, dice < 0.5 ? 'plain' : 'loaded')
     for (let i = 0; i < times; i++) {
       if (dice < 0.5) this.#get(member, 'plain', key)
       else if (this.#knobs.callerLoads && dice < 0.75) this.#getOrSet(member, key)
@@ -217,6 +219,13 @@ class Simulation {
     this.#call({ kind: 'get', cache, key, member }, async () => ({
       value: await this.#cacheOf(member, cache).get(key)
     }))
+  }
+
+  /** All keys in one call; judged as one get each. */
+  #getMany(member: number, cache: 'loaded' | 'plain'): void {
+    const all = this.#cacheOf(member, cache).getMany(KEYS)
+    for (const [place, key] of KEYS.entries())
+      this.#call({ kind: 'get', cache, key, member }, async () => ({ value: await oneOf(all, place) }))
   }
 
   #getOrSet(member: number, key: string): void {
@@ -365,6 +374,16 @@ class Simulation {
   async #finalRead(member: number, cache: 'loaded' | 'plain', key: string): Promise<number | undefined> {
     this.#origin.isWell = true
     return this.#cacheOf(member, cache).get(key)
+  }
+}
+
+async function oneOf(all: Promise<(number | undefined)[]>, place: number): Promise<number | undefined> {
+  try {
+    return (await all)[place]
+  } catch (error) {
+    if (!(error instanceof PartialError)) throw error
+    if (error.errors.has(place)) throw error.errors.get(place)
+    return error.values[place] as number | undefined
   }
 }
 

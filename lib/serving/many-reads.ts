@@ -1,0 +1,187 @@
+/**
+ * Many keys at once: what is stored of them, by one request to each owner, all at the same time.
+ *
+ * Only what is simple is done together. A key that is absent and has a loader, that moved meanwhile, whose owner cannot
+ * be reached or whose value is too large to come along, is left to a read of its own, which knows what to do; so every
+ * promise of a single read holds for many as well, and a load is shared with whoever asks for the key alone.
+ */
+import { whenAborted } from '../base/abort.ts'
+import type { CacheDefinition } from '../fill/definition.ts'
+import type { Stats } from '../observe/stats.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { PeerId } from '../ports/transport.ts'
+import { CallFailed, type Client, type OpenCall } from '../rpc/client.ts'
+import { KEYS_MAX, type MessageOf } from '../rpc/messages.ts'
+import type { Owner } from './owner.ts'
+import type { Patience, Reads } from './reads.ts'
+import { type Answer, callError, type ReadAsk } from './router.ts'
+
+export interface ManyReadsDeps {
+  readonly self: PeerId
+  readonly clock: Clock
+  readonly client: Client
+  readonly owner: Owner
+  readonly reads: Reads
+  readonly stats: Stats
+  /** How long a member may take to answer. */
+  readonly timeoutMs: number
+  readonly ownerOf: (namespace: string, key: string) => PeerId | undefined
+  readonly isReachable: (peer: PeerId) => boolean
+}
+
+/** What became of one key of many. */
+export type Found = Answer | undefined | { readonly error: unknown }
+
+/** `absent`: its owner has nothing. `ask`: ask for it alone. */
+type Finding = Found | 'absent' | 'ask'
+
+export interface ManyAsk {
+  readonly definition: CacheDefinition
+  readonly encodedKeys: readonly string[]
+  /** Whether a key that is absent is loaded. */
+  readonly loads: boolean
+  /** The read of one of them, by its place. */
+  readonly alone: (place: number) => ReadAsk
+}
+
+export class ManyReads {
+  readonly #deps: ManyReadsDeps
+
+  constructor(deps: ManyReadsDeps) {
+    this.#deps = deps
+  }
+
+  /** In the order of the keys; rejects with the signal's reason and with nothing else. */
+  async read(ask: ManyAsk, { signal, timeoutMs }: Patience): Promise<Found[]> {
+    const { clock, reads } = this.#deps
+    const untilMs = timeoutMs === undefined ? undefined : clock.monotonic() + timeoutMs
+    const found = await this.#find(ask, Math.min(timeoutMs ?? Infinity, this.#deps.timeoutMs), signal)
+    const left = untilMs === undefined ? undefined : Math.max(1, untilMs - clock.monotonic())
+    const readAlone = async (place: number): Promise<void> => {
+      found[place] = await reads
+        .read(ask.alone(place), { signal, timeoutMs: left })
+        .catch((error: unknown) => ({ error }))
+    }
+    await Promise.all(placesOf(found, ask.loads).map(readAlone))
+    signal?.throwIfAborted()
+    return found.map(finding => this.#settled(finding))
+  }
+
+  /** What the owners have, asked all at the same time. */
+  #find(ask: ManyAsk, timeoutMs: number, signal: AbortSignal | undefined): Promise<Finding[]> {
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted === true) return reject(signal.reason)
+      let forget = (): void => {}
+      const batch = new Batch(this.#deps, ask, timeoutMs, found => {
+        forget()
+        resolve(found)
+      })
+      const giveUp = (): void => {
+        batch.cancel()
+        reject(signal?.reason)
+      }
+      if (signal !== undefined) forget = whenAborted(signal, giveUp)
+      batch.begin()
+    })
+  }
+
+  #settled(finding: Finding): Found {
+    if (finding !== 'absent' && finding !== 'ask') return finding
+    this.#deps.stats.readsMissTotal++
+    return undefined
+  }
+}
+
+function placesOf(found: readonly Finding[], loads: boolean): number[] {
+  const places: number[] = []
+  for (const [place, finding] of found.entries())
+    if (finding === 'ask' || (loads && finding === 'absent')) places.push(place)
+  return places
+}
+
+class Batch {
+  readonly #deps: ManyReadsDeps
+  readonly #definition: CacheDefinition
+  readonly #keys: readonly string[]
+  readonly #timeoutMs: number
+  readonly #onOver: (found: Finding[]) => void
+  readonly #found: Finding[]
+  readonly #calls: OpenCall[] = []
+  /** Requests under way, and one for the asking itself. */
+  #pending = 1
+
+  constructor(deps: ManyReadsDeps, ask: ManyAsk, timeoutMs: number, onOver: (found: Finding[]) => void) {
+    this.#deps = deps
+    this.#definition = ask.definition
+    this.#keys = ask.encodedKeys
+    this.#timeoutMs = timeoutMs
+    this.#onOver = onOver
+    this.#found = new Array<Finding>(this.#keys.length).fill('ask')
+  }
+
+  begin(): void {
+    for (const [owner, places] of this.#placesByOwner())
+      for (let from = 0; from < places.length; from += KEYS_MAX) this.#ask(owner, places.slice(from, from + KEYS_MAX))
+    this.#oneOver()
+  }
+
+  cancel(): void {
+    for (const call of this.#calls) this.#deps.client.cancel(call)
+  }
+
+  #placesByOwner(): Map<PeerId, number[]> {
+    const { self, ownerOf, isReachable } = this.#deps
+    const byOwner = new Map<PeerId, number[]>()
+    for (const [place, key] of this.#keys.entries()) {
+      const owner = ownerOf(this.#definition.namespace, key)
+      if (owner === undefined || !isReachable(owner)) continue
+      if (owner === self) this.#found[place] = this.#findHere(key)
+      else {
+        const places = byOwner.get(owner)
+        if (places === undefined) byOwner.set(owner, [place])
+        else places.push(place)
+      }
+    }
+    return byOwner
+  }
+
+  #findHere(key: string): Finding {
+    const found = this.#deps.owner.stored(this.#definition.namespace, key)
+    if (found === undefined) return 'absent'
+    this.#deps.stats.readsLocalTotal++
+    return found
+  }
+
+  #ask(owner: PeerId, places: readonly number[]): void {
+    let next = 0
+    const take = ({ items }: MessageOf<'found'>): void => {
+      for (const { state, bytes } of items) {
+        const place = places[next++]
+        if (place === undefined) return
+        if (state === 'value' || state === 'negative') {
+          this.#deps.stats.readsOwnerTotal++
+          this.#found[place] = { bytes, negative: state === 'negative' }
+        } else if (state === 'absent') this.#found[place] = 'absent'
+      }
+    }
+    const keys = places.map(place => this.#keys[place] as string)
+    const request = { type: 'readMany', namespace: this.#definition.namespace, keys } as const
+    const terms = { timeoutMs: this.#timeoutMs, onPart: take }
+    this.#pending++
+    const call = this.#deps.client.begin(owner, request, terms, reply => {
+      if (!(reply instanceof CallFailed)) {
+        if (reply.type === 'found') take(reply)
+      } else if (reply.end !== 'lost') this.#fail(places.slice(next), callError(reply, this.#definition, owner))
+      this.#oneOver()
+    })
+    this.#calls.push(call)
+  }
+
+  #fail(places: readonly number[], error: unknown): void {
+    for (const place of places) this.#found[place] = { error }
+  }
+
+  #oneOver(): void {
+    if (--this.#pending === 0) this.#onOver(this.#found)
+  }
+}
