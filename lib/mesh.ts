@@ -18,7 +18,7 @@ import { Flights } from './fill/flight.ts'
 import { Membership } from './membership/membership.ts'
 import { isPresent, type MemberRecord, type View } from './membership/view.ts'
 import { Events } from './observe/events.ts'
-import { Stats } from './observe/stats.ts'
+import { type Gauges, Stats } from './observe/stats.ts'
 import { type CacheOptions, checkNames, checkSignal, type MeshSettings, timerMs } from './options.ts'
 import { PARTITIONS } from './placement/partitions.ts'
 import { buildTable } from './placement/table.ts'
@@ -63,19 +63,8 @@ export interface MeshEvents {
   warning: { code: string; message: string }
 }
 
-/** Plain numbers of one member; README lists them. */
-export type MeshStats = { readonly [Counter in keyof Stats]: number } & {
-  readonly members: number
-  readonly partitionsOwned: number
-  /** 1 while this member has stood still and asks the others before it trusts its own view again. */
-  readonly viewInDoubt: number
-  /** 0 when our own event loop runs in time; each point is more patience with others. */
-  readonly healthScore: number
-  readonly memoryBytes: number
-  readonly memoryLimitBytes: number
-  readonly records: number
-  readonly loadsInProgress: number
-}
+/** Plain numbers of one member; the README lists them in the words of `observe/stats.ts`. */
+export type MeshStats = { readonly [Counter in keyof Stats]: number } & Gauges
 
 export interface Mesh extends AsyncDisposable {
   readonly id: string

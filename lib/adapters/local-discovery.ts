@@ -20,6 +20,10 @@ import type { Address, PeerId } from '../ports/transport.ts'
  * The mesh's name comes with `announce`, so until then `find` knows no directory and answers with nothing. A member
  * that does not listen announces no addresses and writes no file.
  *
+ * What goes wrong between two looks is thrown by the next one, once, so that it is counted and said: that this member's
+ * own file cannot be kept, and nobody who starts will find it. A file of another that cannot be read is thrown when
+ * nothing else was found.
+ *
  * Not promised: anything across hosts or containers that do not share the directory, or that a file is up to date.
  */
 const REFRESH_MS = 5_000
@@ -44,11 +48,23 @@ interface Member {
 }
 
 export function local(o: { dir?: string } = {}): DiscoverySource {
+  return localSource(o, REFRESH_MS)
+}
+
+export function localSource(o: { dir?: string }, refreshMs: number): DiscoverySource {
   const root = o.dir ?? join(tmpdir(), `cachemesh-${process.getuid?.() ?? 'user'}`)
   let own: { id: PeerId; dir: string } | undefined
+  let failure: { readonly error: Error; said: boolean } | undefined
+  const onKept = (error?: Error): void => {
+    failure = error === undefined ? undefined : (failure ?? { error, said: false })
+  }
   return {
     name: 'local',
     async find({ signal }) {
+      if (failure?.said === false) {
+        failure.said = true
+        throw failure.error
+      }
       return own === undefined ? [] : await readMembers(own.dir, own.id, signal)
     },
     async announce({ mesh, id, addresses }) {
@@ -58,19 +74,24 @@ export function local(o: { dir?: string } = {}): DiscoverySource {
       own = { id, dir }
       return addresses.length === 0
         ? async () => {}
-        : await keepFile(dir, { id, pid: process.pid, host: hostname(), addresses })
+        : await keepFile(dir, { id, pid: process.pid, host: hostname(), addresses }, refreshMs, onKept)
     }
   }
 }
 
-async function keepFile(dir: string, member: Member): Promise<() => Promise<void>> {
+async function keepFile(
+  dir: string,
+  member: Member,
+  refreshMs: number,
+  onKept: (error?: Error) => void
+): Promise<() => Promise<void>> {
   const path = join(dir, `${member.id}.json`)
   let left = false
   let writing: Promise<void> = writeMember(path, member)
   await writing
   const timer = setInterval(() => {
-    writing = writing.then(() => (left ? undefined : refresh(path, member)))
-  }, REFRESH_MS).unref()
+    writing = writing.then(() => (left ? undefined : refresh(path, member).then(onKept)))
+  }, refreshMs).unref()
   return async () => {
     left = true
     clearInterval(timer)
@@ -79,7 +100,8 @@ async function keepFile(dir: string, member: Member): Promise<() => Promise<void
   }
 }
 
-async function refresh(path: string, member: Member): Promise<void> {
+/** What kept it from being fresh. */
+async function refresh(path: string, member: Member): Promise<Error | undefined> {
   try {
     const now = nowMs() / 1_000
     await utimes(path, now, now)
@@ -88,10 +110,15 @@ async function refresh(path: string, member: Member): Promise<void> {
     try {
       await ownDirectory(join(path, '..'))
       await writeMember(path, member)
-    } catch {
-      // No room or no right to write any more. Others lose the address within a minute; it is tried again meanwhile.
+    } catch (cause) {
+      // No room or no right to write any more. It is tried again, and meanwhile said.
+      return new Error(
+        `${path} cannot be written (${codeOf(cause)}): processes that start a minute from now will not find this one there`,
+        { cause }
+      )
     }
   }
+  return undefined
 }
 
 async function writeMember(path: string, member: Member): Promise<void> {
@@ -108,18 +135,23 @@ async function writeMember(path: string, member: Member): Promise<void> {
 async function readMembers(dir: string, self: PeerId, signal: AbortSignal): Promise<readonly Address[]> {
   const names = (await readdir(dir)).slice(0, FILES_MAX)
   const found: Address[] = []
+  let unreadable: Error | undefined
+  const onUnreadable = (error: Error): void => {
+    unreadable ??= error
+  }
   for (const name of names) {
     signal.throwIfAborted()
     if (name === `${self}.json`) continue
     const path = join(dir, name)
-    if (MEMBER_FILE.test(name)) found.push(...(await readMember(path)))
+    if (MEMBER_FILE.test(name)) found.push(...(await readMember(path, onUnreadable)))
     else if (UNFINISHED_FILE.test(name) && (await ageMs(path)) > STALE_MS) await remove(path)
   }
+  if (found.length === 0 && unreadable !== undefined) throw unreadable
   return found
 }
 
 /** Its addresses, if somebody stands behind them. */
-async function readMember(path: string): Promise<readonly Address[]> {
+async function readMember(path: string, onUnreadable: (error: Error) => void): Promise<readonly Address[]> {
   let age: number
   let member: Member | undefined
   try {
@@ -130,9 +162,11 @@ async function readMember(path: string): Promise<readonly Address[]> {
     } finally {
       await file.close()
     }
-  } catch {
+  } catch (cause) {
     // Removed by another member since it was listed, or made unreadable: only its age may be known, and decides.
     age = await ageMs(path)
+    if (codeOf(cause) !== 'ENOENT' && age <= STALE_MS)
+      onUnreadable(new Error(`${path} cannot be read (${codeOf(cause)})`, { cause }))
   }
   if (age <= STALE_MS && member !== undefined && !isGone(member)) return member.addresses
   // One that cannot be understood may be written by a newer version of this package: only when it is old it goes.
@@ -173,7 +207,7 @@ function isGone({ pid, host }: Member): boolean {
     return false
   } catch (error) {
     // Any other failure means that there is a process, which is not ours to signal.
-    return (error as NodeJS.ErrnoException).code === 'ESRCH'
+    return codeOf(error) === 'ESRCH'
   }
 }
 
@@ -212,4 +246,8 @@ async function remove(path: string): Promise<void> {
   } catch {
     // Removed by somebody else at the same time, or not ours to remove; the next look tries again.
   }
+}
+
+function codeOf(error: unknown): string {
+  return (error as NodeJS.ErrnoException).code ?? String(error)
 }

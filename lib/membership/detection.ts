@@ -48,7 +48,7 @@ const DRAWN = 8
 interface Suspicion {
   readonly incarnation: number
   sinceMs: number
-  /** Who has met its silence itself. */
+  /** Who has met its silence itself; no more of them than make a difference, for gossip may name any number. */
   readonly by: Set<PeerId>
 }
 
@@ -229,13 +229,12 @@ export class Detection {
     if (this.#roster.ownSuspects.has(known.id)) return
     this.#roster.ownSuspects.add(known.id)
     const suspicion = this.#suspicionOf(known, nowMs)
-    const { by } = suspicion
     // Heard since others suspected it, and silent again: its time begins anew.
     if ((this.#roster.contacts.get(known.id)?.heardAtMs ?? 0) > suspicion.sinceMs) suspicion.sinceMs = nowMs
     // Once enough have confirmed, one more would only be noise: a thousand would say it at once.
-    const isWanted = by.size <= CONFIRMATIONS_WANTED
-    by.add(this.#roster.self.id)
-    if (isWanted) this.#roster.declare(known, 'suspect', nowMs)
+    if (!isWanted(suspicion)) return
+    suspicion.by.add(this.#roster.self.id)
+    this.#roster.declare(known, 'suspect', nowMs)
   }
 
   /** Others suspect a member: we try it ourselves, and tell it on the way. */
@@ -243,7 +242,7 @@ export class Detection {
     const known = this.#roster.view.get(told.id)
     if (known?.status !== 'suspect' || known.incarnation !== told.incarnation || known.boot !== told.boot) return
     const suspicion = this.#suspicionOf(known, nowMs)
-    if (told.firstHand) suspicion.by.add(teller)
+    if (told.firstHand && isWanted(suspicion)) suspicion.by.add(teller)
     const contact = this.#roster.contacts.get(told.id)
     if (contact?.linked === true && contact.pingedAtMs < suspicion.sinceMs) this.ping(contact, nowMs)
   }
@@ -296,4 +295,9 @@ export class Detection {
     contact.inquiry = undefined
     this.#watched.delete(contact)
   }
+}
+
+/** One confirmation more would still shorten it. */
+function isWanted({ by }: Suspicion): boolean {
+  return by.size <= CONFIRMATIONS_WANTED
 }

@@ -1,8 +1,8 @@
 /**
  * The driver of the protocol: feeds it what happens, performs what it decides, and keeps looking for others.
  *
- * All decisions are in `protocol.ts`. Here are the dials, the exchanges over links, the gossip and the discovery
- * rounds, each with a deadline and none of them able to stop the others.
+ * All decisions are in `protocol.ts`, and so are the deadlines of what members ask each other. Here are the dials, the
+ * gossip, the ticks and the discovery rounds, each with a deadline and none of them able to stop the others.
  */
 import { unlessAborted, whenAborted } from '../base/abort.ts'
 import { ByteReader, ByteWriter } from '../base/bytes.ts'

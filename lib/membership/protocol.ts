@@ -1,7 +1,7 @@
 /**
  * What a member decides about the others: a pure step, `now` is an argument, and nothing here does any I/O. An event
- * goes in, effects come out, and the driver (`membership.ts`) performs them; the simulator and the benchmark have
- * drivers of their own.
+ * goes in, effects come out, and the driver (`membership.ts`) performs them. The simulator runs that very driver; the
+ * benchmark has one of its own, without promises.
  *
  *            ┌─▶ dials       how to reach them
  *   event ───┼─▶ detection   who still lives            ──▶ roster: view, contacts ──▶ effects
@@ -13,7 +13,7 @@
 import type { Stats } from '../observe/stats.ts'
 import type { Random } from '../ports/random.ts'
 import type { Address, PeerId } from '../ports/transport.ts'
-import type { MemberFields, MemberTalk } from '../rpc/messages.ts'
+import { type MemberFields, type MemberTalk, NEWS_MAX } from '../rpc/messages.ts'
 import { Agreement } from './agreement.ts'
 import type { Contact } from './contact.ts'
 import { Detection } from './detection.ts'
@@ -26,7 +26,7 @@ export const TICK_EVERY_MS = 200
 const STALL_MS = 1_000
 /** After standing still for this long others may have buried us: less than the quickest burial takes. */
 const STALE_MS = 2_000
-/** A member that is about to be told of our going is pinged once more if it has not answered. */
+/** While somebody waits for all to agree, or for all to know that we leave: who has not answered is pinged this often. */
 const ASK_AGAIN_MS = 400
 const ASKED_PER_TICK_MAX = 64
 
@@ -99,12 +99,13 @@ export class Protocol {
     return this.#roster.linked().every(contact => contact.knowsOfLeave)
   }
 
+  /** What is to be done, in this order: first the change of the view, since what follows is done in the new one. */
   step(event: MembershipEvent, nowMs: number): Effect[] {
     const before = this.view
     if (nowMs - this.#tickedAtMs > TICK_EVERY_MS + STALL_MS) this.#stoodStill(nowMs)
     this.#apply(event, nowMs)
-    if (this.view !== before) this.#roster.do({ type: 'viewChanged', before, after: this.view })
-    return this.#roster.takeEffects()
+    const effects = this.#roster.takeEffects()
+    return this.view === before ? effects : [{ type: 'viewChanged', before, after: this.view }, ...effects]
   }
 
   #apply(event: MembershipEvent, nowMs: number): void {
@@ -175,7 +176,7 @@ export class Protocol {
     switch (message.type) {
       case 'ping': {
         const news = this.#learn(peer, message.news, nowMs, true)
-        const records = [...this.#roster.newsFor(peer), ...news].slice(0, ASKED_PER_TICK_MAX)
+        const records = [...this.#roster.newsFor(peer), ...news].slice(0, NEWS_MAX)
         this.#roster.send(peer, { type: 'pong', stateHash: this.view.stateHash, news: records })
         return this.#agreement.sawState(contact, message.stateHash, nowMs)
       }

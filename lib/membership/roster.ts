@@ -160,7 +160,9 @@ export class Roster {
 
   tellOfSelf(self: MemberRecord): void {
     this.#self = self
-    this.#declare(self)
+    this.#view = this.#view.with(self)
+    this.#news.add(self.id, this.#view)
+    this.#gossip(self)
   }
 
   /** Our own finding about another member; spread at once. */
@@ -174,12 +176,6 @@ export class Roster {
     const before = this.#view.stateHash
     this.#merge([withoutTeller(record)], nowMs, true)
     if (this.#view.stateHash !== before) this.#gossip(record)
-  }
-
-  #declare(record: MemberRecord): void {
-    this.#view = this.#view.with(record)
-    this.#news.add(record.id, this.#view)
-    this.#gossip(record)
   }
 
   #gossip(record: MemberRecord): void {

@@ -5,7 +5,7 @@
  * Order of two records of one member: the higher incarnation, then alive < suspect < dead < left, then their bytes.
  * Only the member itself raises its incarnation, so it always has the last word about itself.
  *
- * Two hashes, both sums of one print per record, so that a change costs one print and not a walk over all:
+ * Two hashes, both the XOR of one print per record, so that a change costs one print and not a walk over all:
  *
  *   hash       what placement reads of the owners: equal hashes mean equal tables
  *   stateHash  all that is known of those who are here: equal hashes mean that there is nothing to tell

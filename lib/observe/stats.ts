@@ -1,5 +1,6 @@
 /**
- * Plain counters of one member, each with its meaning. Counters only rise; gauges are read when asked for.
+ * Plain counters of one member, each with its meaning. Counters only rise; gauges are read when asked for. The README
+ * lists them in these words, and a test holds the two equal.
  * Names are those of the metrics in camelCase, so that a number means the same in code, in a dashboard and here.
  */
 export class Stats {
@@ -41,8 +42,9 @@ export class Stats {
   requestsOverloadedTotal = 0
   /** Requests that had no answer in time. */
   requestsTimedOutTotal = 0
-  /** Frames sent and received; each may carry many calls. */
+  /** Frames sent; each may carry many calls. */
   framesSentTotal = 0
+  /** Frames received. */
   framesReceivedTotal = 0
   /** Links closed because the peer sent bytes of the wrong shape, another mesh or another protocol. */
   linksRefusedTotal = 0
@@ -52,9 +54,30 @@ export class Stats {
   viewExchangesTotal = 0
   /** Exchanges that left both sides as they were, although they differ. */
   viewExchangesFutileTotal = 0
-  /** Times that others suspected this member, or took it for dead, and it contradicted. */
+  /** Times that others suspected this member and it contradicted. */
   suspicionsRefutedTotal = 0
+  /** Times that others took this member for dead and it contradicted. */
   deathsRefutedTotal = 0
-  /** Discoveries that threw; each is asked again. */
+  /** Failures of discovery; each is asked again. */
   discoveryFailuresTotal = 0
+}
+
+/** What is so now. */
+export interface Gauges {
+  /** Members here, this one included. */
+  readonly members: number
+  /** Partitions whose keys this member decides for, of 16,384. */
+  readonly partitionsOwned: number
+  /** 1 while this member has stood still and asks the others before it trusts its own view again. */
+  readonly viewInDoubt: number
+  /** 0 when this member's own event loop runs in time; each point is more patience with others. */
+  readonly healthScore: number
+  /** What the stored records take. */
+  readonly memoryBytes: number
+  /** What they may take. */
+  readonly memoryLimitBytes: number
+  /** Records stored here. */
+  readonly records: number
+  /** Loads under way for keys of this member. */
+  readonly loadsInProgress: number
 }

@@ -97,6 +97,8 @@ export const FOUND_STATES = ['absent', 'elsewhere', 'large', 'value', 'negative'
 const failureText = text(16 * 1024, 'failure')
 
 export const MEMBERS_MAX = 4096
+/** Records that ride on a ping or a pong. */
+export const NEWS_MAX = 64
 
 const memberRecord = object({
   id: peerText,
@@ -113,8 +115,7 @@ const memberRecord = object({
    */
   firstHand: flag
 })
-/** A few records that ride on a ping. */
-const news = listOf(memberRecord, 64, 'news')
+const news = listOf(memberRecord, NEWS_MAX, 'news')
 const members = listOf(memberRecord, MEMBERS_MAX, 'members')
 const prints = listOf(real, MEMBERS_MAX, 'prints')
 

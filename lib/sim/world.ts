@@ -10,6 +10,7 @@
  */
 import { hash64, saltOf } from '../placement/hash.ts'
 import type { Cancel, Clock } from '../ports/clock.ts'
+import { EventQueue, type Timed } from './event-queue.ts'
 
 const LAST_EVENTS = 200
 const SALT = saltOf('trace')
@@ -18,9 +19,7 @@ const START_MS = 10_000
 /** What wall clocks showed when the world began: any fixed day will do. */
 const WALL_START_MS = 1_800_000_000_000
 
-interface Event {
-  atMs: number
-  order: number
+interface Event extends Timed {
   readonly process: Process | undefined
   run: (() => void) | undefined
 }
@@ -41,12 +40,11 @@ export class Process {
 }
 
 export class World {
-  readonly #queue: Event[] = []
+  readonly #queue = new EventQueue<Event>()
   readonly #drain: () => Promise<void>
   readonly #last: string[] = []
   #traceLow = 0
   #traceHigh = 0
-  #order = 0
   nowMs = START_MS
   steps = 0
 
@@ -57,8 +55,8 @@ export class World {
 
   /** Schedules for a process; `undefined` is the world itself, which never stops. */
   after(ms: number, process: Process | undefined, run: () => void): Cancel {
-    const event: Event = { atMs: this.nowMs + Math.max(0, ms), order: this.#order++, process, run }
-    this.#push(event)
+    const event: Event = { atMs: this.nowMs + Math.max(0, ms), order: 0, process, run }
+    this.#queue.push(event)
     return () => {
       event.run = undefined
     }
@@ -80,7 +78,7 @@ export class World {
   async run(ms: number): Promise<void> {
     const untilMs = this.nowMs + ms
     await this.#drain()
-    while ((this.#queue[0]?.atMs ?? Number.POSITIVE_INFINITY) <= untilMs) await this.#step()
+    while ((this.#queue.first?.atMs ?? Number.POSITIVE_INFINITY) <= untilMs) await this.#step()
     this.nowMs = untilMs
   }
 
@@ -94,7 +92,7 @@ export class World {
     const untilMs = this.nowMs + limitMs
     await this.#drain()
     while (!settled) {
-      const next = this.#queue[0]
+      const next = this.#queue.first
       if (next === undefined || next.atMs > untilMs)
         throw new Error(`nothing settled it within ${limitMs} ms of virtual time`)
       await this.#step()
@@ -106,8 +104,7 @@ export class World {
     process.paused = false
     for (const event of process.held.splice(0)) {
       event.atMs = this.nowMs
-      event.order = this.#order++
-      this.#push(event)
+      this.#queue.push(event)
     }
   }
 
@@ -130,7 +127,8 @@ export class World {
   }
 
   async #step(): Promise<void> {
-    const event = this.#pop()
+    const event = this.#queue.pop()
+    if (event === undefined) return
     this.nowMs = Math.max(this.nowMs, event.atMs)
     const { process } = event
     if (event.run === undefined || process?.alive === false) return
@@ -142,40 +140,4 @@ export class World {
     event.run()
     await this.#drain()
   }
-
-  // A binary heap: the earliest event is at the front, and each is no later than the two below it.
-
-  #push(event: Event): void {
-    const queue = this.#queue
-    let at = queue.push(event) - 1
-    while (at > 0) {
-      const above = (at - 1) >> 1
-      if (!isBefore(event, queue[above] as Event)) break
-      queue[at] = queue[above] as Event
-      at = above
-    }
-    queue[at] = event
-  }
-
-  #pop(): Event {
-    const queue = this.#queue
-    const first = queue[0] as Event
-    const last = queue.pop() as Event
-    if (queue.length === 0) return first
-    let at = 0
-    for (;;) {
-      let below = at * 2 + 1
-      if (below >= queue.length) break
-      if (below + 1 < queue.length && isBefore(queue[below + 1] as Event, queue[below] as Event)) below++
-      if (!isBefore(queue[below] as Event, last)) break
-      queue[at] = queue[below] as Event
-      at = below
-    }
-    queue[at] = last
-    return first
-  }
-}
-
-function isBefore(a: Event, b: Event): boolean {
-  return a.atMs !== b.atMs ? a.atMs < b.atMs : a.order < b.order
 }

@@ -12,6 +12,7 @@ import { Stats } from '../../lib/observe/stats.ts'
 import type { Random } from '../../lib/ports/random.ts'
 import { FrameBuilder } from '../../lib/rpc/frame.ts'
 import type { MemberFields, MemberTalk } from '../../lib/rpc/messages.ts'
+import { EventQueue, type Timed } from '../../lib/sim/event-queue.ts'
 import { seededRandom } from '../../lib/sim/random.ts'
 
 const DELAY_MS_MIN = 0.2
@@ -20,10 +21,8 @@ const RETRANSMIT_MS = 200
 /** What one frame costs on the wire beside its own bytes: length, encryption, stream header, TCP and IP. */
 const WIRE_BYTES_PER_FRAME = 2 + 18 + 12 + 52
 
-interface Event {
-  atMs: number
-  order: number
-  run: () => void
+interface Event extends Timed {
+  readonly run: () => void
 }
 
 interface Link {
@@ -76,10 +75,9 @@ export class Node {
 
 export class MembershipWorld {
   readonly nodes: Node[] = []
-  readonly #queue: Event[] = []
+  readonly #queue = new EventQueue<Event>()
   readonly #random: Random
   readonly #indexOf = new Map<string, number>()
-  #order = 0
   nowMs = 10_000
   loss = 0
   /** Off while it is only waited: encoding every frame to count its bytes costs more than the protocol. */
@@ -130,12 +128,12 @@ export class MembershipWorld {
     const beganMs = this.nowMs
     const untilMs = beganMs + limitMs
     let lookAtMs = beganMs
-    for (let next = this.#queue[0]; next !== undefined && next.atMs <= untilMs; next = this.#queue[0]) {
+    for (let next = this.#queue.first; next !== undefined && next.atMs <= untilMs; next = this.#queue.first) {
       if (next.atMs >= lookAtMs) {
         if (isDone()) return this.nowMs - beganMs
         lookAtMs = next.atMs + 5
       }
-      this.#pop()
+      this.#queue.pop()
       this.nowMs = next.atMs
       next.run()
     }
@@ -148,7 +146,7 @@ export class MembershipWorld {
   }
 
   after(ms: number, run: () => void): void {
-    this.#push({ atMs: this.nowMs + ms, order: this.#order++, run })
+    this.#queue.push({ atMs: this.nowMs + ms, order: 0, run })
   }
 
   #add(): Node {
@@ -275,34 +273,6 @@ export class MembershipWorld {
     }
     return stallMs
   }
-
-  #push(event: Event): void {
-    const queue = this.#queue
-    let at = queue.push(event) - 1
-    while (at > 0) {
-      const above = (at - 1) >> 1
-      if (!isBefore(event, queue[above] as Event)) break
-      queue[at] = queue[above] as Event
-      at = above
-    }
-    queue[at] = event
-  }
-
-  #pop(): void {
-    const queue = this.#queue
-    const last = queue.pop() as Event
-    if (queue.length === 0) return
-    let at = 0
-    for (;;) {
-      let below = at * 2 + 1
-      if (below >= queue.length) break
-      if (below + 1 < queue.length && isBefore(queue[below + 1] as Event, queue[below] as Event)) below++
-      if (!isBefore(queue[below] as Event, last)) break
-      queue[at] = queue[below] as Event
-      at = below
-    }
-    queue[at] = last
-  }
 }
 
 function recordOf(node: Node): MemberFields {
@@ -311,8 +281,4 @@ function recordOf(node: Node): MemberFields {
 
 function addressOf(index: number): string {
   return `host-${index}:1`
-}
-
-function isBefore(a: Event, b: Event): boolean {
-  return a.atMs !== b.atMs ? a.atMs < b.atMs : a.order < b.order
 }

@@ -4,9 +4,9 @@
  *   npm run bench:membership                                  the table
  *   npm run bench:membership -- --hours 200 --members 16 --loss 0.05     false removals over a long time
  */
-import { parseArgs } from 'node:util'
 import { saltOf } from '../../lib/placement/hash.ts'
 import { buildTable, type Placed } from '../../lib/placement/table.ts'
+import { commandLine, refuse } from '../command-line.ts'
 import { MembershipWorld, type Node } from './membership-world.ts'
 
 const SIZES = [10, 100, 1_000]
@@ -111,26 +111,28 @@ function longRun(size: number, hours: number, loss: number): void {
   )
 }
 
+const USAGE =
+  'Usage: npm run bench:membership -- [--sizes COUNT,COUNT]   or   npm run bench:membership -- --hours HOURS [--members COUNT] [--loss SHARE]'
+
 function numberOf(name: string, given: string, min: number, max: number): number {
   const value = Number(given)
   if (given.trim() !== '' && value >= min && value <= max) return value
-  process.stderr.write(`Expected --${name} from ${min} to ${max}, got '${given}'.\n`)
-  process.exit(2)
+  return refuse(`Expected --${name} from ${min} to ${max}, got '${given}'.\n${USAGE}`)
 }
 
-const { values } = parseArgs({
-  options: {
+const { hours, members, loss, sizes } = commandLine(
+  {
     hours: { type: 'string' },
     members: { type: 'string', default: '16' },
     loss: { type: 'string', default: '0.05' },
     sizes: { type: 'string', default: SIZES.join() }
-  }
-})
-if (values.hours === undefined)
-  for (const size of values.sizes.split(',')) measure(Math.floor(numberOf('sizes', size, 3, 2_000)))
+  },
+  USAGE
+)
+if (hours === undefined) for (const size of sizes.split(',')) measure(Math.floor(numberOf('sizes', size, 3, 2_000)))
 else
   longRun(
-    Math.floor(numberOf('members', values.members, 2, 2_000)),
-    numberOf('hours', values.hours, 0.01, 10_000),
-    numberOf('loss', values.loss, 0, 0.9)
+    Math.floor(numberOf('members', members, 2, 2_000)),
+    numberOf('hours', hours, 0.01, 10_000),
+    numberOf('loss', loss, 0, 0.9)
   )

@@ -1,9 +1,10 @@
 /**
  * How long a table takes: from nothing, for one member more and one less, and the plan between two. Medians over sets
- * of members. Run it with `npm run build && node dist/test/bench/placement.js`.
+ * of members. Run it with `npm run bench:placement`.
  */
 import { plan } from '../../lib/placement/plan.ts'
 import { buildTable, type Placed } from '../../lib/placement/table.ts'
+import { commandLine } from '../command-line.ts'
 import { median, membersOf, millisecondsOf, print, SALT } from './placement-measure.ts'
 
 const SIZES = [10, 32, 100, 1000]
@@ -31,6 +32,8 @@ function measure(name: string, count: number, shape: (member: Placed, index: num
     'plan ms': figure('plan')
   })
 }
+
+commandLine({}, 'Usage: npm run bench:placement, without options')
 
 // As a process that has just started has it: nothing is compiled yet.
 const cold = membersOf(SETS, 101)

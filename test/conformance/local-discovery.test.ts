@@ -1,9 +1,9 @@
 import { spawn } from 'node:child_process'
-import { mkdir, mkdtemp, readdir, rm, symlink, utimes, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, symlink, unlink, utimes, writeFile } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
-import { local } from '../../lib/adapters/local-discovery.ts'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { local, localSource } from '../../lib/adapters/local-discovery.ts'
 
 let dir: string
 const signal = new AbortController().signal
@@ -86,6 +86,31 @@ test('what nobody stands behind is not answered, and removed', async () => {
     'shape.json'
   ])
   await a.leave()
+})
+
+test('a file of its own that cannot be kept is said once, and once more when it happens again', async () => {
+  const source = localSource({ dir }, 5)
+  const leave = await source.announce!({ mesh: 'shop', id: 'a', addresses: ['127.0.0.1:1'] })
+  const file = join(await meshDir(), 'a.json')
+  const inTheWay = `${file}.${process.pid}.tmp`
+  for (let time = 0; time < 2; time++) {
+    await mkdir(inTheWay)
+    await unlink(file)
+    await vi.waitFor(() => expect(find(source)).rejects.toThrow('a.json cannot be written (EISDIR)'), 10_000)
+    for (let look = 0; look < 20; look++) expect(await find(source)).toEqual([])
+    await rm(inTheWay, { recursive: true })
+    await vi.waitFor(async () => expect(await readdir(await meshDir())).toEqual(['a.json']), 10_000)
+  }
+  await leave()
+})
+
+test('a file that cannot be read is said when nobody else is found', async () => {
+  const a = await announced('a', ['127.0.0.1:1'])
+  await mkdir(join(await meshDir(), 'x.json'))
+  await expect(find(a.source)).rejects.toThrow('x.json cannot be read (EISDIR)')
+  const b = await announced('b', ['127.0.0.1:2'])
+  expect(await find(a.source)).toEqual(['127.0.0.1:2'])
+  await Promise.all([a.leave(), b.leave()])
 })
 
 test('a directory that others can write, or that is none, is refused', async () => {

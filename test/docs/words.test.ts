@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { ERROR_CODES } from '../../lib/base/errors.ts'
+import { cluster } from '../../lib/testing.ts'
 
 const ROOT = resolve(import.meta.dirname, '../..')
 const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
@@ -23,6 +24,16 @@ describe('the README', () => {
     expect(declared('MESH_OPTIONS').length).toBeGreaterThan(5)
     expect(optionRows('Options of a mesh')).toEqual(declared('MESH_OPTIONS'))
     expect(optionRows('Options of a cache')).toEqual(declared('CACHE_OPTIONS'))
+  })
+
+  it('lists every number of stats() in the words of the code, and none that does not exist', () => {
+    const section = /\n## Numbers\n([\s\S]*?)\n## /.exec(readme)?.[1] ?? ''
+    const listed = [...section.matchAll(/^\| `(\w+)` \| (.+) \|$/gm)].map(row => [row[1] as string, row[2]])
+    const source = readFileSync(join(ROOT, 'lib/observe/stats.ts'), 'utf8')
+    const documented = [...source.matchAll(/\/\*\* (.+) \*\/\n {2}(?:readonly )?(\w+)(?: = 0|: number)\n/g)]
+    expect(Object.fromEntries(listed)).toEqual(Object.fromEntries(documented.map(one => [one[2], one[1]])))
+    const numbers = cluster(1, { seed: 1 }).meshes[0]?.stats() ?? {}
+    expect(listed.map(([name]) => name).sort()).toEqual(Object.keys(numbers).sort())
   })
 
   it('has a first screen that does not leave the mesh behind the back of a server', () => {

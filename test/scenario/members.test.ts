@@ -7,6 +7,7 @@ import { FrameBuilder } from '../../lib/rpc/frame.ts'
 import type { MessageOf } from '../../lib/rpc/messages.ts'
 import { Process } from '../../lib/sim/world.ts'
 import { type Cluster, cluster } from '../../lib/testing.ts'
+import { record } from '../member-record.ts'
 import { errorOf, formed, keyOf, mesh, ownerOf, times, watch } from './story.ts'
 
 const declare = (member: Mesh): unknown => member.cache('products', { ttl: '1h', load: (id: string) => `row ${id}` })
@@ -369,17 +370,7 @@ function hello(id: string, over: Partial<MessageOf<'hello'>> = {}): MessageOf<'h
     partitions: PARTITIONS,
     placement: hash52('placement', saltOf('sim')),
     boot: 1,
-    record: {
-      id,
-      boot: 1,
-      incarnation: 1,
-      status: 'alive',
-      weight: 1,
-      zone: '',
-      host: 'h',
-      addresses: [`${id}:1`],
-      firstHand: true
-    },
+    record: record(id),
     ...over
   }
 }

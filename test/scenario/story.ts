@@ -54,6 +54,7 @@ export function watch<T>(t: Cluster, promise: Promise<T>): Watched<T> {
 
 export async function errorOf(t: Cluster, promise: Promise<unknown>): Promise<Error & { code?: string }> {
   const watched = watch(t, promise)
+  // What it failed with is in `watched`.
   await t.until(promise.catch(() => {}))
   if (watched.state !== 'rejected') throw new Error(`it did not fail but gave ${String(watched.value)}`)
   return watched.error as Error & { code?: string }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import type { MeshError } from '../../lib/base/errors.ts'
 import type { CacheOptions } from '../../lib/options.ts'
 import type { Cluster } from '../../lib/testing.ts'
 import { errorOf, formed, keyOf, mesh, times } from './story.ts'
@@ -98,7 +99,8 @@ describe('values', () => {
     const read = mesh(t, 1)
       .cache('pages')
       .get(keyOf(t, 0, { cache: 'pages' }))
-    await t.until(read.catch(() => {}))
+    const outcome = await t.until(read.catch((error: MeshError) => error.code ?? String(error)))
+    expect(outcome).toBe('ERR_MESH_VALUE_TOO_LARGE')
     expect(t.meshes.map(member => member.stats().linksRefusedTotal)).toEqual([0, 0, 0])
   })
 

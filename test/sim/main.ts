@@ -3,15 +3,15 @@
  * events. A failure prints what is needed to see it again.
  */
 import { execFileSync } from 'node:child_process'
-import { parseArgs } from 'node:util'
+import { commandLine, refuse } from '../command-line.ts'
 import { type Run, runSeed } from './run.ts'
 
 const USAGE = 'Usage: npm run sim -- [--seeds COUNT] [--from SEED]   or   npm run sim -- --seed SEED'
 
-function wholeNumber(text: string | undefined, fallback: number): number {
-  const value = text === undefined ? fallback : Number(text)
+function wholeNumber(name: string, given: string): number {
+  const value = Number(given)
   if (Number.isSafeInteger(value) && value >= 1) return value
-  throw new Error(`Expected a whole number above 0, got '${text}'. ${USAGE}`)
+  return refuse(`Expected --${name} to be a whole number above 0, got '${given}'.\n${USAGE}`)
 }
 
 function commit(): string {
@@ -62,17 +62,11 @@ async function runMany(count: number, from: number): Promise<number> {
   return failures === 0 ? 0 : 1
 }
 
-try {
-  const { values } = parseArgs({
-    options: { seeds: { type: 'string' }, seed: { type: 'string' }, from: { type: 'string' } }
-  })
-  process.exitCode =
-    values.seed === undefined
-      ? await runMany(wholeNumber(values.seeds, 200), wholeNumber(values.from, 1))
-      : await replay(wholeNumber(values.seed, 1))
-} catch (error) {
-  console.error(
-    (error as Error).message.includes('Usage') ? (error as Error).message : `${(error as Error).message}\n${USAGE}`
-  )
-  process.exitCode = 2
-}
+const { seed, seeds, from } = commandLine(
+  { seeds: { type: 'string' }, seed: { type: 'string' }, from: { type: 'string' } },
+  USAGE
+)
+process.exitCode =
+  seed === undefined
+    ? await runMany(wholeNumber('seeds', seeds ?? '200'), wholeNumber('from', from ?? '1'))
+    : await replay(wholeNumber('seed', seed))

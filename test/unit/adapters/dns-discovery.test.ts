@@ -76,6 +76,7 @@ async function held(source: DiscoverySource, around: Around) {
   const before = around.asked.length
   const controller = new AbortController()
   const found = Promise.resolve(source.find({ signal: controller.signal }))
+  // Every test looks at it, but some only after it has failed.
   found.catch(() => {})
   for (let turn = 0; turn < 100 && around.asked.length < before + 2; turn++) await Promise.resolve()
   expect(around.asked).toHaveLength(before + 2)

@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import type { Effect } from '../../../lib/membership/roster.ts'
 import { printOf } from '../../../lib/membership/view.ts'
-import { only, receivers, record, sent, Table } from './table.ts'
+import { record } from '../../member-record.ts'
+import { only, receivers, sent, Table } from './table.ts'
 
 const exchanged = (effects: readonly Effect[]): string[] => only(effects, 'exchanged').map(({ peer }) => peer)
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Effect } from '../../../lib/membership/roster.ts'
-import { only, receivers, record, sent, Table } from './table.ts'
+import { record } from '../../member-record.ts'
+import { only, receivers, sent, Table } from './table.ts'
 
 const closed = (effects: readonly Effect[]): string[] => only(effects, 'close').map(({ peer }) => peer)
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Effect } from '../../../lib/membership/roster.ts'
-import { only, receivers, record, Table } from './table.ts'
+import { record } from '../../member-record.ts'
+import { only, receivers, Table } from './table.ts'
 
 const dialled = (effects: readonly Effect[]): string[] => only(effects, 'dial').map(({ peer }) => peer)
 

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Effect } from '../../../lib/membership/roster.ts'
-import { only, receivers, record, sent, Table } from './table.ts'
+import { record } from '../../member-record.ts'
+import { only, receivers, sent, Table } from './table.ts'
 
 const exchanged = (effects: readonly Effect[]): string[] => only(effects, 'exchanged').map(({ peer }) => peer)
 
@@ -93,6 +94,15 @@ describe('a member that stood still for 2 s', () => {
     expect(t.protocol.self.incarnation).toBe(2)
     expect(only(told, 'certain')).toHaveLength(1)
     expect(t.isCertain).toBe(true)
+  })
+
+  it('changes its view before it is certain: requests that were held back are served in the new one', () => {
+    const { t, effects } = asleep(5_000, 'a', 'b')
+    const differs = { ...digest(effects, 'a', true), same: false, prints: [9] }
+    t.message('a', differs)
+    const records = [record('b', { status: 'left' })]
+    const told = t.message('a', { type: 'swapped', round: differs.round, records })
+    expect(told.map(({ type }) => type)).toEqual(['viewChanged', 'exchanged', 'certain'])
   })
 
   it('is not helped by a link that ends in the middle', () => {

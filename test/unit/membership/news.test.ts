@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Effect } from '../../../lib/membership/roster.ts'
-import { only, record, sent, Table } from './table.ts'
+import { record } from '../../member-record.ts'
+import { only, sent, Table } from './table.ts'
 
 const DAY_MS = 24 * 3_600_000
 

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
-import { only, receivers, record, sent, Table } from './table.ts'
+import { record } from '../../member-record.ts'
+import { only, receivers, sent, Table } from './table.ts'
 
 describe('a link', () => {
   it('that comes up makes a member, told to all, and leads to an exchange of views at once', () => {

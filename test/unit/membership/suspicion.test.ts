@@ -1,6 +1,7 @@
-import { describe, expect, it } from 'vitest'
+import { describe, expect, it, vi } from 'vitest'
 import type { Effect } from '../../../lib/membership/roster.ts'
-import { only, receivers, record, sent, Table } from './table.ts'
+import { record } from '../../member-record.ts'
+import { only, receivers, sent, Table } from './table.ts'
 
 const suspect = (id: string, over = {}) => record(id, { status: 'suspect', ...over })
 
@@ -60,6 +61,15 @@ describe('a suspicion by hearsay', () => {
   it('lasts longer in a large mesh, where word travels longer', () => {
     const others = Array.from({ length: 93 }, (_, i) => `p${i}`)
     expect(deadAfter(t => t.gossip('a', suspect('q')), others)).toBe(6_000)
+  })
+
+  it('keeps the names of no more tellers than make a difference, however many gossip claims', () => {
+    const t = withHearsay()
+    const add = vi.spyOn(Set.prototype, 'add')
+    for (let i = 0; i < 1_000; i++) t.gossip(`teller-${i}`, suspect('q'))
+    const kept = add.mock.calls.map(([value]) => String(value)).filter(value => value.startsWith('teller-'))
+    add.mockRestore()
+    expect(kept).toEqual(['teller-0', 'teller-1', 'teller-2', 'teller-3'])
   })
 
   it('counts only for the incarnation and the boot it was said of', () => {

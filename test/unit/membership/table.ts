@@ -4,20 +4,7 @@ import type { MemberRecord } from '../../../lib/membership/view.ts'
 import { Stats } from '../../../lib/observe/stats.ts'
 import type { MemberFields, MemberTalk } from '../../../lib/rpc/messages.ts'
 import { seededRandom } from '../../../lib/sim/random.ts'
-
-/** A member as another tells of it that is linked to it. */
-export const record = (id: string, over: Partial<MemberFields> = {}): MemberFields => ({
-  id,
-  boot: 1,
-  incarnation: 1,
-  status: 'alive',
-  weight: 1,
-  zone: '',
-  host: 'h',
-  addresses: [`${id}:1`],
-  firstHand: true,
-  ...over
-})
+import { record } from '../../member-record.ts'
 
 /** A protocol whose time the test holds; by name it lies between its peers `a` and `z`. */
 export class Table {

@@ -8,22 +8,12 @@ import type { Message, MessageOf } from '../../../lib/rpc/messages.ts'
 import { Outbox } from '../../../lib/rpc/outbox.ts'
 import { Server } from '../../../lib/rpc/server.ts'
 import { MeshClock } from '../../../lib/store/version.ts'
+import { record } from '../../member-record.ts'
 import { ManualClock } from './manual-clock.ts'
 import { ManualTransport } from './manual-transport.ts'
 
 function helloOf(id: PeerId, over: Partial<MessageOf<'hello'>> = {}): MessageOf<'hello'> {
-  const record = {
-    id,
-    boot: 1,
-    incarnation: 1,
-    status: 'alive',
-    weight: 1,
-    zone: '',
-    host: '',
-    addresses: [],
-    firstHand: true
-  } as const
-  return { type: 'hello', mesh: 'm', partitions: 8, placement: 5, boot: 1, record, ...over }
+  return { type: 'hello', mesh: 'm', partitions: 8, placement: 5, boot: 1, record: record(id), ...over }
 }
 
 function frame(...messages: Message[]): Uint8Array {

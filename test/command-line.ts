@@ -1,0 +1,20 @@
+import { parseArgs } from 'node:util'
+
+type Options = Readonly<Record<string, { type: 'string'; default?: string }>>
+
+/** The options a command was given. What it does not know ends it with status 2 and a word about what it does know. */
+export function commandLine<const O extends Options>(
+  options: O,
+  usage: string
+): { [K in keyof O]: O[K] extends { default: string } ? string : string | undefined } {
+  try {
+    return parseArgs({ options }).values as never
+  } catch (error) {
+    return refuse(`${(error as Error).message}\n${usage}`)
+  }
+}
+
+export function refuse(why: string): never {
+  process.stderr.write(`${why}\n`)
+  process.exit(2)
+}
