@@ -230,7 +230,7 @@ export class ByteReader {
 
 /** Every byte of it is written before any is read. */
 function uninitialised(capacity: number): Uint8Array {
-  return Buffer.allocUnsafeSlow(capacity)
+  return Buffer.allocUnsafe(capacity)
 }
 
 function viewOf(bytes: Uint8Array): DataView {
