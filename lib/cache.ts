@@ -6,36 +6,49 @@
  * changes nothing for anybody else.
  */
 import { unlessAborted } from './base/abort.ts'
-import { got, MeshError, PartialError } from './base/errors.ts'
+import { got, MeshError } from './base/errors.ts'
 import { type Duration, ttlMs } from './base/units.ts'
-import { encodeKey, type Key } from './codec/keys.ts'
+import { allOrPartial, inBatches } from './batches.ts'
+import {
+  type CallName,
+  type CallOptions,
+  changeTimeoutMs,
+  checkCall,
+  entriesOf,
+  type GetOptions,
+  keepMs,
+  ownTimeoutMs,
+  type PrefixOptions,
+  prefixOf,
+  type SetOptions
+} from './calls.ts'
+import { decodeKey, encodeKey, type Key } from './codec/keys.ts'
 import type { CacheDefinition, LoadContext, May } from './fill/definition.ts'
 import type { Stats } from './observe/stats.ts'
-import { checkNames, checkSignal, timerMs } from './options.ts'
+import type { Clock } from './ports/clock.ts'
 import type { Detach } from './ports/context.ts'
+import type { Random } from './ports/random.ts'
+import type { ChangeOf } from './rpc/messages.ts'
+import type { Changes } from './serving/changes.ts'
 import type { Found, ManyReads } from './serving/many-reads.ts'
 import type { Patience, Reads } from './serving/reads.ts'
-import type { Answer, ReadAsk, Router } from './serving/router.ts'
-import { versionText } from './store/version.ts'
+import type { Answer, ReadAsk, Router, Stored } from './serving/router.ts'
+import type { Surveys } from './serving/surveys.ts'
+import { type MeshClock, parseVersion, versionText } from './store/version.ts'
+import { updating } from './update.ts'
 
 /** Opaque, in a total order as text, and fit for an ETag. */
 export type Version = string & { readonly __version: unique symbol }
 
-export interface CallOptions {
-  /** Ends the wait of this call alone; it rejects with the signal's reason. */
-  signal?: AbortSignal | undefined
-  /** Bounds this very call, a load it waits for included. Default: the mesh's `timeout` for each call to a member. */
-  timeout?: Duration | undefined
-}
-
-export interface GetOptions extends CallOptions {
-  /** False answers with what is cached and never loads. Default true. */
-  load?: boolean | undefined
-}
-
-export interface SetOptions extends CallOptions {
-  /** How long this value is kept, exactly. Default: the cache's `ttl`. */
-  ttl?: Duration | 'forever' | undefined
+export interface Entry<V> {
+  readonly value: V
+  readonly version: Version
+  /** As `Date.now()` counts on this machine; Infinity for what is kept for ever. What is not kept has expired. */
+  readonly expiresAt: number
+  readonly stale: boolean
+  readonly tags: readonly string[]
+  /** Whose store it came from, or that it was just loaded. */
+  readonly from: 'local' | 'owner' | 'load'
 }
 
 export interface Cache<V, K extends Key = string> {
@@ -44,6 +57,8 @@ export interface Cache<V, K extends Key = string> {
   get(key: K, options?: GetOptions): Promise<V | undefined>
   /** In the order of the keys. */
   getMany(keys: readonly K[], options?: GetOptions): Promise<(V | undefined)[]>
+  /** The value with its version and expiry. Undefined also where a loader found nothing. */
+  getEntry(key: K, options?: GetOptions): Promise<Entry<V> | undefined>
   /** Whether there is a value; never loads. */
   has(key: K, options?: CallOptions): Promise<boolean>
   /**
@@ -57,8 +72,35 @@ export interface Cache<V, K extends Key = string> {
   ): Promise<V | Extract<R, undefined>>
   /** Replaces the value and its TTL. */
   set(key: K, value: V, options?: SetOptions): Promise<Version>
+  /** Each entry with options of its own if it has any. All are checked before the first is written. */
+  setMany(entries: Iterable<readonly [K, V, SetOptions?]>, options?: SetOptions): Promise<void>
+  /**
+   * Makes a new value of the one there is, in this process; never loads. `fn` runs again when somebody else was
+   * faster; undefined changes nothing. Keeps the TTL that is running. Answers with the value there is now.
+   */
+  update(key: K, fn: (now: V | undefined) => May<V | undefined>, options?: SetOptions): Promise<V | undefined>
+  /**
+   * Sets only if the value there is has this version; null: only if there is none. False when it has not. Keeps the TTL
+   * that is running. No lock: two sides of a split, or the owners before and after a crash, may both say yes.
+   */
+  compareAndSet(key: K, expected: Version | null, next: V, options?: SetOptions): Promise<Version | false>
+  /** Gives the value there is a new TTL from now on; its version stays. False when there is none. */
+  touch(key: K, ttl: Duration | 'forever', options?: CallOptions): Promise<boolean>
   /** True when there was a value. Fences loads that run, whether there was one or not. */
   delete(key: K, options?: CallOptions): Promise<boolean>
+  /** How many of them had a value. */
+  deleteMany(keys: readonly K[], options?: CallOptions): Promise<number>
+  /**
+   * Drops everything, or what lies under the prefix, in all members, and fences loads that run. Resolves when every
+   * member has confirmed; otherwise ERR_MESH_PARTIAL names those that have not. Not promised: that it reaches the other
+   * side of a split; what that side holds comes back when it heals.
+   */
+  clear(options?: PrefixOptions): Promise<void>
+  /**
+   * The keys that have a value, page by page. Weakly consistent: a key that is there the whole time is told once, as
+   * long as no member is lost; one that comes or goes meanwhile may be told or not. `timeout` is for each page.
+   */
+  keys(options?: PrefixOptions): AsyncIterable<K>
 }
 
 /** A cache that loads what it lacks: `get` answers with what the loader returns. */
@@ -74,6 +116,11 @@ export interface CacheDeps {
   readonly router: Router
   readonly reads: Reads
   readonly many: ManyReads
+  readonly changes: Changes
+  readonly surveys: Surveys
+  readonly clock: Clock
+  readonly random: Random
+  readonly meshClock: MeshClock
   readonly stats: Stats
   readonly detach: Detach
   readonly timeoutMs: number
@@ -83,12 +130,6 @@ export interface CacheDeps {
   readonly checkOpen: () => void
 }
 
-const CALL: ReadonlySet<string> = new Set(['signal', 'timeout'])
-const GET: ReadonlySet<string> = new Set([...CALL, 'load'])
-const SET: ReadonlySet<string> = new Set([...CALL, 'ttl'])
-const GET_OR_SET: ReadonlySet<string> = new Set([...GET, ...SET])
-
-type AnyOptions = CallOptions & { load?: boolean | undefined; ttl?: Duration | 'forever' | undefined }
 type Terms = Pick<ReadAsk, 'mode' | 'load' | 'loadTtlMs'>
 
 /** Answers with what is stored and loads nothing. */
@@ -104,7 +145,7 @@ export class MeshCache implements Cache<unknown, Key> {
   }
 
   async get(key: Key, options?: GetOptions): Promise<unknown> {
-    const definition = this.#enter(options, GET, 'get')
+    const definition = this.#enter('get', options)
     options?.signal?.throwIfAborted()
     const encodedKey = encodeKey(key, this.name)
     const answer =
@@ -114,38 +155,33 @@ export class MeshCache implements Cache<unknown, Key> {
   }
 
   async getMany(keys: readonly Key[], options?: GetOptions): Promise<unknown[]> {
-    const definition = this.#enter(options, GET, 'getMany')
-    if (!Array.isArray(keys))
-      throw new MeshError('ERR_MESH_KEY', `Expected the keys of getMany to be an array, got ${got(keys)}.`, {
-        cache: this.name
-      })
-    // All keys are checked before the first is asked for: a bad one among them is a mistake, not a partial failure.
-    const encodedKeys = keys.map(key => encodeKey(key, this.name))
+    const definition = this.#enter('getMany', options)
+    const encodedKeys = this.#encodeKeys(keys, 'getMany')
     const alone = (place: number): ReadAsk => {
       const key = keys[place] as Key
       return this.#askFor(definition, key, encodedKeys[place] as string, this.#registered(definition, key, options))
     }
     const loads = definition.load !== undefined && options?.load !== false
     const found = await this.#deps.many.read({ definition, encodedKeys, loads, alone }, patienceOf(options))
-    return this.#allOrPartial(definition, keys, found)
+    const settled = found.map((one, place) => this.#settledOf(definition, keys[place] as Key, one))
+    return allOrPartial(settled, this.name)
+  }
+
+  async getEntry(key: Key, options?: GetOptions): Promise<Entry<unknown> | undefined> {
+    const definition = this.#enter('getEntry', options)
+    return this.#entry(definition, key, this.#registered(definition, key, options), options)
   }
 
   async has(key: Key, options?: CallOptions): Promise<boolean> {
-    const definition = this.#enter(options, CALL, 'has')
+    const definition = this.#enter('has', options)
     const answer = await this.#read(definition, key, encodeKey(key, this.name), STORED, options)
     return answer !== undefined && !answer.negative
   }
 
   async getOrSet<R>(key: Key, load: (context: LoadContext) => May<R>, options?: SetOptions & GetOptions): Promise<R> {
-    const definition = this.#enter(options, GET_OR_SET, 'getOrSet')
-    if (typeof load !== 'function') {
-      throw new MeshError(
-        'ERR_MESH_OPTION',
-        `Expected the loader of getOrSet to be a function, got ${got(load)}. Write cache.getOrSet(key, () => value).`,
-        { cache: this.name }
-      )
-    }
-    const own: Terms = { mode: 'lease', load, loadTtlMs: this.#keepMs(definition, options) }
+    const definition = this.#enter('getOrSet', options)
+    this.#checkFunction(load, 'the loader of getOrSet', 'cache.getOrSet(key, () => value)')
+    const own: Terms = { mode: 'lease', load, loadTtlMs: keepMs(definition, options) }
     const terms = options?.load === false ? STORED : own
     return this.#valueOf(
       definition,
@@ -155,29 +191,99 @@ export class MeshCache implements Cache<unknown, Key> {
   }
 
   async set(key: Key, value: unknown, options?: SetOptions): Promise<Version> {
-    this.#refuseNumber(options)
-    const definition = this.#enter(options, SET, 'set')
-    const { namespace, codec, valueBytesMax } = definition
-    const encoded = encodeKey(key, this.name)
-    const bytes = codec.encode(value, { cache: this.name, key: String(key) })
-    if (bytes.length > valueBytesMax) throw this.#tooLarge(key, bytes.length, valueBytesMax)
-    const keepMs = this.#keepMs(definition, options)
-    const write = { type: 'write', namespace, key: encoded, bytes, ttlMs: keepMs } as const
-    this.#deps.stats.writesTotal++
-    const version = await this.#inTime(options, timeoutMs => this.#deps.router.write(definition, write, timeoutMs))
-    return versionText(version) as Version
+    const definition = this.#enter('set', options)
+    return this.#write(definition, this.#writing(definition, key, value, options), options)
+  }
+
+  async setMany(entries: Iterable<readonly [Key, unknown, SetOptions?]>, options?: SetOptions): Promise<void> {
+    const definition = this.#enter('setMany', options)
+    // All are checked and encoded before the first is written: a bad one is a mistake, not a partial failure.
+    const writes = entriesOf(entries, this.name).map(([key, value, own]) => {
+      checkCall(own, 'set', 'cache', this.name)
+      const terms = { ...options, ...own }
+      return { write: this.#writing(definition, key, value, terms), terms }
+    })
+    const settled = await inBatches(writes, ({ write, terms }) => this.#write(definition, write, terms))
+    options?.signal?.throwIfAborted()
+    allOrPartial(settled, this.name)
+  }
+
+  async update(key: Key, fn: (now: unknown) => unknown, options?: SetOptions): Promise<unknown> {
+    const definition = this.#enter('update', options)
+    this.#checkFunction(fn, 'what update is to do', 'cache.update(key, now => next)')
+    const { signal, timeout: _, ...rest } = options ?? {}
+    const steps = {
+      read: (o: CallOptions) => this.#entry(definition, key, STORED, o),
+      compareAndSet: (expected: Version | null, next: unknown, o: CallOptions) =>
+        this.#compareAndSet(definition, key, expected, next, { ...rest, ...o })
+    }
+    const work = updating(this.#deps, { cache: this.name, key, fn, steps, timeoutMs: ownTimeoutMs(options), signal })
+    return unlessAborted(signal, work)
+  }
+
+  async compareAndSet(
+    key: Key,
+    expected: Version | null,
+    next: unknown,
+    options?: SetOptions
+  ): Promise<Version | false> {
+    const definition = this.#enter('compareAndSet', options)
+    return this.#compareAndSet(definition, key, expected, next, options)
+  }
+
+  async touch(key: Key, ttl: Duration | 'forever', options?: CallOptions): Promise<boolean> {
+    const definition = this.#enter('touch', options)
+    const keptMs = ttlMs(ttl, `ttl of touch of cache '${this.name}'`)
+    const { namespace } = definition
+    const touch = { type: 'touch', namespace, key: encodeKey(key, this.name), ttlMs: keptMs } as const
+    this.#deps.stats.touchesTotal++
+    return (await this.#change(options, ms => this.#deps.changes.touch(definition, touch, ms))).existed
   }
 
   async delete(key: Key, options?: CallOptions): Promise<boolean> {
-    const definition = this.#enter(options, CALL, 'delete')
-    const remove = { type: 'remove', namespace: definition.namespace, key: encodeKey(key, this.name) } as const
-    this.#deps.stats.deletesTotal++
-    return this.#inTime(options, timeoutMs => this.#deps.router.remove(definition, remove, timeoutMs))
+    return this.#delete(this.#enter('delete', options), key, options)
   }
 
-  #enter(options: AnyOptions | undefined, known: ReadonlySet<string>, call: string): CacheDefinition {
+  async deleteMany(keys: readonly Key[], options?: CallOptions): Promise<number> {
+    const definition = this.#enter('deleteMany', options)
+    this.#encodeKeys(keys, 'deleteMany')
+    const settled = await inBatches(keys, key => this.#delete(definition, key, options))
+    options?.signal?.throwIfAborted()
+    return allOrPartial(settled, this.name).filter(Boolean).length
+  }
+
+  async clear(options?: PrefixOptions): Promise<void> {
+    const definition = this.#enter('clear', options)
+    const prefix = prefixOf(options, this.name)
+    this.#deps.stats.clearsTotal++
+    await this.#change(options, ms => this.#deps.surveys.clear(definition, prefix, ms))
+  }
+
+  /** Checked here and not when it is begun: a mistake must not wait for somebody to iterate. */
+  keys(options?: PrefixOptions): AsyncIterable<Key> {
+    const definition = this.#enter('keys', options)
+    const timeoutMs = ownTimeoutMs(options) ?? this.#deps.timeoutMs
+    return this.#keys(definition, prefixOf(options, this.name), timeoutMs, options?.signal)
+  }
+
+  async *#keys(
+    definition: CacheDefinition,
+    prefix: string,
+    timeoutMs: number,
+    signal: AbortSignal | undefined
+  ): AsyncGenerator<Key, void, void> {
+    const { surveys, stats, checkOpen } = this.#deps
+    const ask = (work: (timeoutMs: number) => Promise<readonly string[]>): Promise<readonly string[]> => {
+      checkOpen()
+      stats.keyPagesTotal++
+      return unlessAborted(signal, () => work(timeoutMs))
+    }
+    for await (const page of surveys.pages(definition, prefix, ask)) for (const key of page) yield decodeKey(key)
+  }
+
+  #enter(call: CallName, options: unknown): CacheDefinition {
     this.#deps.checkOpen()
-    if (options !== undefined) checkCallOptions(options, known, `${call} of cache '${this.name}'`)
+    checkCall(options, call, 'cache', this.name)
     return this.#deps.definition()
   }
 
@@ -202,66 +308,128 @@ export class MeshCache implements Cache<unknown, Key> {
     return { definition, key, encodedKey, mode, load, loadTtlMs, timeoutMs: this.#deps.timeoutMs }
   }
 
-  #valueOf(definition: CacheDefinition, key: Key, answer: Answer | undefined): unknown {
+  async #entry(
+    definition: CacheDefinition,
+    key: Key,
+    terms: Terms,
+    options: CallOptions | undefined
+  ): Promise<Entry<unknown> | undefined> {
+    const answer = await this.#read(definition, key, encodeKey(key, this.name), terms, options)
+    if (answer === undefined || answer.negative) return undefined
+    return {
+      value: this.#valueOf(definition, key, answer),
+      version: versionText(answer) as Version,
+      expiresAt: Math.round(this.#deps.meshClock.wallOf(answer.expiresAtMs)),
+      stale: false,
+      tags: [],
+      from: answer.from
+    }
+  }
+
+  #valueOf(definition: CacheDefinition, key: Key, answer: Stored | undefined): unknown {
     return answer === undefined
       ? undefined
       : definition.codec.decode(answer.bytes, { cache: this.name, key: String(key) })
   }
 
-  #allOrPartial(definition: CacheDefinition, keys: readonly Key[], found: readonly Found[]): unknown[] {
-    const errors = new Map<number, Error>()
-    const values = found.map((one, place) => {
-      try {
-        if (one !== undefined && 'error' in one) throw one.error
-        return this.#valueOf(definition, keys[place] as Key, one)
-      } catch (error) {
-        errors.set(place, error as Error)
-        return undefined
-      }
-    })
-    if (errors.size === 0) return values
-    throw new PartialError(
-      `${errors.size} of ${keys.length} keys of cache '${this.name}' failed. See values and errors, by position.`,
-      values,
-      errors,
-      { cache: this.name }
-    )
+  #settledOf(definition: CacheDefinition, key: Key, found: Found): PromiseSettledResult<unknown> {
+    try {
+      if (found !== undefined && 'error' in found) throw found.error
+      return { status: 'fulfilled', value: this.#valueOf(definition, key, found) }
+    } catch (reason) {
+      return { status: 'rejected', reason }
+    }
   }
 
-  #keepMs(definition: CacheDefinition, options: SetOptions | undefined): number {
-    if (options?.ttl !== undefined) return ttlMs(options.ttl, `ttl of cache '${this.name}'`)
-    if (!Number.isNaN(definition.ttlMs)) return definition.ttlMs
+  #writing(definition: CacheDefinition, key: Key, value: unknown, options: SetOptions | undefined): ChangeOf<'write'> {
+    const { namespace } = definition
+    const encoded = encodeKey(key, this.name)
+    const bytes = this.#bytesOf(definition, key, value)
+    return { type: 'write', namespace, key: encoded, bytes, ttlMs: keepMs(definition, options) }
+  }
+
+  async #write(
+    definition: CacheDefinition,
+    write: ChangeOf<'write'>,
+    options: SetOptions | undefined
+  ): Promise<Version> {
+    this.#deps.stats.writesTotal++
+    const version = await this.#change(options, ms => this.#deps.changes.write(definition, write, ms))
+    return versionText(version) as Version
+  }
+
+  async #compareAndSet(
+    definition: CacheDefinition,
+    key: Key,
+    expected: Version | null,
+    next: unknown,
+    options: SetOptions | undefined
+  ): Promise<Version | false> {
+    const { stamp: expectedStamp, writer: expectedWriter } = this.#expected(expected)
+    const keepTtl = expected !== null && options?.ttl === undefined
+    const { namespace } = definition
+    const compare = {
+      type: 'compareAndSet',
+      namespace,
+      key: encodeKey(key, this.name),
+      expectedStamp,
+      expectedWriter,
+      bytes: this.#bytesOf(definition, key, next),
+      ttlMs: keepTtl ? 0 : keepMs(definition, options),
+      keepTtl
+    } as const
+    const { changes, stats } = this.#deps
+    stats.comparesTotal++
+    const compared = await this.#change(options, ms => changes.compareAndSet(definition, compare, ms))
+    if (!compared.done) stats.comparesRefusedTotal++
+    return compared.done && (versionText(compared) as Version)
+  }
+
+  async #delete(definition: CacheDefinition, key: Key, options: CallOptions | undefined): Promise<boolean> {
+    const remove = { type: 'remove', namespace: definition.namespace, key: encodeKey(key, this.name) } as const
+    this.#deps.stats.deletesTotal++
+    return (await this.#change(options, ms => this.#deps.changes.remove(definition, remove, ms))).existed
+  }
+
+  #bytesOf({ codec, valueBytesMax }: CacheDefinition, key: Key, value: unknown): Uint8Array {
+    const bytes = codec.encode(value, { cache: this.name, key: String(key) })
+    if (bytes.length <= valueBytesMax) return bytes
     throw new MeshError(
-      'ERR_MESH_OPTION',
-      `The cache '${this.name}' is not declared in this process, so its ttl is not known here. Declare it with a ttl, or give one to this call.`,
-      { cache: this.name }
-    )
-  }
-
-  #refuseNumber(options: unknown): void {
-    if (options === undefined || (typeof options === 'object' && options !== null)) return
-    const line =
-      typeof options === 'number'
-        ? `cache.set(key, value, { ttl: ${options} })`
-        : "cache.set(key, value, { ttl: '5m' })"
-    throw new MeshError(
-      'ERR_MESH_OPTION',
-      `Expected the third argument of set to be an object, got ${got(options)}. Write ${line}; a number is milliseconds.`,
-      { cache: this.name }
-    )
-  }
-
-  #tooLarge(key: Key, bytes: number, bytesMax: number): MeshError {
-    return new MeshError(
       'ERR_MESH_VALUE_TOO_LARGE',
-      `Expected a value of at most ${bytesMax} bytes, got ${bytes}. Raise maxValueBytes of cache '${this.name}', or cache something smaller.`,
+      `Expected a value of at most ${valueBytesMax} bytes, got ${bytes.length}. Raise maxValueBytes of cache '${this.name}', or cache something smaller.`,
       { cache: this.name, key: String(key) }
     )
   }
 
-  /** The caller's signal ends its wait; the write itself may still happen, and its deadline is the router's. */
-  async #inTime<T>(options: CallOptions | undefined, work: (timeoutMs: number) => Promise<T>): Promise<T> {
-    const timeoutMs = options?.timeout === undefined ? this.#deps.timeoutMs : timerMs(options.timeout, 'timeout')
+  #expected(version: unknown): { stamp: number; writer: string } {
+    if (version === null) return { stamp: 0, writer: '' }
+    const parsed = parseVersion(version)
+    if (parsed !== undefined) return parsed
+    throw new MeshError(
+      'ERR_MESH_OPTION',
+      `Expected the version for compareAndSet of cache '${this.name}' to be one that getEntry or set has given, or null for "only if there is no value", got ${got(version)}.`,
+      { cache: this.name }
+    )
+  }
+
+  /** All are checked before the first is asked for: a bad one among them is a mistake, not a partial failure. */
+  #encodeKeys(keys: unknown, call: 'getMany' | 'deleteMany'): string[] {
+    if (Array.isArray(keys)) return keys.map(key => encodeKey(key, this.name))
+    throw new MeshError('ERR_MESH_KEY', `Expected the keys of ${call} to be an array, got ${got(keys)}.`, {
+      cache: this.name
+    })
+  }
+
+  #checkFunction(fn: unknown, what: string, line: string): void {
+    if (typeof fn === 'function') return
+    throw new MeshError('ERR_MESH_OPTION', `Expected ${what} to be a function, got ${got(fn)}. Write ${line}.`, {
+      cache: this.name
+    })
+  }
+
+  /** The caller's signal ends its wait; the change itself may still be made, and its deadline is its own. */
+  #change<T>(options: CallOptions | undefined, work: (timeoutMs: number) => Promise<T>): Promise<T> {
+    const timeoutMs = ownTimeoutMs(options) ?? changeTimeoutMs(this.#deps.timeoutMs)
     return unlessAborted(options?.signal, () => work(timeoutMs))
   }
 }
@@ -270,15 +438,5 @@ export class MeshCache implements Cache<unknown, Key> {
 const ENDLESS: Patience = { signal: undefined, timeoutMs: undefined }
 
 function patienceOf(options: CallOptions | undefined): Patience {
-  if (options === undefined) return ENDLESS
-  const { signal, timeout } = options
-  return { signal, timeoutMs: timeout === undefined ? undefined : timerMs(timeout, 'timeout') }
-}
-
-function checkCallOptions(options: AnyOptions, known: ReadonlySet<string>, where: string): void {
-  checkNames(options, known, where)
-  checkSignal(options.signal, where)
-  if (options.load !== undefined && typeof options.load !== 'boolean') {
-    throw new MeshError('ERR_MESH_OPTION', `Expected load of ${where} to be true or false, got ${got(options.load)}.`)
-  }
+  return options === undefined ? ENDLESS : { signal: options.signal, timeoutMs: ownTimeoutMs(options) }
 }

@@ -2,11 +2,27 @@
  * What this member has declared. By name for our own callers, who get one handle however often they ask; by namespace
  * for requests of others, who know a cache by its name and version.
  */
-import { type CacheDeps, MeshCache } from './cache.ts'
-import { type CacheDefinition, checkRedefinition } from './fill/definition.ts'
-import { bareDefinition, type CacheOptions, cacheDefinition } from './options.ts'
+import { got, MeshError } from './base/errors.ts'
+import { type CacheDeps, type LoadingCache, MeshCache } from './cache.ts'
+import type { KeyPart } from './codec/keys.ts'
+import { MeshCounter } from './counter.ts'
+import { type CacheDefinition, checkRedefinition, type May } from './fill/definition.ts'
+import {
+  bareDefinition,
+  type CacheOptions,
+  type CounterOptions,
+  cacheDefinition,
+  counterDefinition
+} from './options.ts'
 
 type SharedDeps = Omit<CacheDeps, 'definition'>
+
+/** A function whose results are cached under its arguments. */
+export interface Cached<A extends KeyPart[], R> {
+  (...args: A): Promise<R>
+  /** Where the results are kept; its keys are the lists of arguments. */
+  readonly cache: LoadingCache<R, A>
+}
 
 interface Declared {
   readonly cache: MeshCache
@@ -17,6 +33,7 @@ export class Caches {
   readonly #deps: SharedDeps
   readonly #byNamespace = new Map<string, CacheDefinition>()
   readonly #byName = new Map<string, Declared>()
+  readonly #counters = new Map<string, { counter: MeshCounter; definition: CacheDefinition }>()
 
   constructor(deps: SharedDeps) {
     this.#deps = deps
@@ -31,7 +48,7 @@ export class Caches {
     const known = this.#byName.get(name)
     if (options === undefined && known !== undefined) return known.cache
     const definition = options === undefined ? bareDefinition(name) : cacheDefinition(name, options)
-    if (known !== undefined && !known.definition.isBare) checkRedefinition(known.definition, definition)
+    if (known !== undefined && !known.definition.isBare) checkRedefinition(known.definition, definition, 'cache')
     // Declared again without a loader is no wish to lose the one there is.
     const current = { ...definition, load: definition.load ?? known?.definition.load }
     if (!definition.isBare) this.#byNamespace.set(definition.namespace, current)
@@ -40,9 +57,59 @@ export class Caches {
     return cache
   }
 
+  /** The function itself is the loader: it runs at the key's owner, if that has declared it too. */
+  cached(
+    name: string,
+    fn: (...args: KeyPart[]) => May<unknown>,
+    options: CacheOptions<never, never>
+  ): Cached<KeyPart[], unknown> {
+    checkCached(name, fn, options)
+    const load = (args: readonly KeyPart[]): May<unknown> => fn(...args)
+    const cache = this.cache(name, { ...options, load: load as never })
+    const call = async (...args: KeyPart[]): Promise<unknown> => {
+      if (args.length === 0) throw withoutArguments(name)
+      return cache.get(args)
+    }
+    return Object.assign(call, { cache: cache as unknown as LoadingCache<unknown, KeyPart[]> })
+  }
+
+  counter(name: string, options: CounterOptions): MeshCounter {
+    const definition = counterDefinition(name, options)
+    const known = this.#counters.get(name)
+    if (known !== undefined) checkRedefinition(known.definition, definition, 'counter')
+    const counter = known?.counter ?? new MeshCounter(definition, this.#deps)
+    this.#counters.set(name, { counter, definition })
+    return counter
+  }
+
   #newCache(name: string): MeshCache {
     // Looked up at each call: a declaration made later, with a loader or a TTL, is meant for this handle too.
     const definition = (): CacheDefinition => (this.#byName.get(name) as Declared).definition
     return new MeshCache(name, { ...this.#deps, definition })
   }
+}
+
+function checkCached(name: string, fn: unknown, options: unknown): void {
+  if (typeof fn !== 'function' || typeof options !== 'object' || options === null) {
+    const what = typeof fn !== 'function' ? 'second argument of cached to be a function' : 'options of cached'
+    throw new MeshError(
+      'ERR_MESH_OPTION',
+      `Expected the ${what}, got ${got(typeof fn !== 'function' ? fn : options)}. Write mesh.cached('${name}', id => db.product(id), { ttl: '1h' }).`,
+      { cache: name }
+    )
+  }
+  if (!('load' in options)) return
+  throw new MeshError(
+    'ERR_MESH_OPTION',
+    `The function given to cached is the loader of '${name}', so it takes no load. Leave load out, or declare mesh.cache('${name}', { load }).`,
+    { cache: name }
+  )
+}
+
+function withoutArguments(name: string): MeshError {
+  return new MeshError(
+    'ERR_MESH_KEY',
+    `The cached function '${name}' was called without arguments, and its arguments are the key. Give it one, like ${JSON.stringify('all')}.`,
+    { cache: name }
+  )
 }

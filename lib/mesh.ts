@@ -3,23 +3,33 @@
  * callback tied here and nowhere else. The same class runs over real sockets and in the simulator: it takes every port
  * as an argument.
  *
- *   ports ─▶ outbox · client ─▶ store · flights · owner ─▶ handlers · server · links ─▶ membership ─▶ router · reads ─▶ caches
+ *   ports ─▶ outbox · client ─▶ store · flights · owner ─▶ handlers · server · links ─▶ membership ─▶ router · changes · surveys ─▶ caches
  *
  * States: joining ─▶ ready ─▶ leaving ─▶ left. A member that is leaving still answers its own callers through the
  * others; one that has left answers nobody.
  */
 import { got, MeshError } from './base/errors.ts'
 import { type Duration, durationMs, TIMER_MS_MAX } from './base/units.ts'
-import type { Cache, CallOptions, LoadingCache } from './cache.ts'
-import { Caches } from './caches.ts'
-import type { Key } from './codec/keys.ts'
+import type { Cache, LoadingCache } from './cache.ts'
+import { type Cached, Caches } from './caches.ts'
+import type { CallOptions } from './calls.ts'
+import type { Key, KeyPart } from './codec/keys.ts'
+import type { Counter } from './counter.ts'
 import type { LoadContext, May } from './fill/definition.ts'
 import { Flights } from './fill/flight.ts'
+import { type Member, memberOf } from './member.ts'
 import { Membership } from './membership/membership.ts'
 import { isPresent, type MemberRecord, type View } from './membership/view.ts'
 import { Events } from './observe/events.ts'
 import { type Gauges, Stats } from './observe/stats.ts'
-import { type CacheOptions, checkNames, checkSignal, type MeshSettings, timerMs } from './options.ts'
+import {
+  type CacheOptions,
+  type CounterOptions,
+  checkNames,
+  checkSignal,
+  type MeshSettings,
+  timerMs
+} from './options.ts'
 import { PARTITIONS } from './placement/partitions.ts'
 import { buildTable } from './placement/table.ts'
 import type { Clock } from './ports/clock.ts'
@@ -27,30 +37,24 @@ import type { Detach } from './ports/context.ts'
 import type { Logger } from './ports/log.ts'
 import type { PubSub } from './ports/pubsub.ts'
 import type { Random } from './ports/random.ts'
-import type { PeerId, Transport } from './ports/transport.ts'
+import type { Transport } from './ports/transport.ts'
 import { Client } from './rpc/client.ts'
 import { Links } from './rpc/links.ts'
 import type { MessageOf } from './rpc/messages.ts'
 import { Outbox } from './rpc/outbox.ts'
 import { Server } from './rpc/server.ts'
+import { Changes } from './serving/changes.ts'
 import { Handlers } from './serving/handlers.ts'
+import { pageOf } from './serving/key-pages.ts'
 import { ManyReads } from './serving/many-reads.ts'
 import { Owner } from './serving/owner.ts'
 import { Ownership } from './serving/ownership.ts'
 import { Reads } from './serving/reads.ts'
 import { Router } from './serving/router.ts'
+import { Routes } from './serving/routes.ts'
+import { Surveys } from './serving/surveys.ts'
 import { Store } from './store/store.ts'
 import { MeshClock } from './store/version.ts'
-
-export interface Member {
-  readonly id: string
-  readonly addresses: readonly string[]
-  readonly zone: string | undefined
-  readonly host: string
-  readonly weight: number
-  readonly status: 'alive' | 'suspect' | 'leaving'
-  readonly self: boolean
-}
 
 export interface MeshEvents {
   join: Member
@@ -78,6 +82,14 @@ export interface Mesh extends AsyncDisposable {
   ): LoadingCache<R, K>
   /** A cache without a loader: `get` answers undefined on a miss. With a name alone: a handle to a declared cache. */
   cache<V, K extends Key = string>(name: string, options?: CacheOptions<V, K> & { load?: undefined }): Cache<V, K>
+  /** A function whose results are cached under its arguments: texts, numbers and booleans. */
+  cached<A extends KeyPart[], R>(
+    name: string,
+    fn: (...args: A) => May<R>,
+    options: Omit<CacheOptions<Exclude<R, undefined>, A>, 'load'>
+  ): Cached<A, R>
+  /** Numbers that are added to, each with a TTL from its first add on. */
+  counter<K extends Key = string>(name: string, options: CounterOptions): Counter<K>
   /** Resolves when every member here is linked and agrees on who is here, and there are at least `members`. */
   ready(options?: CallOptions & { members?: number }): Promise<void>
   /** Tells the others, then closes. May be called twice. */
@@ -115,7 +127,7 @@ export class LocalMember implements Mesh {
   readonly #ownership: Ownership
   readonly #links: Links
   readonly #membership: Membership
-  readonly #router: Router
+  readonly #routes: Routes
   readonly #caches: Caches
   #state: Mesh['state'] = 'joining'
   #leaving: Promise<void> | undefined
@@ -150,16 +162,25 @@ export class LocalMember implements Mesh {
       detach,
       definition: namespace => this.#caches.definition(namespace),
       partitionOf: (namespace, key) => this.#ownership.partitionOf(namespace, key),
-      owns: partition => this.#ownership.owns(partition)
+      owns: partition => this.#ownership.owns(partition),
+      viewHash: () => this.#membership.view.hash
     })
     const owner = this.#owner
+    const pages = {
+      store: this.#store,
+      owns: (partition: number) => this.#ownership.owns(partition),
+      nowMs: () => meshClock.now()
+    }
 
     const handlers = new Handlers({
       owner,
+      meshClock,
       stats,
       log,
       isCertain: () => this.#membership.isCertain(),
-      owns: (namespace, key) => this.#ownership.ownerOf(namespace, key) === transport.self
+      owns: (namespace, key) => this.#ownership.ownerOf(namespace, key) === transport.self,
+      viewHash: () => this.#membership.view.hash,
+      page: ask => pageOf(pages, ask)
     })
     const server = new Server({
       outbox,
@@ -179,7 +200,7 @@ export class LocalMember implements Mesh {
       hello: () => this.#hello(),
       onUp: (peer, hello) => {
         this.#membership.linkUp(peer, hello)
-        this.#router.routesChanged()
+        this.#routes.changed()
       },
       onDown: peer => this.#membership.linkDown(peer),
       onHeard: (peer, viewHash) => this.#membership.heard(peer, viewHash),
@@ -203,7 +224,7 @@ export class LocalMember implements Mesh {
         onBuried: () => owner.lose(() => true),
         onCertain: () => {
           handlers.becameCertain()
-          this.#router.routesChanged()
+          this.#routes.changed()
         }
       },
       this.#firstRecord()
@@ -216,28 +237,30 @@ export class LocalMember implements Mesh {
       lose: lost => owner.lose(lost),
       tableOf: ports.tableOf ?? buildTable
     })
-    const routes = {
-      ownerOf: (namespace: string, key: string) => this.#ownership.ownerOf(namespace, key),
-      isReachable: (peer: PeerId) => (peer === transport.self ? this.#membership.isCertain() : this.#links.has(peer))
-    }
-    this.#router = new Router({
+    this.#routes = new Routes({
       self: transport.self,
       clock,
-      client,
-      outbox,
-      owner,
-      stats,
-      load,
-      ...routes,
+      ownerOf: (namespace, key) => this.#ownership.ownerOf(namespace, key),
+      primaryOf: partition => this.#ownership.primaryOf(partition),
+      present: () => this.#membership.view.present(),
+      viewHash: () => this.#membership.view.hash,
+      isReachable: peer => (peer === transport.self ? this.#membership.isCertain() : this.#links.has(peer)),
       agreeWith: peer => this.#membership.agreeWith(peer)
     })
-    const reads = new Reads({ router: this.#router, clock, stats })
+    const routes = this.#routes
+    const router = new Router({ routes, clock, meshClock, client, outbox, owner, stats, load })
     const { timeoutMs } = settings
-    const many = new ManyReads({ ...routes, self: transport.self, clock, client, owner, reads, stats, timeoutMs })
+    const changes = new Changes({ boot: this.#boot, routes, client, owner, meshClock, stats, attemptMs: timeoutMs })
+    const reads = new Reads({ router, clock, stats })
     this.#caches = new Caches({
-      router: this.#router,
       reads,
-      many,
+      many: new ManyReads({ routes, clock, client, owner, reads, stats, timeoutMs }),
+      router,
+      changes,
+      surveys: new Surveys({ routes, client, changes, ownPage: ask => pageOf(pages, ask) }),
+      clock,
+      random: random.fork('updates'),
+      meshClock,
       stats,
       detach,
       timeoutMs,
@@ -258,7 +281,7 @@ export class LocalMember implements Mesh {
   }
 
   get members(): readonly Member[] {
-    return this.#membership.view.present().map(record => this.#memberOf(record))
+    return this.#membership.view.present().map(record => memberOf(record, this.id))
   }
 
   /** Listens, looks for others for one round, and is ready, alone or not. */
@@ -276,6 +299,20 @@ export class LocalMember implements Mesh {
   ): LoadingCache<R, K> & Cache<R, K> {
     this.#checkOpen()
     return this.#caches.cache(name, options as never) as never
+  }
+
+  cached<A extends KeyPart[], R>(
+    name: string,
+    fn: (...args: A) => May<R>,
+    options: Omit<CacheOptions<Exclude<R, undefined>, A>, 'load'>
+  ): Cached<A, R> {
+    this.#checkOpen()
+    return this.#caches.cached(name, fn as never, options as never) as never
+  }
+
+  counter<K extends Key = string>(name: string, options: CounterOptions): Counter<K> {
+    this.#checkOpen()
+    return this.#caches.counter(name, options) as never
   }
 
   async ready(options: CallOptions & { members?: number } = {}): Promise<void> {
@@ -329,7 +366,7 @@ export class LocalMember implements Mesh {
     await this.#membership.stop()
     await this.#ports.transport.stop()
     this.#state = 'left'
-    this.#router.routesChanged()
+    this.#routes.changed()
   }
 
   #checkOpen(): void {
@@ -344,19 +381,19 @@ export class LocalMember implements Mesh {
       const now = after.get(record.id)
       if (now?.boot === record.boot && isPresent(now)) continue
       if (record.id !== own) this.#owner.memberGone(record.id)
-      this.#events.emit('leave', this.#memberOf(record))
+      this.#events.emit('leave', memberOf(record, this.id))
     }
     for (const record of after.present()) {
       const was = before.get(record.id)
       if (was?.boot === record.boot && isPresent(was)) continue
-      this.#events.emit('join', this.#memberOf(record))
+      this.#events.emit('join', memberOf(record, this.id))
     }
     for (const record of after.present()) {
       if (record.status !== 'suspect' || before.get(record.id)?.status === 'suspect') continue
-      this.#events.emit('suspect', this.#memberOf(record))
+      this.#events.emit('suspect', memberOf(record, this.id))
     }
     this.#events.emit('view', this.members)
-    this.#router.routesChanged()
+    this.#routes.changed()
   }
 
   #firstRecord(): MemberRecord {
@@ -383,19 +420,6 @@ export class LocalMember implements Mesh {
       placement: this.#ownership.placementPrint,
       boot: this.#boot,
       record
-    }
-  }
-
-  #memberOf(record: MemberRecord): Member {
-    const { id, addresses, zone, host, weight, status } = record
-    return {
-      id,
-      addresses,
-      zone: zone === '' ? undefined : zone,
-      host,
-      weight,
-      status: status === 'suspect' ? 'suspect' : status === 'alive' ? 'alive' : 'leaving',
-      self: id === this.id
     }
   }
 

@@ -8,7 +8,14 @@ import { type Bytes, byteCount, type Duration, durationMs, TIMER_MS_MAX, ttlMs }
 import type { Key } from './codec/keys.ts'
 import { isWellFormed, utf8Bytes } from './codec/text.ts'
 import { customCodec, defaultCodec, type UserCodec } from './codec/values.ts'
-import { type CacheDefinition, type Load, type LoadContext, type May, namespaceOf } from './fill/definition.ts'
+import {
+  type CacheDefinition,
+  counterNamespaceOf,
+  type Load,
+  type LoadContext,
+  type May,
+  namespaceOf
+} from './fill/definition.ts'
 import { asSource, expandRange } from './membership/discovery.ts'
 import type { Discovery, DiscoverySource } from './ports/discovery.ts'
 import type { Logger } from './ports/log.ts'
@@ -62,6 +69,11 @@ export interface CacheOptions<V, K extends Key> {
   load?: ((key: K, context: LoadContext) => May<unknown>) | undefined
 }
 
+export interface CounterOptions {
+  /** How long a count lives, from its first add on. Required. */
+  ttl: Duration | 'forever'
+}
+
 export interface MeshSettings {
   readonly name: string
   readonly secrets: readonly string[]
@@ -111,6 +123,7 @@ const CACHE_OPTIONS: ReadonlySet<string> = new Set<keyof CacheOptions<unknown, K
   'codec',
   'load'
 ])
+const COUNTER_OPTIONS: ReadonlySet<string> = new Set<keyof CounterOptions>(['ttl'])
 const NAME_BYTES_MAX = 200
 const ANNOUNCED_MAX = 16
 const SECRET_BYTES_MIN = 32
@@ -167,6 +180,20 @@ export function cacheDefinition(name: unknown, options: CacheOptions<never, neve
     load: checkFunction(options.load, what('load')) as Load | undefined,
     isBare: false
   })
+}
+
+/** The records of a counter are kept apart from those of any cache. */
+export function counterDefinition(name: unknown, options: CounterOptions): CacheDefinition {
+  const counter = checkText(name, 'the name of a counter', "write mesh.counter('hits', { ttl: '1m' })")
+  checkNames(options, COUNTER_OPTIONS, `counter '${counter}'`)
+  if (options.ttl === undefined) {
+    throw new MeshError(
+      'ERR_MESH_OPTION',
+      `Expected ttl of counter '${counter}', got nothing. Say how long a count lives from its first add on, like { ttl: '1m' }, or { ttl: 'forever' }.`
+    )
+  }
+  ttlMs(options.ttl, `ttl of counter '${counter}'`)
+  return Object.freeze({ ...cacheDefinition(counter, options), namespace: counterNamespaceOf(counter) })
 }
 
 /** A cache known by name alone: it can be read, and written where each write says its TTL. */

@@ -18,6 +18,7 @@ export const ERROR_CODES = {
   ERR_MESH_TIMEOUT: 'No answer from the mesh within the timeout of the call.',
   ERR_MESH_OVERLOADED: 'A queue is at its cap; nothing was done.',
   ERR_MESH_UNAVAILABLE: 'No member that could answer is reachable.',
+  ERR_MESH_CONFLICT: 'Others changed the key each time that update tried; nothing was changed.',
   ERR_MESH_PARTIAL: 'Some keys of a batch failed; `values` and `errors` tell which.',
   ERR_MESH_SECRET: 'The address is not loopback and there is no secret, or the secret is too short.',
   ERR_MESH_LISTEN: 'The address cannot be listened on or announced.',
@@ -42,6 +43,9 @@ export interface ErrorDetail {
   readonly key?: string | undefined
   readonly member?: string | undefined
   readonly cause?: unknown
+  readonly outcome?: 'unknown' | undefined
+  /** Where the code alone does not tell: an add whose outcome is unknown must not simply be made again. */
+  readonly retryable?: boolean | undefined
 }
 
 export class MeshError extends Error {
@@ -50,13 +54,16 @@ export class MeshError extends Error {
   readonly cache?: string
   readonly key?: string
   readonly member?: string
+  /** A change that may have been made. Without it, a change that failed was not made. */
+  readonly outcome?: 'unknown'
   readonly [BRAND] = true
 
   constructor(code: ErrorCode, message: string, detail: ErrorDetail = {}) {
     super(message, detail.cause === undefined ? undefined : { cause: detail.cause })
     this.name = 'MeshError'
     this.code = code
-    this.retryable = RETRYABLE.has(code)
+    this.retryable = detail.retryable ?? RETRYABLE.has(code)
+    if (detail.outcome !== undefined) this.outcome = detail.outcome
     if (detail.cache !== undefined) this.cache = detail.cache
     if (detail.key !== undefined) this.key = detail.key
     if (detail.member !== undefined) this.member = detail.member

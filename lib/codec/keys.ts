@@ -39,6 +39,37 @@ export function decodeKey(encoded: string): Key {
   return key
 }
 
+/**
+ * What `clear` and `keys` match, encoded. A text is the beginning of text keys; an array is the first parts of array
+ * keys, each part whole: `[1]` is `[1]` and `[1, …]`, and not `[12]`. An empty one is refused: it is more likely a
+ * tenant's name that got lost than the wish to clear them all.
+ */
+export function encodePrefix(prefix: unknown, cache: string): string {
+  if (typeof prefix === 'string' || Array.isArray(prefix)) return encodeKey(prefix, cache)
+  throw refusal(
+    cache,
+    `expected the prefix to be ${WANTED}, got ${got(prefix)}`,
+    'leave prefix out to mean every key of the cache'
+  )
+}
+
+export interface KeyRange {
+  /** This very key, where the prefix is a whole key itself; otherwise none. */
+  readonly exact: string | undefined
+  /** And all that begin like this. */
+  readonly under: string
+}
+
+/** The encoded keys that an encoded prefix stands for; an empty one stands for all. */
+export function rangeOf(prefix: string): KeyRange {
+  if (!prefix.startsWith('a')) return { exact: undefined, under: prefix }
+  return { exact: prefix, under: `${prefix.slice(0, -1)},` }
+}
+
+export function isInRange(key: string, { exact, under }: KeyRange): boolean {
+  return key === exact || key.startsWith(under)
+}
+
 function encodeTextKey(key: string, cache: string): string {
   if (key === '') throw refusal(cache, `expected ${WANTED}, got an empty string`, 'give the entry a name')
   if (!isWellFormed(key)) throw brokenText(cache, 'the key')

@@ -39,8 +39,13 @@ export function namespaceOf(name: string, version: string | number): string {
   return JSON.stringify([name, String(version)])
 }
 
+/** Of another length than any cache's, so that a counter and a cache may have one name. */
+export function counterNamespaceOf(name: string): string {
+  return JSON.stringify(['counter', name, ''])
+}
+
 /** Functions may be replaced, as hot reload does; everything else must be as it was. */
-export function checkRedefinition(was: CacheDefinition, now: CacheDefinition): void {
+export function checkRedefinition(was: CacheDefinition, now: CacheDefinition, kind: 'cache' | 'counter'): void {
   const differing = (Object.keys(was) as (keyof CacheDefinition)[]).filter(
     name => name !== 'load' && name !== 'codec' && !Object.is(was[name], now[name])
   )
@@ -48,7 +53,7 @@ export function checkRedefinition(was: CacheDefinition, now: CacheDefinition): v
   const [name] = differing
   throw new MeshError(
     'ERR_MESH_REDEFINED',
-    `The cache '${was.name}' is declared already with another ${name} (${String(was[name as keyof CacheDefinition])}, now ${String(now[name as keyof CacheDefinition])}). Declare it once, or with equal options; only functions may be replaced.`,
+    `The ${kind} '${was.name}' is declared already with another ${name} (${String(was[name as keyof CacheDefinition])}, now ${String(now[name as keyof CacheDefinition])}). Declare it once, or with equal options; only functions may be replaced.`,
     { cache: was.name }
   )
 }

@@ -87,6 +87,12 @@ export class Flights {
     for (const flight of [...this.#open.values()]) if (lost(flight.partition)) this.#fence(flight)
   }
 
+  /** A part of a cache was cleared. */
+  fenceMatching(namespace: string, matches: (key: string) => boolean): void {
+    for (const flight of [...this.#open.values()])
+      if (flight.namespace === namespace && matches(flight.key)) this.#fence(flight)
+  }
+
   /** It has landed, or nobody is left in it. */
   end(flight: Flight): void {
     flight.stop()

@@ -18,6 +18,19 @@ export class Stats {
   writesTotal = 0
   /** Keys deleted for this member's callers. */
   deletesTotal = 0
+  /** Comparisons made for this member's callers, and those that found another version than the one expected. */
+  comparesTotal = 0
+  comparesRefusedTotal = 0
+  /** Keys touched, counters added to, and caches cleared, in whole or in part, for this member's callers. */
+  touchesTotal = 0
+  countsTotal = 0
+  clearsTotal = 0
+  /** Pages of keys asked for by this member's callers. */
+  keyPagesTotal = 0
+  /** Changes sent once more, because a link was lost, nobody answered, or the key had another owner. */
+  changesResentTotal = 0
+  /** Changes of other members that came again after they had been made here; they were not made again. */
+  changesRepeatedTotal = 0
   /** Loader calls begun in this process. */
   loadsTotal = 0
   /** Loader calls that threw, timed out or gave a value that cannot be encoded. */

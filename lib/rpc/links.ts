@@ -166,6 +166,11 @@ export class Links implements LinkEvents {
       case 'write':
       case 'remove':
       case 'fill':
+      case 'compareAndSet':
+      case 'touch':
+      case 'add':
+      case 'clear':
+      case 'keys':
         return this.#deps.server.request(peer, call, message satisfies Request)
       default:
         return this.#deps.client.reply(peer, call, message)

@@ -126,6 +126,22 @@ const outcomeFields = {
   failure: failureText
 }
 
+/** Keys of one page of an iteration; the serving side closes a page earlier by its bytes. */
+export const PAGE_KEYS_MAX = 1_024
+
+/**
+ * Which change of its writer this is, so that it is done at most once however often it is sent (PROTOCOL Q1). The
+ * writer is the peer it comes from.
+ */
+const once = {
+  boot: real,
+  number: real,
+  /** The lowest number the writer may still send: what lies below may be forgotten. */
+  openFrom: real,
+  /** By the mesh clock. Past it the change is never made. */
+  untilMs: real
+}
+
 export const LAYOUTS = {
   hello: {
     mesh: text(256, 'mesh name'),
@@ -153,8 +169,8 @@ export const LAYOUTS = {
   read: { namespace: namespaceText, key: keyText, mode: oneOf(...READ_MODES) },
   /** What is stored of many keys at once; answered in parts, so that none is larger than a small frame. */
   readMany: { namespace: namespaceText, keys: listOf(keyText, KEYS_MAX, 'keys') },
-  write: { namespace: namespaceText, key: keyText, bytes: valueBytes, ttlMs: real },
-  remove: { namespace: namespaceText, key: keyText },
+  write: { namespace: namespaceText, key: keyText, bytes: valueBytes, ttlMs: real, ...once },
+  remove: { namespace: namespaceText, key: keyText, ...once },
   fill: {
     namespace: namespaceText,
     key: keyText,
@@ -181,21 +197,59 @@ export const LAYOUTS = {
   waiting: {},
   /** Load it yourself, then send `fill` with this token. */
   lease: { lease: real, boot: real },
-  loaded: outcomeFields,
+  /** What a flight brought: the version it has, or would have had, and when it expires where it was kept. */
+  loaded: { ...outcomeFields, negative: flag, stamp: real, writer: peerText, expiresAtMs: real },
   written: { stamp: real, writer: peerText },
   removed: { existed: flag },
   filled: { stored: flag },
   notOwner: {},
   overloaded: {},
   /** The request was understood and failed inside; a bug, counted and reported at both ends. */
-  broken: { reason: text(1024, 'reason') }
+  broken: { reason: text(1024, 'reason') },
+
+  compareAndSet: {
+    namespace: namespaceText,
+    key: keyText,
+    /** The version that must be there; a stamp of 0 is: only if there is no value. */
+    expectedStamp: real,
+    expectedWriter: peerText,
+    bytes: valueBytes,
+    ttlMs: real,
+    /** The value that is replaced hands on its expiry. */
+    keepTtl: flag,
+    ...once
+  },
+  touch: { namespace: namespaceText, key: keyText, ttlMs: real, ...once },
+  add: { namespace: namespaceText, key: keyText, by: real, ttlMs: real, ...once },
+  /** Asked of every member. An empty prefix is the whole cache. */
+  clear: { namespace: namespaceText, prefix: keyText, ...once },
+  /** A page of keys from this partition on; within it, of those after `after`. Only between equal views. */
+  keys: { namespace: namespaceText, prefix: keyText, viewHash: real, partition: count, after: keyText },
+
+  compared: { done: flag, stamp: real, writer: peerText },
+  touched: { existed: flag },
+  /** Not done: the sum would not be exact any more. */
+  added: { done: flag, value: real, expiresAtMs: real },
+  cleared: { viewHash: real },
+  /** And where to go on. */
+  page: { keys: listOf(keyText, PAGE_KEYS_MAX, 'keys'), partition: count, after: keyText },
+  /** The change is past its deadline, or whether it was made is not known any more: nothing was done now. */
+  forgotten: {}
 } as const
 
 export type Kind = keyof typeof LAYOUTS
 export type MessageOf<K extends Kind> = { [T in K]: { readonly type: T } & Fields<(typeof LAYOUTS)[T]> }[K]
 export type Message = MessageOf<Kind>
 
-export type Request = MessageOf<'read' | 'readMany' | 'write' | 'remove' | 'fill'>
+type ChangeKind = 'write' | 'remove' | 'compareAndSet' | 'touch' | 'add' | 'clear'
+/** Who wants a change, which of its changes, and until when. */
+export type Once = Fields<typeof once>
+type Unsigned<M> = M extends unknown ? Omit<M, keyof Once> : never
+/** What is to be changed, before it has an id. */
+export type ChangeOf<K extends ChangeKind> = Unsigned<MessageOf<K>>
+export type Change = Unsigned<MessageOf<ChangeKind>>
+export type SignedChange = MessageOf<ChangeKind>
+export type Request = MessageOf<'read' | 'readMany' | 'fill' | 'keys' | ChangeKind>
 /** What members tell each other about members. */
 export type MemberTalk = MessageOf<
   'ping' | 'pong' | 'probe' | 'probed' | 'view' | 'digest' | 'swap' | 'swapped' | 'news'
@@ -236,7 +290,18 @@ export const KINDS = [
   'overloaded',
   'broken',
   'readMany',
-  'found'
+  'found',
+  'compareAndSet',
+  'touch',
+  'add',
+  'clear',
+  'keys',
+  'compared',
+  'touched',
+  'added',
+  'cleared',
+  'page',
+  'forgotten'
 ] as const satisfies readonly Kind[]
 
 export function writeFields(layout: Layout, to: ByteWriter, value: object): void {

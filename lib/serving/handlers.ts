@@ -1,11 +1,14 @@
 /**
  * From a message of another member to what this one does for it. Whoever asks the wrong member is told so and nothing
- * else is done: the two make their views equal and it asks again.
+ * else is done: the two make their views equal and it asks again. A change that comes again is answered from memory,
+ * also when the key is no longer ours: it was done here, whoever would do it now.
  */
 import type { Stats } from '../observe/stats.ts'
 import type { Logger } from '../ports/log.ts'
 import type { PeerId } from '../ports/transport.ts'
-import type { MessageOf, Reply, Request } from '../rpc/messages.ts'
+import type { MessageOf, Reply, Request, SignedChange } from '../rpc/messages.ts'
+import type { MeshClock } from '../store/version.ts'
+import { Done } from './done.ts'
 import type { Owner } from './owner.ts'
 
 type Found = MessageOf<'found'>['items'][number]
@@ -21,15 +24,19 @@ const LARGE: Found = { state: 'large', bytes: NO_BYTES }
 
 export interface HandlersDeps {
   readonly owner: Owner
+  readonly meshClock: MeshClock
   readonly stats: Stats
   readonly log: Logger
   /** False while this member does not trust its own view. */
   readonly isCertain: () => boolean
   readonly owns: (namespace: string, key: string) => boolean
+  readonly viewHash: () => number
+  readonly page: (ask: MessageOf<'keys'>) => MessageOf<'page'>
 }
 
 export class Handlers {
   readonly #deps: HandlersDeps
+  readonly #done = new Done()
 
   /** Requests held back until this member trusts its view again; the server caps them, their callers time them out. */
   readonly #held = new Set<() => void>()
@@ -46,21 +53,44 @@ export class Handlers {
 
   handle(peer: PeerId, request: Request, respond: (reply: Reply) => void): (() => void) | undefined {
     if (!this.#deps.isCertain()) return this.#hold(peer, request, respond)
-    // A result belongs to the flight that leased it, wherever the key lives now: those who wait there get it.
-    if (request.type === 'fill') {
-      respond(this.#deps.owner.fill(peer, request))
-      return undefined
+    switch (request.type) {
+      case 'read':
+        if (!this.#deps.owns(request.namespace, request.key)) respond(this.#notOwner())
+        else return this.#deps.owner.read(peer, request, respond)
+        return undefined
+      case 'readMany':
+        this.#findMany(request, respond)
+        return undefined
+      case 'fill':
+        // A result belongs to the flight that leased it, wherever the key lives now: those who wait there get it.
+        respond(this.#deps.owner.fill(peer, request))
+        return undefined
+      case 'keys':
+        // What a page covers is said by the table, so both sides must have the same one.
+        respond(request.viewHash === this.#deps.viewHash() ? this.#deps.page(request) : this.#notOwner())
+        return undefined
+      default:
+        respond(this.#change(peer, request))
+        return undefined
     }
-    if (request.type === 'readMany') {
-      this.#findMany(request, respond)
-      return undefined
+  }
+
+  #change(peer: PeerId, change: SignedChange): Reply {
+    const nowMs = this.#deps.meshClock.now()
+    const known = this.#done.answer(peer, change, nowMs)
+    if (known !== undefined) {
+      if (known.type !== 'forgotten') this.#deps.stats.changesRepeatedTotal++
+      return known
     }
-    if (!this.#deps.owns(request.namespace, request.key)) {
-      this.#deps.stats.requestsMisroutedTotal++
-      respond({ type: 'notOwner' })
-      return undefined
-    }
-    return this.#serve(peer, request, respond)
+    if (change.type !== 'clear' && !this.#deps.owns(change.namespace, change.key)) return this.#notOwner()
+    const reply = this.#deps.owner.perform(change)
+    this.#done.remember(peer, change, reply, nowMs)
+    return reply
+  }
+
+  #notOwner(): MessageOf<'notOwner'> {
+    this.#deps.stats.requestsMisroutedTotal++
+    return { type: 'notOwner' }
   }
 
   /** Neither the old answer nor "not mine": in a moment we shall know which of them is right. */
@@ -107,23 +137,5 @@ export class Handlers {
     if (found === undefined) return ABSENT
     if (found.bytes.length > PART_BYTES_MAX) return LARGE
     return { state: found.negative ? 'negative' : 'value', bytes: found.bytes }
-  }
-
-  #serve(
-    peer: PeerId,
-    request: Exclude<Request, { type: 'fill' | 'readMany' }>,
-    respond: (reply: Reply) => void
-  ): (() => void) | undefined {
-    const { owner } = this.#deps
-    switch (request.type) {
-      case 'read':
-        return owner.read(peer, request, respond)
-      case 'write':
-        respond(owner.write(request))
-        return undefined
-      case 'remove':
-        respond(owner.remove(request))
-        return undefined
-    }
   }
 }

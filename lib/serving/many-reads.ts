@@ -12,12 +12,17 @@ import type { Clock } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
 import { CallFailed, type Client, type OpenCall } from '../rpc/client.ts'
 import { KEYS_MAX, type MessageOf } from '../rpc/messages.ts'
+import { callError } from './failures.ts'
 import type { Owner } from './owner.ts'
 import type { Patience, Reads } from './reads.ts'
-import { type Answer, callError, type ReadAsk } from './router.ts'
+import type { ReadAsk, Stored } from './router.ts'
+import type { Routes } from './routes.ts'
+
+/** Reads of single keys under way at once, far below what one member may be asked, so that other callers find room. */
+const ALONE_AT_ONCE_MAX = 4_096
 
 export interface ManyReadsDeps {
-  readonly self: PeerId
+  readonly routes: Routes
   readonly clock: Clock
   readonly client: Client
   readonly owner: Owner
@@ -25,12 +30,10 @@ export interface ManyReadsDeps {
   readonly stats: Stats
   /** How long a member may take to answer. */
   readonly timeoutMs: number
-  readonly ownerOf: (namespace: string, key: string) => PeerId | undefined
-  readonly isReachable: (peer: PeerId) => boolean
 }
 
 /** What became of one key of many. */
-export type Found = Answer | undefined | { readonly error: unknown }
+export type Found = Stored | undefined | { readonly error: unknown }
 
 /** `absent`: its owner has nothing. `ask`: ask for it alone. */
 type Finding = Found | 'absent' | 'ask'
@@ -62,7 +65,9 @@ export class ManyReads {
         .read(ask.alone(place), { signal, timeoutMs: left })
         .catch((error: unknown) => ({ error }))
     }
-    await Promise.all(placesOf(found, ask.loads).map(readAlone))
+    const rest = placesOf(found, ask.loads)
+    for (let from = 0; from < rest.length; from += ALONE_AT_ONCE_MAX)
+      await Promise.all(rest.slice(from, from + ALONE_AT_ONCE_MAX).map(readAlone))
     signal?.throwIfAborted()
     return found.map(finding => this.#settled(finding))
   }
@@ -130,7 +135,7 @@ class Batch {
   }
 
   #placesByOwner(): Map<PeerId, number[]> {
-    const { self, ownerOf, isReachable } = this.#deps
+    const { self, ownerOf, isReachable } = this.#deps.routes.deps
     const byOwner = new Map<PeerId, number[]>()
     for (const [place, key] of this.#keys.entries()) {
       const owner = ownerOf(this.#definition.namespace, key)

@@ -2,7 +2,8 @@
  * What this member does for the partitions it owns: answer, load once, write, delete. Everything that is true of a key
  * is decided here, synchronously, in one process; local callers and remote ones take the same way.
  */
-import { decodeKey } from '../codec/keys.ts'
+import { decodeCount, encodeCount, isExact } from '../codec/counts.ts'
+import { decodeKey, isInRange, rangeOf } from '../codec/keys.ts'
 import type { CacheDefinition } from '../fill/definition.ts'
 import type { Flight, Flights, Waiter } from '../fill/flight.ts'
 import { type LoadDeps, type LoadResult, startLoad } from '../fill/load.ts'
@@ -10,7 +11,7 @@ import type { Stats } from '../observe/stats.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Detach } from '../ports/context.ts'
 import type { PeerId } from '../ports/transport.ts'
-import type { MessageOf, Reply } from '../rpc/messages.ts'
+import type { Change, ChangeOf, MessageOf, Reply } from '../rpc/messages.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
 import type { MeshClock } from '../store/version.ts'
@@ -35,6 +36,7 @@ export interface OwnerDeps {
   readonly definition: (namespace: string) => CacheDefinition | undefined
   readonly partitionOf: (namespace: string, key: string) => number
   readonly owns: (partition: number) => boolean
+  readonly viewHash: () => number
 }
 
 export class Owner {
@@ -67,17 +69,74 @@ export class Owner {
     return () => waiter.withdraw()
   }
 
-  write(ask: MessageOf<'write'>): MessageOf<'written'> {
+  /** Done now, in this very turn: between reading a record and changing it nothing else can happen to it. */
+  perform(change: Change): Reply {
+    switch (change.type) {
+      case 'write':
+        return this.write(change)
+      case 'remove':
+        return this.remove(change)
+      case 'compareAndSet':
+        return this.#compareAndSet(change)
+      case 'touch':
+        return this.#touch(change)
+      case 'add':
+        return this.#add(change)
+      case 'clear':
+        return this.#clear(change)
+    }
+  }
+
+  write(ask: ChangeOf<'write'>): MessageOf<'written'> {
     const { namespace, key, bytes, ttlMs } = ask
-    const stamp = this.#put(namespace, key, 'value', bytes, ttlMs)
+    const stamp = this.#put(namespace, key, 'value', bytes, this.#inMs(ttlMs))
     return { type: 'written', stamp, writer: this.#deps.self }
   }
 
   /** Fences fills even where there is nothing to delete: the value may be on its way. */
-  remove(ask: MessageOf<'remove'>): MessageOf<'removed'> {
-    const existed = this.#deps.store.value(ask.namespace, ask.key, this.#deps.meshClock.now())
-    this.#put(ask.namespace, ask.key, 'tombstone', NOTHING, TOMBSTONE_TTL_MS)
-    return { type: 'removed', existed: existed !== undefined && !existed.negative }
+  remove(ask: ChangeOf<'remove'>): MessageOf<'removed'> {
+    const existed = this.#valueOf(ask) !== undefined
+    this.#put(ask.namespace, ask.key, 'tombstone', NOTHING, this.#inMs(TOMBSTONE_TTL_MS))
+    return { type: 'removed', existed }
+  }
+
+  #compareAndSet(ask: ChangeOf<'compareAndSet'>): MessageOf<'compared'> {
+    const { namespace, key, expectedStamp, expectedWriter, bytes, ttlMs, keepTtl } = ask
+    const found = this.#valueOf(ask)
+    const { stamp: foundStamp, writer: foundWriter } = found?.version ?? { stamp: 0, writer: '' }
+    if (foundStamp !== expectedStamp || foundWriter !== expectedWriter)
+      return { type: 'compared', done: false, stamp: 0, writer: '' }
+    const expiresAtMs = keepTtl && found !== undefined ? found.expiresAtMs : this.#inMs(ttlMs)
+    const stamp = this.#put(namespace, key, 'value', bytes, expiresAtMs)
+    return { type: 'compared', done: true, stamp, writer: this.#deps.self }
+  }
+
+  /** The version stays: the value is the one it was, and a value is never stamped anew (PROTOCOL F1). */
+  #touch(ask: ChangeOf<'touch'>): MessageOf<'touched'> {
+    const found = this.#valueOf(ask)
+    if (found === undefined) return { type: 'touched', existed: false }
+    return { type: 'touched', existed: this.#deps.store.put({ ...found, expiresAtMs: this.#inMs(ask.ttlMs) }) }
+  }
+
+  /** The TTL begins with the first add: a window of a rate limiter must end, however often it is counted in. */
+  #add(ask: ChangeOf<'add'>): MessageOf<'added'> {
+    const { namespace, key, by, ttlMs } = ask
+    const found = this.#valueOf(ask)
+    const before = found === undefined ? 0 : decodeCount(found.bytes)
+    const expiresAtMs = found?.expiresAtMs ?? this.#inMs(ttlMs)
+    if (!isExact(before + by)) return { type: 'added', done: false, value: before, expiresAtMs }
+    this.#put(namespace, key, 'value', encodeCount(before + by), expiresAtMs)
+    return { type: 'added', done: true, value: before + by, expiresAtMs }
+  }
+
+  /** Loads that run began before: their results go to those who wait and are not kept. */
+  #clear({ namespace, prefix }: ChangeOf<'clear'>): MessageOf<'cleared'> {
+    const { store, flights, viewHash } = this.#deps
+    const range = rangeOf(prefix)
+    flights.fenceMatching(namespace, key => isInRange(key, range))
+    if (range.exact !== undefined) store.drop(namespace, range.exact)
+    store.dropMatching(namespace, range.under)
+    return { type: 'cleared', viewHash: viewHash() }
   }
 
   /** A caller has loaded under our lease. */
@@ -200,15 +259,20 @@ export class Owner {
     this.#deps.flights.end(flight)
     const keep = result.code === 'value' && result.ttlMs > 0
     if (keep && !wasOpen) this.#deps.stats.fillsFencedTotal++
-    const stored = keep && wasOpen && this.#store(flight, result)
-    const { code, bytes, failure } = result
-    for (const waiter of flight.waiters) waiter.respond({ type: 'loaded', code, bytes, failure })
+    const keptUntilMs = this.#inMs(result.ttlMs)
+    const stored = keep && wasOpen && this.#store(flight, result, keptUntilMs)
+    const { code, bytes, failure, negative } = result
+    // What is not kept has expired already, and a version that no record will ever have.
+    const expiresAtMs = stored ? keptUntilMs : this.#deps.meshClock.now()
+    const { stamp } = flight
+    const writer = this.#deps.self
+    for (const waiter of flight.waiters)
+      waiter.respond({ type: 'loaded', code, bytes, failure, negative, stamp, writer, expiresAtMs })
     return stored
   }
 
-  #store(flight: Flight, result: LoadResult): boolean {
+  #store(flight: Flight, result: LoadResult, expiresAtMs: number): boolean {
     const { namespace, key, partition, stamp } = flight
-    const expiresAtMs = this.#deps.meshClock.now() + result.ttlMs
     const version = { stamp, writer: this.#deps.self }
     return this.#deps.store.put({
       namespace,
@@ -222,21 +286,22 @@ export class Owner {
     })
   }
 
-  #put(namespace: string, key: string, kind: 'value' | 'tombstone', bytes: Uint8Array, ttlMs: number): number {
+  /** A record that is a value to callers: not expired, no tombstone, and not the mark that a loader found nothing. */
+  #valueOf({ namespace, key }: { namespace: string; key: string }): Entry | undefined {
+    const found = this.#deps.store.value(namespace, key, this.#deps.meshClock.now())
+    return found?.negative === true ? undefined : found
+  }
+
+  #inMs(ttlMs: number): number {
+    return this.#deps.meshClock.now() + ttlMs
+  }
+
+  #put(namespace: string, key: string, kind: 'value' | 'tombstone', bytes: Uint8Array, expiresAtMs: number): number {
     const stamp = this.#deps.meshClock.stamp()
     this.#deps.flights.fence(namespace, key)
     const partition = this.#deps.partitionOf(namespace, key)
-    const expiresAtMs = this.#deps.meshClock.now() + ttlMs
-    this.#deps.store.put({
-      namespace,
-      key,
-      partition,
-      version: { stamp, writer: this.#deps.self },
-      kind,
-      bytes,
-      expiresAtMs,
-      negative: false
-    })
+    const version = { stamp, writer: this.#deps.self }
+    this.#deps.store.put({ namespace, key, partition, version, kind, bytes, expiresAtMs, negative: false })
     return stamp
   }
 }

@@ -53,8 +53,12 @@ export class Ownership {
     return this.#current().primary(this.partitionOf(namespace, key))
   }
 
+  primaryOf(partition: number): PeerId | undefined {
+    return this.#current().primary(partition)
+  }
+
   owns(partition: number): boolean {
-    return this.#current().primary(partition) === this.#deps.self
+    return this.primaryOf(partition) === this.#deps.self
   }
 
   partitionOf(namespace: string, key: string): number {

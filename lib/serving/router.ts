@@ -8,21 +8,22 @@
  *     └─▶ owner not linked ─▶ wait a moment for the link or the next view ─▶ ask again
  *                                       └──▶ still nobody: own origin call, not stored; without a loader: unavailable
  *
- * Nobody ever forwards a request, so no two members can wait for each other. A write is never repeated once the owner
- * may have seen it: then the caller is told that the outcome is unknown.
+ * Nobody ever forwards a request, so no two members can wait for each other. Changes take a way of their own
+ * (`changes.ts`): they wait longer, and must not be made twice.
  */
-import { MeshError } from '../base/errors.ts'
 import type { Key } from '../codec/keys.ts'
 import type { CacheDefinition, LoadContext, May } from '../fill/definition.ts'
 import { type LoadDeps, type LoadResult, startLoad } from '../fill/load.ts'
 import type { Stats } from '../observe/stats.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
-import { CallFailed, type CallTerms, type Client } from '../rpc/client.ts'
-import type { MessageOf, Outcome, Reply, Request } from '../rpc/messages.ts'
+import { CallFailed, type Client } from '../rpc/client.ts'
+import type { MessageOf, Outcome, Reply } from '../rpc/messages.ts'
 import type { Departure, Outbox } from '../rpc/outbox.ts'
-import type { Version } from '../store/version.ts'
+import type { MeshClock, Version } from '../store/version.ts'
+import { callError, unavailable, unexpected } from './failures.ts'
 import { LEASE_MS, type Owner } from './owner.ts'
+import type { Routes, RoutesDeps } from './routes.ts'
 
 /** Owners asked in turn because views disagreed. */
 const MISROUTES_MAX = 2
@@ -43,9 +44,16 @@ export interface ReadAsk {
   readonly timeoutMs: number
 }
 
-export interface Answer {
+/** What a caller that wants the value and nothing else is given. */
+export interface Stored {
   readonly bytes: Uint8Array
   readonly negative: boolean
+}
+
+export interface Answer extends Version, Stored {
+  /** By the mesh clock. What is not kept has expired already. */
+  readonly expiresAtMs: number
+  readonly from: 'local' | 'owner' | 'load'
 }
 
 /** A load that failed, not yet an error: each caller gets one of its own, so that nobody shares a stack or a field. */
@@ -54,18 +62,14 @@ export interface FailedLoad {
 }
 
 export interface RouterDeps {
-  readonly self: PeerId
+  readonly routes: Routes
   readonly clock: Clock
+  readonly meshClock: MeshClock
   readonly client: Client
   readonly outbox: Outbox
   readonly owner: Owner
   readonly stats: Stats
   readonly load: LoadDeps
-  readonly ownerOf: (namespace: string, key: string) => PeerId | undefined
-  /** Of others: there is a link. Of ourselves: our view is not in doubt. */
-  readonly isReachable: (peer: PeerId) => boolean
-  /** Makes our view and the peer's equal; it never rejects. */
-  readonly agreeWith: (peer: PeerId) => Promise<void>
 }
 
 type Failure = 'lost' | 'unlinked'
@@ -108,22 +112,21 @@ const AT_ONCE: Departure = { sent: true }
 
 export class Router {
   readonly #deps: RouterDeps
-  readonly #routeWaiters = new Set<() => void>()
+  readonly #self: PeerId
+  readonly #routes: RoutesDeps
   readonly #alone = new Map<string, Promise<LoadResult>>()
 
   constructor(deps: RouterDeps) {
     this.#deps = deps
-  }
-
-  /** A link has come up or the table has changed: whoever waited for an owner may try again. */
-  routesChanged(): void {
-    for (const wake of [...this.#routeWaiters]) wake()
+    this.#routes = deps.routes.deps
+    this.#self = this.#routes.self
   }
 
   /** What this very process owns and has, without a wait. */
-  readHere(namespace: string, encodedKey: string): Answer | undefined {
-    const { self, owner, stats } = this.#deps
-    if (this.#deps.ownerOf(namespace, encodedKey) !== self || !this.#deps.isReachable(self)) return undefined
+  readHere(namespace: string, encodedKey: string): Stored | undefined {
+    const { owner, stats } = this.#deps
+    if (this.#routes.ownerOf(namespace, encodedKey) !== this.#self) return undefined
+    if (!this.#routes.isReachable(this.#self)) return undefined
     const found = owner.stored(namespace, encodedKey)
     if (found !== undefined) stats.readsLocalTotal++
     return found
@@ -135,9 +138,8 @@ export class Router {
    */
   read(question: Question): void {
     const { definition, encodedKey } = question.ask
-    const owner = this.#deps.ownerOf(definition.namespace, encodedKey)
-    if (owner === undefined || owner === this.#deps.self || !this.#deps.isReachable(owner))
-      return this.#readOn(question)
+    const owner = this.#routes.ownerOf(definition.namespace, encodedKey)
+    if (owner === undefined || owner === this.#self || !this.#routes.isReachable(owner)) return this.#readOn(question)
     this.#askOther(owner, question, reply => {
       if (reply === 'lost' || reply.type === 'notOwner' || reply.type === 'lease')
         return this.#readOn(question, { owner, reply })
@@ -165,11 +167,11 @@ export class Router {
     let given = first
     for (let misroutes = 0, losses = 0; misroutes <= MISROUTES_MAX && losses <= LOSSES_MAX; ) {
       if (given === undefined && question.isAbandoned) return undefined
-      const owner = given?.owner ?? this.#deps.ownerOf(ask.definition.namespace, ask.encodedKey)
+      const owner = given?.owner ?? this.#routes.ownerOf(ask.definition.namespace, ask.encodedKey)
       const reply = given?.reply ?? (owner === undefined ? 'unlinked' : await this.#ask(owner, question))
       given = undefined
       if (reply === 'lost' || reply === 'unlinked') {
-        if (reply === 'lost' || owner === this.#deps.self) {
+        if (reply === 'lost' || owner === this.#self) {
           // We had an owner until now, perhaps for as long as a load takes, or are it and stood still: the patience for
           // the next one begins here.
           losses++
@@ -177,10 +179,10 @@ export class Router {
         }
         if (this.#hasNewOwner(ask, owner)) continue
         const leftMs = patientUntilMs - this.#deps.clock.monotonic()
-        if (leftMs <= 0 || !(await this.#routeChange(leftMs))) break
+        if (leftMs <= 0 || !(await this.#deps.routes.change(leftMs))) break
       } else if (reply.type === 'notOwner') {
         misroutes++
-        if (owner !== this.#deps.self) await this.#deps.agreeWith(owner as PeerId)
+        if (owner !== this.#self) await this.#routes.agreeWith(owner as PeerId)
       } else if (reply.type === 'lease') return this.#loadUnderLease(owner as PeerId, ask, reply)
       else return this.#answer(owner as PeerId, ask, reply)
     }
@@ -190,26 +192,14 @@ export class Router {
 
   /** One that leaves is out of the table before its link ends: then there is no change left to wait for. */
   #hasNewOwner(ask: ReadAsk, lost: PeerId | undefined): boolean {
-    const owner = this.#deps.ownerOf(ask.definition.namespace, ask.encodedKey)
-    return owner !== undefined && owner !== lost && this.#deps.isReachable(owner)
-  }
-
-  async write(definition: CacheDefinition, write: MessageOf<'write'>, timeoutMs: number): Promise<Version> {
-    const reply = await this.#change(definition, write, timeoutMs, () => this.#deps.owner.write(write))
-    if (reply.type !== 'written') throw unexpected(definition, reply)
-    return { stamp: reply.stamp, writer: reply.writer }
-  }
-
-  async remove(definition: CacheDefinition, remove: MessageOf<'remove'>, timeoutMs: number): Promise<boolean> {
-    const reply = await this.#change(definition, remove, timeoutMs, () => this.#deps.owner.remove(remove))
-    if (reply.type !== 'removed') throw unexpected(definition, reply)
-    return reply.existed
+    const owner = this.#routes.ownerOf(ask.definition.namespace, ask.encodedKey)
+    return owner !== undefined && owner !== lost && this.#routes.isReachable(owner)
   }
 
   #ask(owner: PeerId, question: Question): Promise<Reply | Failure> {
-    if (!this.#deps.isReachable(owner)) return Promise.resolve('unlinked')
+    if (!this.#routes.isReachable(owner)) return Promise.resolve('unlinked')
     return new Promise((resolve, reject) => {
-      if (owner === this.#deps.self) this.#askSelf(question, resolve)
+      if (owner === this.#self) this.#askSelf(question, resolve)
       else this.#askOther(owner, question, resolve, reject)
     })
   }
@@ -233,10 +223,13 @@ export class Router {
 
   #askSelf(question: Question, onReply: (reply: Reply) => void): void {
     const { definition, encodedKey: key, mode } = question.ask
-    const { self, owner } = this.#deps
-    const withdraw = owner.read(self, { type: 'read', namespace: definition.namespace, key, mode }, reply => {
-      if (reply.type !== 'waiting') onReply(reply)
-    })
+    const withdraw = this.#deps.owner.read(
+      this.#self,
+      { type: 'read', namespace: definition.namespace, key, mode },
+      reply => {
+        if (reply.type !== 'waiting') onReply(reply)
+      }
+    )
     question.askedAt(AT_ONCE, withdraw)
   }
 
@@ -244,18 +237,23 @@ export class Router {
     const { stats } = this.#deps
     switch (reply.type) {
       case 'hit':
-        if (owner === this.#deps.self) stats.readsLocalTotal++
-        else stats.readsOwnerTotal++
-        return reply
+        return this.#found(owner, reply)
       case 'absent':
         stats.readsMissTotal++
         return undefined
       case 'loaded':
         stats.readsLoadTotal++
-        return answerOf(reply)
+        return answerOf(reply, reply)
       default:
         throw unexpected(ask.definition, reply)
     }
+  }
+
+  #found(owner: PeerId, { bytes, negative, stamp, writer, expiresAtMs }: MessageOf<'hit'>): Answer {
+    const from = owner === this.#self ? 'local' : 'owner'
+    if (from === 'local') this.#deps.stats.readsLocalTotal++
+    else this.#deps.stats.readsOwnerTotal++
+    return { bytes, negative, stamp, writer, expiresAtMs, from }
   }
 
   /** We are the one who loads. The owner hears of the result; our caller does not wait for that. */
@@ -268,7 +266,8 @@ export class Router {
     const { code, bytes, failure, ttlMs, negative } = result
     void this.#sendFill(owner, { type: 'fill', ...about, code, bytes, failure, ttlMs, negative })
     this.#deps.stats.readsLoadTotal++
-    return answerOf(result)
+    const expiresAtMs = this.#deps.meshClock.now() + ttlMs
+    return answerOf(result, { stamp: token.lease, writer: owner, negative, expiresAtMs })
   }
 
   #startLoad(ask: ReadAsk): Promise<LoadResult> {
@@ -280,7 +279,7 @@ export class Router {
   #renewing(owner: PeerId, renew: MessageOf<'renew'>): () => void {
     let disarm = (): void => {}
     const again = (): void => {
-      if (owner === this.#deps.self) this.#deps.owner.holderSays(owner, renew)
+      if (owner === this.#self) this.#deps.owner.holderSays(owner, renew)
       else this.#deps.outbox.post(owner, 0, renew)
       disarm = this.#deps.clock.after(RENEW_EVERY_MS, again)
     }
@@ -289,7 +288,7 @@ export class Router {
   }
 
   async #sendFill(owner: PeerId, fill: MessageOf<'fill'>): Promise<void> {
-    if (owner === this.#deps.self) {
+    if (owner === this.#self) {
       this.#deps.owner.fill(owner, fill)
       return
     }
@@ -306,120 +305,27 @@ export class Router {
     if (ask.load === undefined) throw unavailable(ask.definition)
     const name = `${ask.definition.namespace}\n${ask.encodedKey}`
     const running = this.#alone.get(name)
-    if (running !== undefined) return answerOf(await running)
+    if (running !== undefined) return this.#unstored(await running)
     this.#deps.stats.loadsUnstoredTotal++
     const load = this.#startLoad(ask)
     this.#alone.set(name, load)
     const result = await load
     this.#alone.delete(name)
-    return answerOf(result)
+    return this.#unstored(result)
   }
 
-  /** A write or delete at the owner: waits for a reachable owner until its deadline, and is sent at most once. */
-  async #change(
-    definition: CacheDefinition,
-    request: Request & { namespace: string; key: string },
-    timeoutMs: number,
-    here: () => Reply
-  ): Promise<Reply> {
-    const untilMs = this.#deps.clock.monotonic() + timeoutMs
-    for (let misroutes = 0; misroutes <= MISROUTES_MAX; ) {
-      const leftMs = untilMs - this.#deps.clock.monotonic()
-      const owner = this.#deps.ownerOf(request.namespace, request.key)
-      if (owner === undefined || !this.#deps.isReachable(owner)) {
-        if (leftMs <= 0 || !(await this.#routeChange(leftMs))) break
-        continue
-      }
-      if (owner === this.#deps.self) return here()
-      const reply = await this.#changeAt(owner, definition, request, { timeoutMs: Math.max(1, leftMs) })
-      if (reply !== 'lost' && reply.type !== 'notOwner') return reply
-      if (reply === 'lost') continue
-      misroutes++
-      await this.#deps.agreeWith(owner)
-    }
-    throw unavailable(definition)
-  }
-
-  async #changeAt(
-    owner: PeerId,
-    definition: CacheDefinition,
-    request: Request,
-    terms: CallTerms
-  ): Promise<Reply | 'lost'> {
-    try {
-      return await this.#deps.client.call(owner, request, terms).reply
-    } catch (error) {
-      if (!(error instanceof CallFailed)) throw error
-      if (error.end === 'lost' && !error.sent) return 'lost'
-      throw callError(error, definition, owner)
-    }
-  }
-
-  /** True when a link came up or the table changed within `ms`. */
-  #routeChange(ms: number): Promise<boolean> {
-    return new Promise(resolve => {
-      const settle = (changed: boolean): void => {
-        this.#routeWaiters.delete(wake)
-        disarm()
-        resolve(changed)
-      }
-      const wake = (): void => settle(true)
-      const disarm = this.#deps.clock.after(ms, () => settle(false))
-      this.#routeWaiters.add(wake)
-    })
+  /** A version that no record has, so nothing can be compared with it. */
+  #unstored(result: LoadResult): Answer | FailedLoad {
+    const { meshClock } = this.#deps
+    const { negative } = result
+    return answerOf(result, { stamp: meshClock.stamp(), writer: this.#self, negative, expiresAtMs: meshClock.now() })
   }
 }
 
-function answerOf(outcome: Outcome): Answer | FailedLoad {
-  return outcome.code === 'value' ? { bytes: outcome.bytes, negative: false } : { failed: outcome }
-}
-
-export function callError(failed: CallFailed, definition: CacheDefinition, member: PeerId): MeshError {
-  const detail = { cache: definition.name, member }
-  switch (failed.end) {
-    case 'overloaded':
-      return new MeshError(
-        'ERR_MESH_OVERLOADED',
-        `Too many calls to one member are under way (cache '${definition.name}'). Nothing was done; slow down and try again.`,
-        detail
-      )
-    case 'timeout':
-      return new MeshError(
-        'ERR_MESH_TIMEOUT',
-        `The owner of the key did not answer in time (cache '${definition.name}'); for a write the outcome is unknown. Raise timeout, or look at the health of member ${member}.`,
-        detail
-      )
-    case 'lost':
-      return new MeshError(
-        'ERR_MESH_UNAVAILABLE',
-        `The link to the owner of the key was lost during a write (cache '${definition.name}'): the outcome is unknown. Read the key, or write again.`,
-        detail
-      )
-  }
-}
-
-function unavailable(definition: CacheDefinition): MeshError {
-  return new MeshError(
-    'ERR_MESH_UNAVAILABLE',
-    `No member that owns the key can be reached (cache '${definition.name}'). Try again, or give the cache a loader to fall back on.`,
-    { cache: definition.name }
-  )
-}
-
-function unexpected(definition: CacheDefinition, reply: Reply): MeshError {
-  if (reply.type === 'overloaded') {
-    return new MeshError(
-      'ERR_MESH_OVERLOADED',
-      `The owner of the key is at its cap of requests (cache '${definition.name}'). Nothing was done; slow down and try again.`,
-      { cache: definition.name }
-    )
-  }
-  const why = reply.type === 'broken' ? reply.reason : `an answer of kind ${reply.type}`
-  return new MeshError(
-    'ERR_MESH_UNAVAILABLE',
-    `The owner of the key could not serve the request (cache '${definition.name}'): ${why}.`,
-    { cache: definition.name }
-  )
+function answerOf(outcome: Outcome, kept: Omit<Answer, 'bytes' | 'from'>): Answer | FailedLoad {
+  if (outcome.code !== 'value') return { failed: outcome }
+  const { stamp, writer, negative, expiresAtMs } = kept
+  return { bytes: outcome.bytes, negative, stamp, writer, expiresAtMs, from: 'load' }
 }
 
 function noLoader(definition: CacheDefinition): () => never {

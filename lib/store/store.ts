@@ -11,13 +11,16 @@ import { type Entry, entryBytes, isLive } from './entry.ts'
 
 export class Store {
   readonly #entries: LRUCache<string, Entry>
+  /** The names of each partition's entries. */
+  readonly #namesIn = new Map<number, Set<string>>()
 
   constructor(o: { bytesMax: number; stats: Stats }) {
     this.#entries = new LRUCache({
       maxSize: o.bytesMax,
       sizeCalculation: entryBytes,
-      dispose: (_entry, _name, reason) => {
+      dispose: (entry, name, reason) => {
         if (reason === 'evict') o.stats.evictionsTotal++
+        if (reason !== 'set') this.#namesIn.get(entry.partition)?.delete(name)
       }
     })
   }
@@ -52,8 +55,31 @@ export class Store {
       this.#entries.delete(name)
       return false
     }
+    const names = this.#namesIn.get(entry.partition) ?? new Set()
+    this.#namesIn.set(entry.partition, names.add(name))
     this.#entries.set(name, entry)
     return true
+  }
+
+  drop(namespace: string, key: string): void {
+    this.#entries.delete(nameOf(namespace, key))
+  }
+
+  /** Forgets every record of a namespace whose key begins so, and says how many those were. */
+  dropMatching(namespace: string, keyPrefix: string): number {
+    const beginning = nameOf(namespace, keyPrefix)
+    const gone = [...this.#entries.keys()].filter(name => name.startsWith(beginning))
+    for (const name of gone) this.#entries.delete(name)
+    return gone.length
+  }
+
+  /** The keys of a partition that have a value and begin so, in no order; nothing becomes recently used by it. */
+  *keysIn(namespace: string, partition: number, keyPrefix: string, nowMs: number): Generator<string> {
+    for (const name of this.#namesIn.get(partition) ?? []) {
+      const entry = this.#entries.peek(name)
+      if (entry === undefined || entry.namespace !== namespace || !entry.key.startsWith(keyPrefix)) continue
+      if (isLive(entry, nowMs) && !entry.negative) yield entry.key
+    }
   }
 
   /** Forgets every record of the partitions that `lost` names, and says how many those were. */

@@ -20,6 +20,8 @@ const COUNTS_PER_MS = 4096
 const CLOCK_MS_MAX = Number.MAX_SAFE_INTEGER / COUNTS_PER_MS - 365 * 86_400_000
 
 export const CLOCK_DRIFT_MS_MAX = 60_000
+/** A member id of more characters than this is none of ours. */
+const WRITER_UNITS_MAX = 80
 
 export interface Version {
   readonly stamp: number
@@ -33,6 +35,15 @@ export function isNewer(a: Version, b: Version): boolean {
 /** As text that sorts like the version: what the application gets, and may use as an ETag. */
 export function versionText(version: Version): string {
   return `${version.stamp.toString(36).padStart(11, '0')}-${version.writer}`
+}
+
+/** The inverse of `versionText`; undefined for a text that it would not have written. */
+export function parseVersion(text: unknown): Version | undefined {
+  const match = typeof text === 'string' ? /^([0-9a-z]{11})-(.+)$/s.exec(text) : null
+  if (match === null) return undefined
+  const version = { stamp: Number.parseInt(match[1] as string, 36), writer: match[2] as string }
+  const isOurs = version.stamp > 0 && Number.isSafeInteger(version.stamp) && version.writer.length <= WRITER_UNITS_MAX
+  return isOurs && versionText(version) === text ? version : undefined
 }
 
 export class MeshClock {
@@ -49,6 +60,14 @@ export class MeshClock {
   /** Milliseconds since 2020 by the mesh's reckoning; never below a version made or heard. */
   now(): number {
     return Math.max(this.#clock.monotonic() + this.#offsetMs, this.#lastStamp / COUNTS_PER_MS)
+  }
+
+  /**
+   * A time of the mesh clock as this machine's wall would show it, to be compared with `Date.now()`: what counts of an
+   * expiry is how far away it is, and that is kept.
+   */
+  wallOf(meshMs: number): number {
+    return this.#clock.wall() + (meshMs - this.now())
   }
 
   /** A version above every one this member has made or heard of. */

@@ -7,6 +7,7 @@ import {
   type Kind,
   LAYOUTS,
   type Message,
+  PAGE_KEYS_MAX,
   readFields,
   readGossip,
   writeFields,
@@ -52,6 +53,7 @@ const outcome = {
 }
 const where = { namespace: shortText, key: shortText }
 const token = { lease: real, boot: real }
+const once = { boot: real, number: real, openFrom: real, untilMs: real }
 
 const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   hello: { mesh: shortText, partitions: count, placement: real, boot: real, record: member },
@@ -65,8 +67,8 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   swapped: { round: count, records: members },
   news: { records: members },
   read: { ...where, mode: fc.constantFrom('stored', 'load', 'lease') },
-  write: { ...where, bytes, ttlMs: real },
-  remove: where,
+  write: { ...where, bytes, ttlMs: real, ...once },
+  remove: { ...where, ...once },
   fill: { ...where, ...token, ...outcome, ttlMs: real, negative: fc.boolean() },
   renew: token,
   release: token,
@@ -75,7 +77,7 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   absent: {},
   waiting: {},
   lease: token,
-  loaded: outcome,
+  loaded: { ...outcome, negative: fc.boolean(), stamp: real, writer: shortText, expiresAtMs: real },
   written: { stamp: real, writer: shortText },
   removed: { existed: fc.boolean() },
   filled: { stored: fc.boolean() },
@@ -92,8 +94,29 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
       ),
       { maxLength: 5 }
     )
-  }
+  },
+  compareAndSet: {
+    ...where,
+    expectedStamp: real,
+    expectedWriter: shortText,
+    bytes,
+    ttlMs: real,
+    keepTtl: fc.boolean(),
+    ...once
+  },
+  touch: { ...where, ttlMs: real, ...once },
+  add: { ...where, by: real, ttlMs: real, ...once },
+  clear: { namespace: shortText, prefix: shortText, ...once },
+  keys: { namespace: shortText, prefix: shortText, viewHash: real, partition: count, after: shortText },
+  compared: { done: fc.boolean(), stamp: real, writer: shortText },
+  touched: { existed: fc.boolean() },
+  added: { done: fc.boolean(), value: real, expiresAtMs: real },
+  cleared: { viewHash: real },
+  page: { keys: fc.array(shortText, { maxLength: 20 }), partition: count, after: shortText },
+  forgotten: {}
 }
+
+const KEPT = { negative: false, stamp: 1, writer: 'a', expiresAtMs: 1 }
 
 const message = (kind: Kind): fc.Arbitrary<Message> =>
   fc.record({ type: fc.constant(kind), ...FIELDS[kind] }, { noNullPrototype: true }) as fc.Arbitrary<Message>
@@ -238,10 +261,14 @@ describe('frames', () => {
   })
 
   it.each([
-    ['key', { type: 'remove', namespace: 'n', key: 'x'.repeat(9_000) }],
-    ['namespace', { type: 'remove', namespace: 'x'.repeat(3_000), key: 'k' }],
-    ['failure', { type: 'loaded', code: 'ERR_MESH_LOAD', bytes: new Uint8Array(), failure: 'x'.repeat(20_000) }],
-    ['value', { type: 'loaded', code: 'value', bytes: new Uint8Array(15 * 1024 ** 2 + 1), failure: '' }]
+    ['key', { type: 'read', namespace: 'n', key: 'x'.repeat(9_000), mode: 'load' }],
+    ['namespace', { type: 'read', namespace: 'x'.repeat(3_000), key: 'k', mode: 'load' }],
+    [
+      'failure',
+      { type: 'loaded', code: 'ERR_MESH_LOAD', bytes: new Uint8Array(), failure: 'x'.repeat(20_000), ...KEPT }
+    ],
+    ['value', { type: 'loaded', code: 'value', bytes: new Uint8Array(15 * 1024 ** 2 + 1), failure: '', ...KEPT }],
+    ['keys', { type: 'page', keys: Array(PAGE_KEYS_MAX + 1).fill('sk'), partition: 1, after: '' }]
   ] as const)('refuse a %s over its cap', (what, one) => {
     expect(() => readFrame(frameOf([one]))).toThrow(new RegExp(`${what} of \\d+, at most`))
   })

@@ -6,8 +6,9 @@
  */
 import { PartialError } from '../../lib/base/errors.ts'
 import type { Cache, LoadingCache } from '../../lib/cache.ts'
+import type { Member } from '../../lib/member.ts'
 import { Roster } from '../../lib/membership/roster.ts'
-import type { Member, Mesh } from '../../lib/mesh.ts'
+import type { Mesh } from '../../lib/mesh.ts'
 import type { Random } from '../../lib/ports/random.ts'
 import type { Entry } from '../../lib/store/entry.ts'
 import { Store } from '../../lib/store/store.ts'

@@ -151,13 +151,18 @@ describe('a call', () => {
 
   it('to a peer without a link fails at once', async () => {
     const { client } = setup()
-    const call = client.call('nobody', { type: 'remove', namespace: 'n', key: 'k' }, { timeoutMs: 100 })
+    const call = client.call('nobody', { type: 'read', namespace: 'n', key: 'k', mode: 'stored' }, { timeoutMs: 100 })
     await expect(call.reply).rejects.toBeInstanceOf(CallFailed)
   })
 
   it('knows whether it has left', () => {
     const { clock, client } = setup()
-    const call = client.begin('peer', { type: 'remove', namespace: 'n', key: 'k' }, { timeoutMs: 100 }, () => {})
+    const call = client.begin(
+      'peer',
+      { type: 'read', namespace: 'n', key: 'sk', mode: 'stored' },
+      { timeoutMs: 100 },
+      () => {}
+    )
     expect(call.departure.sent).toBe(false)
     clock.endTurn()
     expect(call.departure.sent).toBe(true)
@@ -166,8 +171,11 @@ describe('a call', () => {
   it('that is cancelled ends without a word, and its answer finds nobody', () => {
     const { clock, client, transport } = setup()
     const ends: unknown[] = []
-    const call = client.begin('peer', { type: 'remove', namespace: 'n', key: 'k' }, { timeoutMs: 100 }, end =>
-      ends.push(end)
+    const call = client.begin(
+      'peer',
+      { type: 'read', namespace: 'n', key: 'sk', mode: 'stored' },
+      { timeoutMs: 100 },
+      end => ends.push(end)
     )
     client.cancel(call)
     client.cancel(call)
@@ -175,7 +183,7 @@ describe('a call', () => {
     clock.endTurn()
     clock.pass(1_000)
     expect(ends).toEqual([])
-    expect(transport.kinds('data').flat()).toEqual(['waiting', 'remove', 'cancel'])
+    expect(transport.kinds('data').flat()).toEqual(['waiting', 'read', 'cancel'])
   })
 
   it('answered in parts ends with the last of them', async () => {
@@ -193,7 +201,7 @@ describe('a call', () => {
   it('that waits long takes its number from nobody: a hundred thousand others come and go', async () => {
     const { client } = setup()
     const ask = (onEnd: (end: unknown) => void) =>
-      client.begin('peer', { type: 'remove', namespace: 'n', key: 'k' }, { timeoutMs: 100 }, onEnd)
+      client.begin('peer', { type: 'read', namespace: 'n', key: 'sk', mode: 'stored' }, { timeoutMs: 100 }, onEnd)
     const ends: unknown[] = []
     const long = ask(end => ends.push(end))
     for (let i = 0; i < 100_000; i++) {

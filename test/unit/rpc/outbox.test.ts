@@ -17,7 +17,16 @@ function setup() {
   return { clock, transport, stats, outbox }
 }
 
-const value = (bytes: number): Message => ({ type: 'loaded', code: 'value', bytes: new Uint8Array(bytes), failure: '' })
+const value = (bytes: number): Message => ({
+  type: 'loaded',
+  code: 'value',
+  bytes: new Uint8Array(bytes),
+  failure: '',
+  negative: false,
+  stamp: 1,
+  writer: 'a',
+  expiresAtMs: 1
+})
 
 describe('an outbox', () => {
   it('greets on both lanes before anything else, because one may overtake the other', () => {

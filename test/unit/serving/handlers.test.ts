@@ -4,6 +4,8 @@ import { noLog } from '../../../lib/ports/log.ts'
 import type { Reply } from '../../../lib/rpc/messages.ts'
 import { Handlers } from '../../../lib/serving/handlers.ts'
 import type { Owner } from '../../../lib/serving/owner.ts'
+import { MeshClock } from '../../../lib/store/version.ts'
+import { ManualClock } from '../rpc/manual-clock.ts'
 
 /** A member that owns the keys in `stored`, and those that are missing there, but for what begins with an x. */
 function findMany(keys: readonly string[], stored: Record<string, { bytes: Uint8Array; negative: boolean }>) {
@@ -12,6 +14,11 @@ function findMany(keys: readonly string[], stored: Record<string, { bytes: Uint8
     owner: { stored: (_: string, key: string) => stored[key] } as unknown as Owner,
     stats: new Stats(),
     log: noLog,
+    meshClock: new MeshClock(new ManualClock()),
+    viewHash: () => 0,
+    page: () => {
+      throw new Error('no page was asked for')
+    },
     isCertain: () => true,
     owns: (_, key) => !key.startsWith('x')
   })

@@ -45,7 +45,8 @@ beforeEach(() => {
     detach: fn => fn(),
     definition: () => definition,
     partitionOf: () => 5,
-    owns: () => owned
+    owns: () => owned,
+    viewHash: () => 7
   })
 })
 

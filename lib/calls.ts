@@ -1,0 +1,133 @@
+/**
+ * What a call of a cache or counter may be given besides its own arguments, and the check of that at the door. A
+ * number in the place of options is what other libraries take for a TTL: it is refused with the line to write instead.
+ */
+import { got, MeshError } from './base/errors.ts'
+import { type Duration, ttlMs } from './base/units.ts'
+import { encodePrefix, type Key, type KeyPart } from './codec/keys.ts'
+import type { CacheDefinition } from './fill/definition.ts'
+import { checkNames, checkSignal, timerMs } from './options.ts'
+
+export interface CallOptions {
+  /** Ends the wait of this call alone; it rejects with the signal's reason. A change may still be made. */
+  signal?: AbortSignal | undefined
+  /**
+   * Bounds this very call, a load it waits for included. Default: the mesh's `timeout` for each call to a member; a
+   * change, which is sent again when nobody answers, has two and a half times that for all of them.
+   */
+  timeout?: Duration | undefined
+}
+
+export interface GetOptions extends CallOptions {
+  /** False answers with what is cached and never loads. Default true. */
+  load?: boolean | undefined
+}
+
+export interface SetOptions extends CallOptions {
+  /** How long this value is kept, exactly. Default: the cache's `ttl`. */
+  ttl?: Duration | 'forever' | undefined
+}
+
+export interface PrefixOptions extends CallOptions {
+  /**
+   * The beginning of text keys, or the first parts of array keys, each part whole. Leave it out for all keys;
+   * undefined is refused, because it is more likely a name that got lost.
+   */
+  prefix?: string | readonly KeyPart[]
+}
+
+const CALL: ReadonlySet<string> = new Set(['signal', 'timeout'])
+const GET: ReadonlySet<string> = new Set([...CALL, 'load'])
+const SET: ReadonlySet<string> = new Set([...CALL, 'ttl'])
+const PREFIX: ReadonlySet<string> = new Set([...CALL, 'prefix'])
+
+/** The arguments that stand before the options, and the options there are. */
+const SHAPES = {
+  get: { before: ['key'], options: GET },
+  getMany: { before: ['keys'], options: GET },
+  getEntry: { before: ['key'], options: GET },
+  has: { before: ['key'], options: CALL },
+  getOrSet: { before: ['key', 'load'], options: new Set([...GET, ...SET]) },
+  set: { before: ['key', 'value'], options: SET },
+  setMany: { before: ['entries'], options: SET },
+  update: { before: ['key', 'fn'], options: SET },
+  compareAndSet: { before: ['key', 'version', 'next'], options: SET },
+  touch: { before: ['key', 'ttl'], options: CALL },
+  delete: { before: ['key'], options: CALL },
+  deleteMany: { before: ['keys'], options: CALL },
+  clear: { before: [], options: PREFIX },
+  keys: { before: [], options: PREFIX },
+  add: { before: ['key', 'by'], options: CALL },
+  reset: { before: ['key'], options: CALL }
+} as const satisfies Record<string, { before: readonly string[]; options: ReadonlySet<string> }>
+
+const PLACES = ['first', 'second', 'third', 'fourth'] as const
+
+export type CallName = keyof typeof SHAPES
+export type Kind = 'cache' | 'counter'
+
+interface AnyOptions extends GetOptions, SetOptions {}
+
+export function checkCall(given: unknown, call: CallName, kind: Kind, name: string): void {
+  if (given === undefined) return
+  if (typeof given !== 'object' || given === null) throw notOptions(given, call, kind, name)
+  const where = `${call} of ${kind} '${name}'`
+  checkNames(given, SHAPES[call].options, where)
+  const options = given as AnyOptions
+  checkSignal(options.signal, where)
+  if (options.load === undefined || typeof options.load === 'boolean') return
+  throw new MeshError('ERR_MESH_OPTION', `Expected load of ${where} to be true or false, got ${got(options.load)}.`)
+}
+
+function notOptions(given: unknown, call: CallName, kind: Kind, name: string): MeshError {
+  const { before, options } = SHAPES[call]
+  const option = options.has('ttl') ? 'ttl' : 'timeout'
+  const line = `${kind}.${call}(${[...before, `{ ${option}: ${typeof given === 'number' ? given : "'5m'"} }`].join(', ')})`
+  return new MeshError(
+    'ERR_MESH_OPTION',
+    `Expected the ${PLACES[before.length]} argument of ${call} to be an object, got ${got(given)}. Write ${line}; a number is milliseconds.`,
+    { cache: name }
+  )
+}
+
+/** The bound the caller has set itself. */
+export function ownTimeoutMs(options: CallOptions | undefined): number | undefined {
+  return options?.timeout === undefined ? undefined : timerMs(options.timeout, 'timeout')
+}
+
+export function keepMs({ name, ttlMs: declaredMs }: CacheDefinition, options: SetOptions | undefined): number {
+  if (options?.ttl !== undefined) return ttlMs(options.ttl, `ttl of cache '${name}'`)
+  if (!Number.isNaN(declaredMs)) return declaredMs
+  throw new MeshError(
+    'ERR_MESH_OPTION',
+    `The cache '${name}' is not declared in this process, so its ttl is not known here. Declare it with a ttl, or give one to this call.`,
+    { cache: name }
+  )
+}
+
+/** Encoded; empty when every key is meant. */
+export function prefixOf(options: PrefixOptions | undefined, cache: string): string {
+  return options === undefined || !('prefix' in options) ? '' : encodePrefix(options.prefix, cache)
+}
+
+/** A change outlasts the detection of a dead owner (PROTOCOL Q3): 5 s where a call has 2. */
+export function changeTimeoutMs(timeoutMs: number): number {
+  return timeoutMs * 2.5
+}
+
+/** What setMany was given, as a list of well-formed entries. */
+export function entriesOf(
+  entries: Iterable<readonly [Key, unknown, SetOptions?]>,
+  cache: string
+): (readonly [Key, unknown, SetOptions?])[] {
+  const given: unknown = entries
+  const isIterable = typeof given === 'object' && given !== null && Symbol.iterator in given
+  const list = isIterable ? [...entries] : undefined
+  const wrong = list?.find(entry => !Array.isArray(entry) || entry.length < 2 || entry.length > 3)
+  if (list !== undefined && wrong === undefined) return list
+  throw new MeshError(
+    'ERR_MESH_OPTION',
+    `Expected the entries of setMany of cache '${cache}' to be [key, value] or [key, value, { ttl }] each, got ${got(wrong ?? entries)}. Write cache.setMany([['a', 1], ['b', 2]]).`,
+    { cache }
+  )
+}

@@ -1,0 +1,66 @@
+/**
+ * What a caller is told when a call to another member came to nothing. Each message says what became of the call, as
+ * far as that is known here, and what to do.
+ */
+import { MeshError } from '../base/errors.ts'
+import type { PeerId } from '../ports/transport.ts'
+import type { CallFailed } from '../rpc/client.ts'
+import type { Reply } from '../rpc/messages.ts'
+
+/** The cache or counter the call was about. */
+interface About {
+  readonly name: string
+}
+
+/** A read that ended without a reply. */
+export function callError(failed: CallFailed, { name }: About, member: PeerId): MeshError {
+  const detail = { cache: name, member }
+  switch (failed.end) {
+    case 'overloaded':
+      return overloaded({ name }, detail)
+    case 'timeout':
+      return new MeshError(
+        'ERR_MESH_TIMEOUT',
+        `Member ${member} did not answer in time (cache '${name}'). Raise timeout, or look at the health of that member.`,
+        detail
+      )
+    case 'lost':
+      return new MeshError('ERR_MESH_UNAVAILABLE', `The link to member ${member} was lost (cache '${name}').`, detail)
+  }
+}
+
+export function overloaded({ name }: About, detail: { cache: string; member?: PeerId } = { cache: name }): MeshError {
+  return new MeshError(
+    'ERR_MESH_OVERLOADED',
+    `Too many calls to one member are under way (cache '${name}'). Nothing was done; slow down and try again.`,
+    detail
+  )
+}
+
+export function unavailable({ name }: About): MeshError {
+  return new MeshError(
+    'ERR_MESH_UNAVAILABLE',
+    `No member that owns the key can be reached (cache '${name}'). Nothing was done. Try again, or give the cache a loader to fall back on.`,
+    { cache: name }
+  )
+}
+
+/** A change that may have been made. `isRepeatable`: made twice it is the same as made once. */
+export function outcomeUnknown({ name }: About, members: readonly PeerId[], isRepeatable: boolean): MeshError {
+  const todo = isRepeatable ? 'Make it again, or read the key' : 'Read the key before it is made again'
+  return new MeshError(
+    'ERR_MESH_TIMEOUT',
+    `The owner of the key did not answer in time (cache '${name}'): the outcome is unknown. ${todo}.`,
+    { cache: name, member: members[0], outcome: 'unknown', retryable: isRepeatable }
+  )
+}
+
+export function unexpected({ name }: About, reply: Reply): MeshError {
+  if (reply.type === 'overloaded') return overloaded({ name })
+  const why = reply.type === 'broken' ? reply.reason : `an answer of kind ${reply.type}`
+  return new MeshError(
+    'ERR_MESH_UNAVAILABLE',
+    `The owner of the key could not serve the request (cache '${name}'): ${why}.`,
+    { cache: name }
+  )
+}

@@ -1,0 +1,179 @@
+/**
+ * What is asked of many members: to clear a cache, and which keys there are.
+ *
+ *   clear ─▶ every member of our view, each until it has confirmed or is gone ─▶ views differ, or somebody has come: those too ─▶ done
+ *   keys  ─▶ the owner of the first partition not yet seen ─▶ a page ─▶ … until all partitions are seen
+ *
+ * Clear asks all who are here and not only owners: views may differ on who owns what. Each drops its records and closes
+ * its running loads in one turn, so a load that began before is not stored after. It confirms with its view: had
+ * somebody joined whom we do not know, it may have loaded before and would be asked too.
+ *
+ * Not promised of clear: that it reaches members which are not in our view. What the other side of a split holds
+ * outlives it, until copies are reconciled; and a member whose view is older than a join of a moment ago may be asked
+ * after the joiner has answered somebody.
+ *
+ * Keys are weakly consistent: each partition is as it was when its page was made. A key that is there the whole time is
+ * told exactly once while no partition loses its records; one that comes or goes meanwhile may be told or not.
+ */
+import { MeshError, PartialError } from '../base/errors.ts'
+import type { CacheDefinition } from '../fill/definition.ts'
+import { PARTITIONS } from '../placement/partitions.ts'
+import type { PeerId } from '../ports/transport.ts'
+import { CallFailed, type Client } from '../rpc/client.ts'
+import type { MessageOf, Reply } from '../rpc/messages.ts'
+import type { Changes } from './changes.ts'
+import { callError, unavailable, unexpected } from './failures.ts'
+import type { Routes } from './routes.ts'
+
+/** Pages asked for in vain because views differ. */
+const MISROUTES_MAX = 8
+
+export interface SurveysDeps {
+  readonly routes: Routes
+  readonly client: Client
+  readonly changes: Changes
+  /** The page of this member itself. */
+  readonly ownPage: (ask: MessageOf<'keys'>) => MessageOf<'page'>
+}
+
+type Definition = Pick<CacheDefinition, 'name' | 'namespace'>
+type Present = ReturnType<Routes['deps']['present']>[number]
+
+export class Surveys {
+  readonly #deps: SurveysDeps
+
+  constructor(deps: SurveysDeps) {
+    this.#deps = deps
+  }
+
+  async clear(definition: Definition, prefix: string, timeoutMs: number): Promise<void> {
+    const { present, clock } = this.#deps.routes.deps
+    const endMs = clock.monotonic() + timeoutMs
+    const confirmed = new Map<string, PeerId>()
+    for (;;) {
+      const asked = present().filter(member => !confirmed.has(nameOf(member)))
+      if (asked.length === 0) return
+      const leftMs = endMs - clock.monotonic()
+      const results = await Promise.allSettled(asked.map(one => this.#clearAt(one, definition, prefix, leftMs)))
+      const failures = asked.flatMap((member, i) => {
+        const result = results[i] as PromiseSettledResult<void>
+        if (result.status === 'fulfilled') confirmed.set(nameOf(member), member.id)
+        return result.status === 'rejected' ? [{ id: member.id, error: result.reason as Error }] : []
+      })
+      if (failures.length > 0) throw uncleared(definition, [...confirmed.values()], failures)
+    }
+  }
+
+  async #clearAt(member: Present, definition: Definition, prefix: string, timeoutMs: number): Promise<void> {
+    const { viewHash, agreeWith, self } = this.#deps.routes.deps
+    const clear = { type: 'clear', namespace: definition.namespace, prefix } as const
+    const reply = await this.#deps.changes.clearAt(definition, clear, member, timeoutMs)
+    if (reply !== undefined && member.id !== self && reply.viewHash !== viewHash()) await agreeWith(member.id)
+  }
+
+  /** Encoded keys, a page each; `call` bounds and guards the asking for one page. */
+  async *pages(
+    definition: Definition,
+    prefix: string,
+    call: (work: (timeoutMs: number) => Promise<readonly string[]>) => Promise<readonly string[]>
+  ): AsyncGenerator<readonly string[], void, void> {
+    const tour = new Tour()
+    while (!tour.isOver) yield await call(timeoutMs => this.#page(tour, definition, prefix, timeoutMs))
+  }
+
+  async #page(tour: Tour, definition: Definition, prefix: string, timeoutMs: number): Promise<readonly string[]> {
+    const { routes } = this.#deps
+    const { primaryOf, isReachable, agreeWith, viewHash, self, clock } = routes.deps
+    const endMs = clock.monotonic() + timeoutMs
+    for (let misroutes = 0; misroutes <= MISROUTES_MAX; ) {
+      const leftMs = endMs - clock.monotonic()
+      if (leftMs <= 0) break
+      const owner = primaryOf(tour.next)
+      if (owner === undefined || !isReachable(owner)) {
+        await routes.change(leftMs)
+        continue
+      }
+      const asked = { namespace: definition.namespace, prefix, viewHash: viewHash() }
+      const ask: MessageOf<'keys'> = { type: 'keys', ...asked, partition: tour.next, after: tour.after }
+      // Whose partitions the page will be of: between equal views both sides mean the same.
+      const theirs = tour.unseen.filter(partition => primaryOf(partition) === owner)
+      const reply = owner === self ? this.#deps.ownPage(ask) : await this.#ask(owner, definition, ask, leftMs)
+      if (reply === 'lost') continue
+      if (reply.type === 'notOwner') {
+        misroutes++
+        await agreeWith(owner)
+      } else if (reply.type === 'page') {
+        tour.seen(theirs, reply)
+        return reply.keys
+      } else throw unexpected(definition, reply)
+    }
+    throw unavailable(definition)
+  }
+
+  async #ask(
+    owner: PeerId,
+    definition: Definition,
+    ask: MessageOf<'keys'>,
+    timeoutMs: number
+  ): Promise<Reply | 'lost'> {
+    try {
+      return await this.#deps.client.call(owner, ask, { timeoutMs }).reply
+    } catch (error) {
+      if (!(error instanceof CallFailed)) throw error
+      if (error.end === 'lost') return 'lost'
+      throw callError(error, definition, owner)
+    }
+  }
+}
+
+/** Which partitions are still to be seen, and how far into one of them. */
+class Tour {
+  unseen: readonly number[] = Array.from({ length: PARTITIONS }, (_, partition) => partition)
+  /** Where pages ended in the middle of a partition. */
+  readonly #begun = new Map<number, string>()
+
+  get isOver(): boolean {
+    return this.unseen.length === 0
+  }
+
+  get next(): number {
+    return this.unseen[0] as number
+  }
+
+  get after(): string {
+    return this.#begun.get(this.next) ?? ''
+  }
+
+  seen(theirs: readonly number[], { partition: end, after }: MessageOf<'page'>): void {
+    const done = new Set(theirs.filter(partition => partition < end))
+    this.unseen = this.unseen.filter(partition => !done.has(partition))
+    if (after !== '') this.#begun.set(end, after)
+  }
+}
+
+/** A process: one that was started again is another. */
+function nameOf({ id, boot }: Present): string {
+  return `${id} ${boot}`
+}
+
+function uncleared(
+  { name }: Definition,
+  confirmed: readonly PeerId[],
+  failures: readonly { readonly id: PeerId; readonly error: Error }[]
+): PartialError {
+  const ids = failures.map(({ id }) => id).join(', ')
+  const total = confirmed.length + failures.length
+  const errors = failures.map(({ id, error }, i): [number, Error] => [i, named(error, name, id)])
+  return new PartialError(
+    `${failures.length} of ${total} members have not confirmed that cache '${name}' is cleared: ${ids}. What they hold may still be served. Clear again.`,
+    confirmed,
+    new Map(errors),
+    { cache: name, retryable: true }
+  )
+}
+
+function named(error: Error, cache: string, member: PeerId): MeshError {
+  const text = `Member ${member} has not confirmed: ${error.message}`
+  const { code, outcome } = error as Partial<MeshError>
+  return new MeshError(code ?? 'ERR_MESH_UNAVAILABLE', text, { cache, member, cause: error, outcome })
+}
