@@ -241,6 +241,7 @@ export class LocalMember implements Mesh {
       self: transport.self,
       clock,
       ownerOf: (namespace, key) => this.#ownership.ownerOf(namespace, key),
+      partitionOf: (namespace, key) => this.#ownership.partitionOf(namespace, key),
       primaryOf: partition => this.#ownership.primaryOf(partition),
       present: () => this.#membership.view.present(),
       viewHash: () => this.#membership.view.hash,

@@ -6,35 +6,93 @@
  * `instanceof` fails. Nothing here carries a cached value or a secret: messages end up in logs.
  */
 
-/** What each code means; README's table of errors is held equal to this by a test. */
+interface ErrorMeaning {
+  readonly when: string
+  /** The same call may succeed if it is simply made again. */
+  readonly retryable: boolean
+  readonly todo: string
+}
+
+/** Every code there is; README's table of errors is held equal to this by a test. */
 export const ERROR_CODES = {
-  ERR_MESH_OPTION: 'An option is missing, unknown or of the wrong type.',
-  ERR_MESH_KEY: 'A key is not a string or an array of strings, numbers and booleans, is empty, or is over 1 KiB.',
-  ERR_MESH_VALUE: 'A value would not survive encoding: undefined, a function, a promise, a class instance, a cycle.',
-  ERR_MESH_VALUE_TOO_LARGE: 'A value is larger than maxValueBytes.',
-  ERR_MESH_REDEFINED: 'A mesh of this name runs in this process already, or a cache is declared again differently.',
-  ERR_MESH_LOAD: 'The loader failed; `cause` tells how, the same in whichever process it ran.',
-  ERR_MESH_LOAD_TIMEOUT: 'The loader did not settle within loadTimeout and was aborted.',
-  ERR_MESH_TIMEOUT: 'No answer from the mesh within the timeout of the call.',
-  ERR_MESH_OVERLOADED: 'A queue is at its cap; nothing was done.',
-  ERR_MESH_UNAVAILABLE: 'No member that could answer is reachable.',
-  ERR_MESH_CONFLICT: 'Others changed the key each time that update tried; nothing was changed.',
-  ERR_MESH_PARTIAL: 'Some keys of a batch failed; `values` and `errors` tell which.',
-  ERR_MESH_SECRET: 'The address is not loopback and there is no secret, or the secret is too short.',
-  ERR_MESH_LISTEN: 'The address cannot be listened on or announced.',
-  ERR_MESH_LEFT: 'This member has left the mesh.'
-} as const
+  ERR_MESH_OPTION: {
+    when: 'An option or argument is missing, unknown or of the wrong type.',
+    retryable: false,
+    todo: 'Correct the call; the message has the line to write.'
+  },
+  ERR_MESH_KEY: {
+    when: 'A key is not a string or an array of strings, numbers and booleans, is empty, or is over 1 KiB.',
+    retryable: false,
+    todo: 'Build the key from the ids that name the entry; hash a long one.'
+  },
+  ERR_MESH_VALUE: {
+    when: 'A value would not survive encoding (undefined, a function, a promise, a class instance, a cycle), stored bytes cannot be decoded, or a counter would leave the range of exact numbers.',
+    retryable: false,
+    todo: 'Store plain data, or give the cache a codec; the message has the path.'
+  },
+  ERR_MESH_VALUE_TOO_LARGE: {
+    when: 'A value is larger than maxValueBytes.',
+    retryable: false,
+    todo: 'Raise maxValueBytes, or cache something smaller.'
+  },
+  ERR_MESH_REDEFINED: {
+    when: 'A mesh of this name runs in this process already, or a cache or counter is declared again differently.',
+    retryable: false,
+    todo: 'Declare it once; `sharedMesh` gives the mesh there is.'
+  },
+  ERR_MESH_LOAD: {
+    when: 'The loader failed; `cause` tells how, the same in whichever process it ran.',
+    retryable: true,
+    todo: 'Look at `cause`.'
+  },
+  ERR_MESH_LOAD_TIMEOUT: {
+    when: 'The loader did not settle within loadTimeout and was aborted.',
+    retryable: true,
+    todo: 'Raise loadTimeout, or make the loader honour its signal.'
+  },
+  ERR_MESH_TIMEOUT: {
+    when: "No answer from the mesh within the time of the call. With `outcome: 'unknown'` a change may have been made.",
+    retryable: true,
+    todo: 'Try again. An add or a comparison whose outcome is unknown is not retryable: read first.'
+  },
+  ERR_MESH_OVERLOADED: {
+    when: 'A queue is at its cap; nothing was done.',
+    retryable: true,
+    todo: 'Slow down, then try again.'
+  },
+  ERR_MESH_UNAVAILABLE: {
+    when: 'No member that could answer is reachable; a change was not made.',
+    retryable: true,
+    todo: 'Try again, or give the cache a loader to fall back on.'
+  },
+  ERR_MESH_CONFLICT: {
+    when: 'Others changed the key each time that update tried; nothing was changed.',
+    retryable: true,
+    todo: 'Try again, or spread what so many change over several keys or a counter.'
+  },
+  ERR_MESH_PARTIAL: {
+    when: 'A part failed: of a batch some keys, of a clear some members. `values` has what succeeded, `errors` the failures by position.',
+    retryable: false,
+    todo: 'Look at `errors`; a clear may be made again.'
+  },
+  ERR_MESH_SECRET: {
+    when: 'The address is not loopback and there is no secret, or the secret is too short.',
+    retryable: false,
+    todo: 'Give every member the same secret: openssl rand -base64 32'
+  },
+  ERR_MESH_LISTEN: {
+    when: 'The address cannot be listened on or announced.',
+    retryable: false,
+    todo: 'Give another port or a range, or announce one address.'
+  },
+  ERR_MESH_LEFT: {
+    when: 'This member has left the mesh.',
+    retryable: false,
+    todo: 'Create a new one to go on.'
+  }
+} as const satisfies Record<string, ErrorMeaning>
 
 export type ErrorCode = keyof typeof ERROR_CODES
-
-/** Codes after which the same call may succeed if it is simply made again. */
-const RETRYABLE: ReadonlySet<ErrorCode> = new Set([
-  'ERR_MESH_TIMEOUT',
-  'ERR_MESH_OVERLOADED',
-  'ERR_MESH_UNAVAILABLE',
-  'ERR_MESH_LOAD',
-  'ERR_MESH_LOAD_TIMEOUT'
-])
 
 const BRAND = Symbol.for('cachemesh.error')
 
@@ -62,7 +120,7 @@ export class MeshError extends Error {
     super(message, detail.cause === undefined ? undefined : { cause: detail.cause })
     this.name = 'MeshError'
     this.code = code
-    this.retryable = detail.retryable ?? RETRYABLE.has(code)
+    this.retryable = detail.retryable ?? ERROR_CODES[code].retryable
     if (detail.outcome !== undefined) this.outcome = detail.outcome
     if (detail.cache !== undefined) this.cache = detail.cache
     if (detail.key !== undefined) this.key = detail.key
@@ -80,7 +138,10 @@ export class LoadError extends MeshError {
   }
 }
 
-/** Some of a batch failed: `values` has what succeeded at its place, `errors` the failures by position. */
+/**
+ * Some of a batch failed: `values` has what succeeded at its place, `errors` the failures by position. Of a `clear`,
+ * `values` are the members that have confirmed, and each of the errors names its `member`.
+ */
 export class PartialError extends MeshError {
   readonly values: readonly unknown[]
   readonly errors: ReadonlyMap<number, Error>

@@ -18,12 +18,15 @@ export class Stats {
   writesTotal = 0
   /** Keys deleted for this member's callers. */
   deletesTotal = 0
-  /** Comparisons made for this member's callers, and those that found another version than the one expected. */
+  /** Values written for this member's callers only if nobody had changed them: compareAndSet and each try of update. */
   comparesTotal = 0
+  /** Of those, how many found another version than the one expected. */
   comparesRefusedTotal = 0
-  /** Keys touched, counters added to, and caches cleared, in whole or in part, for this member's callers. */
+  /** Keys touched for this member's callers. */
   touchesTotal = 0
+  /** Additions to counters made for this member's callers. */
   countsTotal = 0
+  /** Caches cleared, in whole or in part, for this member's callers. */
   clearsTotal = 0
   /** Pages of keys asked for by this member's callers. */
   keyPagesTotal = 0

@@ -183,7 +183,7 @@ class Errand {
         if (reply !== undefined && !(await this.#isRefused(peer, reply))) return reply
       }
     }
-    throw this.#doubts.size > 0 ? this.#unknown() : unavailable(this.#wish.about)
+    throw this.#doubtful() ?? unavailable(this.#wish.about)
   }
 
   async #send(peer: PeerId): Promise<Reply | undefined> {
@@ -194,7 +194,7 @@ class Errand {
       return await client.call(peer, this.#signed(), terms).reply
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error
-      if (error.end === 'overloaded') throw this.#doubts.size > 0 ? this.#unknown() : overloaded(this.#wish.about)
+      if (error.end === 'overloaded') throw this.#doubtful() ?? overloaded(this.#wish.about)
       // One that waits in a queue beyond its time may still leave, unless the link is gone and the queue with it.
       if (error.sent || error.end === 'timeout') this.#doubts.add(peer)
       return undefined
@@ -210,16 +210,18 @@ class Errand {
         this.#refusals++
         await this.#deps.routes.deps.agreeWith(peer)
         return true
-      case 'forgotten':
-        if (this.#doubts.size > 0) throw this.#unknown()
+      case 'forgotten': {
+        const doubtful = this.#doubtful()
+        if (doubtful !== undefined) throw doubtful
         // Its clock is ahead of what ours was, and has come with the answer; nobody has made it: it may begin anew.
         this.#refusals++
         this.#beginAnew()
         return true
-      case 'overloaded':
+      }
       case 'broken':
-        if (this.#doubts.size > 0 || reply.type === 'broken') throw this.#unknown()
-        return false
+        throw this.#unknown(peer, `could not serve the request (${reply.reason})`)
+      case 'overloaded':
+        throw this.#doubtful() ?? overloaded(this.#wish.about)
       default:
         return false
     }
@@ -245,7 +247,13 @@ class Errand {
     return this.#endMs - this.#deps.routes.deps.clock.monotonic()
   }
 
-  #unknown(): MeshError {
-    return outcomeUnknown(this.#wish.about, [...this.#doubts], REPEATABLE.has(this.#wish.change.type))
+  /** What to say when nothing more can be done; undefined when surely nobody has made it. */
+  #doubtful(): MeshError | undefined {
+    const [member] = this.#doubts
+    return member === undefined ? undefined : this.#unknown(member, 'did not answer in time')
+  }
+
+  #unknown(member: PeerId, why: string): MeshError {
+    return outcomeUnknown(this.#wish.about, member, why, REPEATABLE.has(this.#wish.change.type))
   }
 }

@@ -46,12 +46,12 @@ export function unavailable({ name }: About): MeshError {
 }
 
 /** A change that may have been made. `isRepeatable`: made twice it is the same as made once. */
-export function outcomeUnknown({ name }: About, members: readonly PeerId[], isRepeatable: boolean): MeshError {
+export function outcomeUnknown({ name }: About, member: PeerId, why: string, isRepeatable: boolean): MeshError {
   const todo = isRepeatable ? 'Make it again, or read the key' : 'Read the key before it is made again'
   return new MeshError(
     'ERR_MESH_TIMEOUT',
-    `The owner of the key did not answer in time (cache '${name}'): the outcome is unknown. ${todo}.`,
-    { cache: name, member: members[0], outcome: 'unknown', retryable: isRepeatable }
+    `Member ${member} ${why} (cache '${name}'): the outcome is unknown. ${todo}.`,
+    { cache: name, member, outcome: 'unknown', retryable: isRepeatable }
   )
 }
 

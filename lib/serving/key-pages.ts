@@ -24,16 +24,17 @@ export function pageOf({ store, owns, nowMs }: PageSource, ask: MessageOf<'keys'
   // Both halves of the range begin like this.
   const beginning = range.exact === undefined ? range.under : range.exact.slice(0, -1)
   const keys: string[] = []
+  const atMs = nowMs()
   let characters = 0
   let looked = 0
   for (let partition = from; partition < PARTITIONS; partition++) {
     if (!owns(partition)) continue
     if (++looked > PARTITIONS_PER_PAGE_MAX) return { type: 'page', keys, partition, after: '' }
     const passed = partition === from ? after : ''
-    const here = [...store.keysIn(namespace, partition, beginning, nowMs())]
-      .filter(key => key > passed && isInRange(key, range))
-      .sort()
-    for (const key of here) {
+    const here: string[] = []
+    for (const key of store.keysIn(namespace, partition, beginning, atMs))
+      if (key > passed && isInRange(key, range)) here.push(key)
+    for (const key of here.sort()) {
       const isFull = keys.length >= PAGE_KEYS_MAX || characters + key.length > PAGE_CHARACTERS_MAX
       // A page has room for a key of any size, so it is never empty and full.
       if (isFull) return { type: 'page', keys, ...placeBefore(keys, partition, here, passed) }

@@ -40,6 +40,8 @@ export class Ownership {
   readonly #namespaceSalts = new Map<string, Salt>()
   #table: Table
   #hash: number
+  /** Counted when it is asked for. */
+  #owned: number | undefined
 
   constructor(deps: OwnershipDeps) {
     this.#deps = deps
@@ -72,11 +74,8 @@ export class Ownership {
 
   partitionsOwned(): number {
     const table = this.#current()
-    let owned = 0
-    for (let partition = 0; partition < PARTITIONS; partition++) {
-      if (table.primary(partition) === this.#deps.self) owned++
-    }
-    return owned
+    this.#owned ??= countOf(table, this.#deps.self)
+    return this.#owned
   }
 
   viewChanged(before: View, after: View): void {
@@ -95,6 +94,7 @@ export class Ownership {
     for (const { partition, from } of plan(this.#table, table)) if (from === self) lost.add(partition)
     this.#table = table
     this.#hash = view.hash
+    this.#owned = undefined
     lose(partition => lost.has(partition))
     return table
   }
@@ -105,6 +105,12 @@ export class Ownership {
       .map(({ id, weight, zone, host }) => ({ id, weight, host, zone: zone === '' ? undefined : zone }))
     return this.#deps.tableOf(placed, this.#salt, RANKS, before)
   }
+}
+
+function countOf(table: Table, id: PeerId): number {
+  let owned = 0
+  for (let partition = 0; partition < PARTITIONS; partition++) if (table.primary(partition) === id) owned++
+  return owned
 }
 
 /** The same process, with the same place in the table's eyes. */

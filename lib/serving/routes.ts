@@ -9,6 +9,7 @@ export interface RoutesDeps {
   readonly self: PeerId
   readonly clock: Clock
   readonly ownerOf: (namespace: string, key: string) => PeerId | undefined
+  readonly partitionOf: (namespace: string, key: string) => number
   readonly primaryOf: (partition: number) => PeerId | undefined
   /** Who is here in our view, owners or not, each with the boot of its process. */
   readonly present: () => readonly { readonly id: PeerId; readonly boot: number }[]

@@ -83,7 +83,7 @@ export class Surveys {
 
   async #page(tour: Tour, definition: Definition, prefix: string, timeoutMs: number): Promise<readonly string[]> {
     const { routes } = this.#deps
-    const { primaryOf, isReachable, agreeWith, viewHash, self, clock } = routes.deps
+    const { primaryOf, partitionOf, isReachable, agreeWith, viewHash, self, clock } = routes.deps
     const endMs = clock.monotonic() + timeoutMs
     for (let misroutes = 0; misroutes <= MISROUTES_MAX; ) {
       const leftMs = endMs - clock.monotonic()
@@ -95,16 +95,17 @@ export class Surveys {
       }
       const asked = { namespace: definition.namespace, prefix, viewHash: viewHash() }
       const ask: MessageOf<'keys'> = { type: 'keys', ...asked, partition: tour.next, after: tour.after }
-      // Whose partitions the page will be of: between equal views both sides mean the same.
-      const theirs = tour.unseen.filter(partition => primaryOf(partition) === owner)
+      // What the page will be of: between equal views both sides mean the same.
+      const theirs = new Set(tour.unseen.filter(partition => primaryOf(partition) === owner))
       const reply = owner === self ? this.#deps.ownPage(ask) : await this.#ask(owner, definition, ask, leftMs)
       if (reply === 'lost') continue
       if (reply.type === 'notOwner') {
         misroutes++
         await agreeWith(owner)
       } else if (reply.type === 'page') {
+        const fresh = reply.keys.filter(key => tour.isNew(key, partitionOf(definition.namespace, key)))
         tour.seen(theirs, reply)
-        return reply.keys
+        return fresh
       } else throw unexpected(definition, reply)
     }
     throw unavailable(definition)
@@ -129,6 +130,7 @@ export class Surveys {
 /** Which partitions are still to be seen, and how far into one of them. */
 class Tour {
   unseen: readonly number[] = Array.from({ length: PARTITIONS }, (_, partition) => partition)
+  readonly #isSeen = new Uint8Array(PARTITIONS)
   /** Where pages ended in the middle of a partition. */
   readonly #begun = new Map<number, string>()
 
@@ -144,9 +146,14 @@ class Tour {
     return this.#begun.get(this.next) ?? ''
   }
 
-  seen(theirs: readonly number[], { partition: end, after }: MessageOf<'page'>): void {
-    const done = new Set(theirs.filter(partition => partition < end))
-    this.unseen = this.unseen.filter(partition => !done.has(partition))
+  /** A page begins at the first partition not yet seen; what comes behind it may have been told by an owner of before. */
+  isNew(key: string, partition: number): boolean {
+    return this.#isSeen[partition] === 0 && key > (this.#begun.get(partition) ?? '')
+  }
+
+  seen(theirs: ReadonlySet<number>, { partition: end, after }: MessageOf<'page'>): void {
+    for (const partition of theirs) if (partition < end) this.#isSeen[partition] = 1
+    this.unseen = this.unseen.filter(partition => this.#isSeen[partition] === 0)
     if (after !== '') this.#begun.set(end, after)
   }
 }

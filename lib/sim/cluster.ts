@@ -112,6 +112,12 @@ export class Cluster {
     this.network.heal()
   }
 
+  /** Ends the link between two, as a box on the way does that forgets its connections; they may dial again. */
+  disconnect(from: number, to: number): void {
+    this.world.note(`disconnect ${from} > ${to}`)
+    this.#node(from).transport.close(nameOf(this.#index(to)), 'disconnected')
+  }
+
   /** Kills the process: nothing more of it runs, what it held is lost. */
   crash(index: number): void {
     const node = this.#node(index)

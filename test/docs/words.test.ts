@@ -10,8 +10,24 @@ const readme = readFileSync(join(ROOT, 'README.md'), 'utf8')
 
 describe('the README', () => {
   it('lists every error code with its meaning, and none that does not exist', () => {
-    const rows = [...readme.matchAll(/^\| `(ERR_MESH_[A-Z_]+)` \| (.+) \|$/gm)].map(match => [match[1], match[2]])
+    const rows = [...readme.matchAll(/^\| `(ERR_MESH_[A-Z_]+)` \| (.+) \| (yes|no) \| (.+) \|$/gm)].map(
+      ([, code, when, again, todo]) => [code, { when, retryable: again === 'yes', todo }]
+    )
     expect(Object.fromEntries(rows)).toEqual(ERROR_CODES)
+    expect(readme.match(/^\| `ERR_MESH_/gm)).toHaveLength(rows.length)
+  })
+
+  it('lists every operation of a cache and of a counter, and none that does not exist', () => {
+    const named = (title: string): string[] =>
+      [...section(title).matchAll(/^\| `(\w+)\(/gm)].map(match => match[1] as string).sort()
+    const declared = (file: string, name: string): string[] => {
+      const source = readFileSync(join(ROOT, 'lib', file), 'utf8')
+      const body = new RegExp(`export interface ${name}<.*\\{\\n([\\s\\S]*?)\\n\\}`).exec(source)?.[1] ?? ''
+      return [...body.matchAll(/^ {2}(\w+)[(<]/gm)].map(match => match[1] as string).sort()
+    }
+    expect(declared('cache.ts', 'Cache')).toHaveLength(14)
+    expect(named('Operations of a cache')).toEqual(declared('cache.ts', 'Cache'))
+    expect(named('Counters')).toEqual(declared('counter.ts', 'Counter'))
   })
 
   it('names every option, and none that does not exist', () => {
@@ -54,6 +70,12 @@ describe('the README', () => {
     expect(named.length).toBeGreaterThan(3)
   })
 })
+
+/** From a heading to the next. */
+function section(title: string): string {
+  const from = readme.indexOf(`### ${title}`)
+  return from < 0 ? '' : (readme.slice(from + 4).split(/\n#/)[0] ?? '')
+}
 
 function optionRows(title: string): string[] {
   const section =

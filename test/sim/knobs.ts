@@ -16,6 +16,10 @@ export interface Knobs {
   readonly sets: boolean
   readonly callerLoads: boolean
   readonly many: boolean
+  readonly compares: boolean
+  readonly counts: boolean
+  readonly clears: boolean
+  readonly lostLinks: boolean
 }
 
 export function chooseKnobs(dice: Random): Knobs {
@@ -35,6 +39,10 @@ export function chooseKnobs(dice: Random): Knobs {
     callerLoads: half(),
     // Last, so that the other choices of a seed stay what they were.
     leave: half(),
-    many: half()
+    many: half(),
+    compares: half(),
+    counts: half(),
+    clears: half(),
+    lostLinks: half()
   }
 }

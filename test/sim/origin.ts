@@ -24,6 +24,10 @@ export class Origin {
     this.#hooks = hooks
   }
 
+  row(key: string): number {
+    return this.#rows.get(key) ?? 1
+  }
+
   update(key: string): number {
     const row = (this.#rows.get(key) ?? 1) + 1
     this.#rows.set(key, row)

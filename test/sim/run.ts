@@ -14,7 +14,10 @@ import type { Entry } from '../../lib/store/entry.ts'
 import { Store } from '../../lib/store/store.ts'
 import { type Cluster, cluster } from '../../lib/testing.ts'
 import type { Calm, Checker, ClientCall, SettledState } from './checkers/checker.ts'
+import { oneWins } from './checkers/compares.ts'
+import { countsAreExact } from './checkers/counts.ts'
 import { freshness } from './checkers/freshness.ts'
+import { keysAreComplete } from './checkers/key-lists.ts'
 import { liveness } from './checkers/liveness.ts'
 import { membersStand } from './checkers/membership.ts'
 import { singleFill } from './checkers/single-fill.ts'
@@ -26,6 +29,8 @@ import { Origin } from './origin.ts'
 const FORM_MS = 4_000
 const CHAOS_MS = 20_000
 const SETTLE_MS = 12_000
+/** A counter lives this long and is followed by another: what a fault has spoilt is not judged, what comes after is. */
+const COUNTER_MS = 5_000
 const KEYS = ['k0', 'k1', 'k2', 'k3', 'k4', 'k5']
 
 export interface Run {
@@ -74,7 +79,11 @@ class Simulation {
     const dice = cluster(1, { seed }).random.fork('knobs')
     this.#knobs = chooseKnobs(dice)
     this.#chance = dice.fork('workload')
-    const calm: Calm = { sinceMs: () => this.#calmSinceMs(), lastApartMs: () => this.#lastApartMs }
+    const calm: Calm = {
+      sinceMs: () => this.#calmSinceMs(),
+      lastApartMs: () => this.#lastApartMs,
+      lastUnrestMs: () => (this.#faults > 0 || !this.#isOneView() ? Number.POSITIVE_INFINITY : this.#disturbedMs)
+    }
     this.#versions = versionsRise(calm)
     this.#checkers = [
       viewsConverge(),
@@ -82,6 +91,9 @@ class Simulation {
       singleFill(calm),
       freshness(calm),
       this.#versions,
+      oneWins(calm),
+      countsAreExact(calm),
+      keysAreComplete(calm),
       liveness()
     ]
     this.#origin = new Origin(this.#knobs, dice.fork('origin'), {
@@ -160,6 +172,8 @@ class Simulation {
       load: (key: string, { signal }) => this.#origin.load(key, index, signal, this.#cluster.now)
     })
     mesh.cache<number>('plain', { ttl: '1h' })
+    mesh.cache<number>('guarded', { ttl: '1h' })
+    mesh.counter('hits', { ttl: '1h' })
     mesh.on('join', () => this.#disturb())
     mesh.on('leave', () => this.#disturb())
     const { id } = mesh
@@ -206,6 +220,8 @@ class Simulation {
     const dice = this.#chance.float()
     const times = this.#chance.float() < 0.2 ? 5 : 1
     if (!this.#cluster.isAlive(member)) return
+    if (this.#knobs.lostLinks && this.#chance.float() < 0.06) this.#loseLink(member)
+    if (this.#callAnother(member, key)) return
     if (this.#knobs.deletes && dice < 0.12) return this.#invalidate(member, key)
     if (this.#knobs.sets && dice < 0.3) return this.#set(member, key)
     if (this.#knobs.many && times > 1) return this.#getMany(member, dice < 0.5 ? 'plain' : 'loaded')
@@ -214,6 +230,80 @@ class Simulation {
       else if (this.#knobs.callerLoads && dice < 0.75) this.#getOrSet(member, key)
       else this.#get(member, 'loaded', key)
     }
+  }
+
+  /** What half of the seeds do beside reading and writing. */
+  #callAnother(member: number, key: string): boolean {
+    const { compares, counts, clears } = this.#knobs
+    const dice = this.#chance.float()
+    if (compares && dice < 0.15) this.#compareAndSet(member, key)
+    else if (compares && dice < 0.18) this.#touch(member, key)
+    else if (counts && dice > 0.75) this.#count(member)
+    else if (clears && dice > 0.72) this.#clear(member, key)
+    else if (clears && dice > 0.7) this.#keys(member)
+    else return false
+    return true
+  }
+
+  /** A request that has arrived may have been served when its answer finds no link any more. */
+  #loseLink(one: number): void {
+    const other = this.#chance.integer(this.#knobs.members)
+    if (other !== one && this.#cluster.isAlive(other)) this.#cluster.disconnect(other, one)
+  }
+
+  #compareAndSet(member: number, key: string): void {
+    const cache = this.#cacheOf(member, 'guarded')
+    const next = ++this.#lastWritten
+    const hand = async (): Promise<void> => {
+      const expected = (await cache.getEntry(key))?.version ?? null
+      this.#call({ kind: 'compareAndSet', cache: 'guarded', key, member, expected }, async () => {
+        const version = await cache.compareAndSet(key, expected, next)
+        return version === false ? {} : { version }
+      })
+    }
+    // A read that fails is judged where reads are; here there is nothing to compare then.
+    void hand().catch(() => {})
+  }
+
+  #touch(member: number, key: string): void {
+    this.#cacheOf(member, 'plain')
+      .touch(key, '2h')
+      .catch(() => {})
+  }
+
+  #count(member: number): void {
+    const key = `c${Math.floor(this.#cluster.now / COUNTER_MS)}`
+    const counter = (this.#cluster.meshes[member] as Mesh).counter('hits', { ttl: '1h' })
+    const call = { cache: 'hits', key, member } as const
+    const isRead = this.#chance.float() < 0.2
+    if (isRead) this.#call({ ...call, kind: 'count' }, async () => ({ value: await counter.get(key) }))
+    else this.#call({ ...call, kind: 'add' }, async () => ({ value: (await counter.add(key)).value }))
+  }
+
+  /** The origin changes one row, and the whole cache goes: each key must be at least as new as its row is now. */
+  #clear(member: number, key: string): void {
+    const cache = this.#chance.float() < 0.5 ? 'loaded' : 'plain'
+    if (cache === 'loaded') this.#origin.update(key)
+    // Its prefix is that of all keys of this workload.
+    const prefix = this.#chance.float() < 0.5 ? { prefix: 'k' } : {}
+    const rows = KEYS.map(one => this.#origin.row(one))
+    let cleared: Promise<void> | undefined
+    KEYS.forEach((one, i) => {
+      const wrote = cache === 'loaded' ? { wrote: rows[i] as number } : {}
+      this.#call({ kind: 'delete', cache, key: one, member, ...wrote }, async () => {
+        cleared ??= this.#cacheOf(member, cache).clear(prefix)
+        await cleared
+        return {}
+      })
+    })
+  }
+
+  #keys(member: number): void {
+    this.#call({ kind: 'keys', cache: 'plain', key: '', member }, async () => {
+      const listed: string[] = []
+      for await (const key of this.#cacheOf(member, 'plain').keys()) listed.push(key)
+      return { listed }
+    })
   }
 
   #get(member: number, cache: 'loaded' | 'plain', key: string): void {
@@ -255,7 +345,7 @@ class Simulation {
   }
 
   #call(
-    what: Pick<ClientCall, 'kind' | 'cache' | 'key' | 'member'> & { wrote?: number },
+    what: Pick<ClientCall, 'kind' | 'cache' | 'key' | 'member'> & { wrote?: number; expected?: string | null },
     work: () => Promise<Partial<ClientCall>>
   ): void {
     this.#calls++
@@ -269,7 +359,9 @@ class Simulation {
     // The process of a crashed member answers nobody: its calls are not waited for.
     const mesh = this.#cluster.meshes[what.member]
     const pending = work()
-      .then(finish, error => finish({ failed: `${error.code ?? error}` }))
+      .then(finish, error =>
+        finish({ failed: `${error.code ?? error}`, ...(error.outcome === 'unknown' && { isUnknown: true }) })
+      )
       .finally(() => this.#pending.delete(pending))
     this.#pending.add(pending)
     this.#owners.set(pending, mesh as Mesh)
@@ -277,7 +369,7 @@ class Simulation {
 
   readonly #owners = new WeakMap<Promise<void>, Mesh>()
 
-  #cacheOf(member: number, cache: 'loaded' | 'plain'): Cache<number> {
+  #cacheOf(member: number, cache: 'loaded' | 'plain' | 'guarded'): Cache<number> {
     return (this.#cluster.meshes[member] as Mesh).cache(cache) as Cache<number> & LoadingCache<number>
   }
 
@@ -333,10 +425,14 @@ class Simulation {
   }
 
   #isWhole(): boolean {
+    return this.#cluster.isLinked && this.#isOneView()
+  }
+
+  #isOneView(): boolean {
     const live = this.#live()
     const isWhole = (mesh: Mesh): boolean =>
       mesh.state === 'ready' && mesh.members.length === live.length && mesh.members.every(isUnsuspected)
-    return this.#cluster.isLinked && live.every(mesh => isWhole(mesh) && mesh.stats().viewInDoubt === 0)
+    return live.every(mesh => isWhole(mesh) && mesh.stats().viewInDoubt === 0)
   }
 
   #live(): Mesh[] {

@@ -7,6 +7,9 @@ import { Flights } from '../../lib/fill/flight.ts'
 import { Membership } from '../../lib/membership/membership.ts'
 import { Roster } from '../../lib/membership/roster.ts'
 import { Client } from '../../lib/rpc/client.ts'
+import { Done } from '../../lib/serving/done.ts'
+import { Owner } from '../../lib/serving/owner.ts'
+import { Store } from '../../lib/store/store.ts'
 import { MeshClock } from '../../lib/store/version.ts'
 import { runSeed } from './run.ts'
 
@@ -103,6 +106,49 @@ describe('a planted bug is found', { timeout: 300_000 }, () => {
       if (answer.type !== 'loaded') reply.call(this, peer, call, answer)
     })
     await expectFound(/^reads succeed/)
+  })
+
+  it('an owner that forgets what it has done, and does it again', async () => {
+    vi.spyOn(Done.prototype, 'answer').mockReturnValue(undefined)
+    await expectFound(/^no add twice/)
+  })
+
+  it('an add that is acknowledged and not counted', async () => {
+    const { perform } = Owner.prototype
+    let adds = 0
+    vi.spyOn(Owner.prototype, 'perform').mockImplementation(function (this: Owner, change) {
+      const lost = change.type === 'add' && ++adds % 10 === 0
+      return perform.call(this, lost ? { ...change, by: 0 } : change)
+    })
+    await expectFound(/^no add lost/)
+  })
+
+  it('a comparison that says yes to everybody', async () => {
+    const { perform } = Owner.prototype
+    vi.spyOn(Owner.prototype, 'perform').mockImplementation(function (this: Owner, change) {
+      if (change.type !== 'compareAndSet') return perform.call(this, change)
+      const { stamp, writer } = this.write({ ...change, type: 'write' })
+      return { type: 'compared', done: true, stamp, writer }
+    })
+    await expectFound(/^one compare wins/)
+  })
+
+  it('a clear that does not fence the loads that run', async () => {
+    vi.spyOn(Flights.prototype, 'fenceMatching').mockImplementation(() => {})
+    await expectFound(/^no stale read/)
+  })
+
+  it('a clear that leaves the records where they are', async () => {
+    vi.spyOn(Store.prototype, 'dropMatching').mockReturnValue(0)
+    await expectFound(/^no stale read/)
+  })
+
+  it('an iteration that passes over a key', async () => {
+    const { keysIn } = Store.prototype
+    vi.spyOn(Store.prototype, 'keysIn').mockImplementation(function* (this: Store, ...where) {
+      for (const key of keysIn.apply(this, where)) if (key !== 'sk3') yield key
+    })
+    await expectFound(/^no key missed/)
   })
 })
 

@@ -4,8 +4,11 @@
  */
 import {
   type Cache,
+  type Count,
+  type Counter,
   createMesh,
   type Duration,
+  type Entry,
   isMeshError,
   type Key,
   LoadError,
@@ -94,6 +97,50 @@ const version = await sessions.set('abc', { user: 'ann' }, { ttl: '1h' })
 same<Version, typeof version>(true)
 const deleted = await sessions.delete('abc')
 same<boolean, typeof deleted>(true)
+const entry = await sessions.getEntry('abc')
+same<Entry<{ user: string }> | undefined, typeof entry>(true)
+const swapped = await sessions.compareAndSet('abc', entry?.version ?? null, { user: 'bob' })
+same<Version | false, typeof swapped>(true)
+const updated = await sessions.update('abc', now => (now === undefined ? undefined : { user: `${now.user}!` }))
+same<{ user: string } | undefined, typeof updated>(true)
+await sessions.setMany([
+  ['abc', { user: 'ann' }],
+  ['def', { user: 'bob' }, { ttl: '1m' }]
+])
+await sessions.setMany(new Map([['abc', { user: 'ann' }]]), { ttl: 'forever' })
+const touched = await sessions.touch('abc', 'forever')
+same<boolean, typeof touched>(true)
+const gone = await sessions.deleteMany(['abc', 'def'])
+same<number, typeof gone>(true)
+for await (const key of sessions.keys({ prefix: 'a' })) same<string, typeof key>(true)
+await sessions.clear({ prefix: ['a', 1, true] })
+// @ts-expect-error a prefix that got lost is not the whole cache
+await sessions.clear({ prefix: undefined })
+// @ts-expect-error a version comes from the mesh
+await sessions.compareAndSet('abc', '1', { user: 'ann' })
+// @ts-expect-error a TTL is not an option of touch
+await sessions.touch('abc', { ttl: '1m' })
+// A loaded value can be read with its version too, and it is never the miss.
+const loadedEntry = await optional.getEntry('lamp')
+same<Entry<Product> | undefined, typeof loadedEntry>(true)
+
+// Counters and cached functions.
+const hits: Counter<[string, number]> = mesh.counter<[string, number]>('hits', { ttl: '1m' })
+const count = await hits.add(['ann', 7], 2, { timeout: '1s' })
+same<Count, typeof count>(true)
+const sum = await hits.get(['ann', 7])
+same<number, typeof sum>(true)
+// @ts-expect-error a counter needs a TTL
+mesh.counter('hits', {})
+const priceOf = mesh.cached('priceOf', async (sku: string, pieces: number) => sku.length * pieces, { ttl: '5m' })
+const ofLamp = await priceOf('lamp', 3)
+same<number, typeof ofLamp>(true)
+same<LoadingCache<number, [sku: string, pieces: number]>, typeof priceOf.cache>(true)
+// @ts-expect-error the arguments are those of the function
+await priceOf(3, 'lamp')
+// @ts-expect-error an argument that is no part of a key
+mesh.cached('dated', (at: Date) => at.getTime(), { ttl: '1m' })
+
 const made = await sessions.getOrSet('abc', () => ({ user: 'ann' }), { ttl: '5m' })
 same<{ user: string }, typeof made>(true)
 const madeOrNot = await sessions.getOrSet('abc', async (): Promise<{ user: string } | undefined> => undefined)

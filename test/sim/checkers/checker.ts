@@ -9,15 +9,21 @@ export interface Span {
 
 /** A call of a client that has come back. `value` is what the mesh returned; a failed call has none. */
 export interface ClientCall extends Span {
-  readonly kind: 'get' | 'getOrSet' | 'set' | 'delete'
-  readonly cache: 'loaded' | 'plain'
+  readonly kind: 'get' | 'getOrSet' | 'set' | 'delete' | 'compareAndSet' | 'add' | 'count' | 'keys'
+  readonly cache: 'loaded' | 'plain' | 'guarded' | 'hits'
   readonly key: string
   readonly member: number
   readonly value?: number | undefined
   /** What `set` wrote, or up to which row a `delete` that follows an update of the origin invalidates. */
   readonly wrote?: number
   readonly version?: string
+  /** What `compareAndSet` compared with. */
+  readonly expected?: string | null
+  /** What `keys` told. */
+  readonly listed?: readonly string[]
   readonly failed?: string
+  /** A change that failed and may have been made. */
+  readonly isUnknown?: boolean
 }
 
 export interface OriginCall {
@@ -38,6 +44,8 @@ export interface Calm {
   sinceMs(): number
   /** When members were last kept apart or stopped; Infinity while they are. Crashes and joins do not count. */
   lastApartMs(): number
+  /** When a view last changed anywhere or a fault began or ended; Infinity while views differ. Links may come and go. */
+  lastUnrestMs(): number
 }
 
 export class Violation extends Error {

@@ -2,21 +2,23 @@ import type { Entry } from '../../../lib/store/entry.ts'
 import { type Calm, type Checker, Violation } from './checker.ts'
 
 /**
- * Versions never go back. What a member stores of a key is always newer than what it stored before, and in a stable
- * view a write that begins after another was acknowledged gets the higher version, whoever made it.
+ * Versions never go back. What a member stores of a key is always newer than what it stored before, unless it is the
+ * same value with another expiry; and in a stable view a write that begins after another was acknowledged gets the higher version, whoever made it.
  */
 export function versionsRise(calm: Calm): Checker & { stored(member: object, entry: Entry): void } {
-  const lastStored = new WeakMap<object, Map<string, number>>()
+  const lastStored = new WeakMap<object, Map<string, Pick<Entry, 'bytes'> & { stamp: number }>>()
   const lastAcked = new Map<string, { version: string; beganMs: number; endedMs: number }>()
   return {
     stored: (member, entry) => {
-      const versions = lastStored.get(member) ?? new Map<string, number>()
+      const versions = lastStored.get(member) ?? new Map()
       lastStored.set(member, versions)
       const name = `${entry.namespace}/${entry.key}`
-      const before = versions.get(name) ?? 0
-      if (entry.version.stamp <= before)
-        throw new Violation('versions rise', `${name} stored at ${entry.version.stamp} after ${before}`)
-      versions.set(name, entry.version.stamp)
+      const { stamp } = entry.version
+      const before = versions.get(name)
+      const isTouch = stamp === before?.stamp && Buffer.from(entry.bytes).equals(before.bytes)
+      if (before !== undefined && stamp <= before.stamp && !isTouch)
+        throw new Violation('versions rise', `${name} stored at ${stamp} after ${before.stamp}`)
+      versions.set(name, { stamp, bytes: entry.bytes.slice() })
     },
     called: call => {
       if (call.version === undefined) return
