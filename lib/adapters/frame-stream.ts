@@ -32,6 +32,10 @@ const COPIED_BYTES_MAX = 64 * 1024
 
 const HEADER_BYTES = 4
 
+/** A frame that comes in pieces grows by this factor, from this size on: one of a megabyte is copied a quarter more. */
+const ROOM_FACTOR = 8
+const ROOM_BYTES_MIN = 32 * 1024
+
 export class FrameStream {
   readonly #stream: Stream
   readonly #reader: FrameReader
@@ -144,6 +148,7 @@ export class FrameReader {
   #headerBytes = 0
   #body: Buffer | undefined
   #bodyBytes = 0
+  #frameBytes = 0
 
   constructor(frameBytesMax: number, onFrame: (frame: Uint8Array) => void) {
     this.frameBytesMax = frameBytesMax
@@ -178,19 +183,32 @@ export class FrameReader {
       this.#onFrame(piece.subarray(at, at + frameBytes))
       return frameBytes
     }
-    this.#body = Buffer.allocUnsafeSlow(frameBytes)
+    this.#frameBytes = frameBytes
     this.#bodyBytes = 0
+    this.#body = Buffer.allocUnsafeSlow(this.#roomFor(piece.byteLength - at))
     return 0
   }
 
-  #readBody(piece: Uint8Array, at: number, body: Buffer): number {
-    const taken = Math.min(body.byteLength - this.#bodyBytes, piece.byteLength - at)
+  /** Room for a few times of what has come, not for what was announced: four bytes can announce sixteen megabytes. */
+  #roomFor(bytes: number): number {
+    return Math.min(this.#frameBytes, Math.max(ROOM_BYTES_MIN, bytes * ROOM_FACTOR))
+  }
+
+  #readBody(piece: Uint8Array, at: number, started: Buffer): number {
+    const taken = Math.min(this.#frameBytes - this.#bodyBytes, piece.byteLength - at)
+    const body = this.#withRoom(started, this.#bodyBytes + taken)
     body.set(piece.subarray(at, at + taken), this.#bodyBytes)
     this.#bodyBytes += taken
-    if (this.#bodyBytes === body.byteLength) {
-      this.#body = undefined
-      this.#onFrame(body)
-    }
+    const isWhole = this.#bodyBytes === this.#frameBytes
+    this.#body = isWhole ? undefined : body
+    if (isWhole) this.#onFrame(body)
     return taken
+  }
+
+  #withRoom(body: Buffer, bytes: number): Buffer {
+    if (bytes <= body.byteLength) return body
+    const larger = Buffer.allocUnsafeSlow(this.#roomFor(bytes))
+    larger.set(body.subarray(0, this.#bodyBytes))
+    return larger
   }
 }

@@ -63,7 +63,7 @@ describe('the README', () => {
       scripts: Record<string, string>
     }
     const words = [readme, readFileSync(join(ROOT, 'CONTRIBUTING.md'), 'utf8')].join('\n')
-    const named = [...words.matchAll(/npm (?:run )?(test|demo|sim|format|bench\S*)\b/g)].map(
+    const named = [...words.matchAll(/npm (?:run )?(test|demo|sim|format|fuzz|bench\S*)\b/g)].map(
       match => match[1] as string
     )
     expect(named.filter(name => scripts[name] === undefined)).toEqual([])

@@ -1,0 +1,43 @@
+/**
+ * The options with which a get is answered by the owner, and by nobody nearer: of those that this release knows. What
+ * it does not know yet is asked of the library itself, so that a section begins to measure when there is something.
+ */
+import { type CacheOptions, createMesh, isMeshError, type Mesh } from '../../lib/index.ts'
+
+export interface Abilities {
+  readonly backups: boolean
+  readonly near: boolean
+  readonly peek: boolean
+}
+
+export async function abilitiesOf(): Promise<Abilities> {
+  const mesh = await createMesh({ name: 'abilities', listen: false, log: false })
+  try {
+    const plain: object = mesh.cache('plain', { ttl: '1h' })
+    return { backups: knows(mesh, { backups: 0 }), near: knows(mesh, { near: false }), peek: 'peek' in plain }
+  } finally {
+    await mesh.leave()
+  }
+}
+
+export function cacheOptions(
+  abilities: Abilities,
+  backups: number
+): CacheOptions<unknown, string> & { load?: undefined } {
+  return {
+    ttl: '1h',
+    maxValueBytes: '4mb',
+    ...(abilities.near ? { near: false } : {}),
+    ...(abilities.backups ? { backups, backupAcks: backups } : {})
+  }
+}
+
+function knows(mesh: Mesh, option: object): boolean {
+  try {
+    mesh.cache(`with ${Object.keys(option)}`, { ttl: '1h', ...option })
+    return true
+  } catch (error) {
+    if (isMeshError(error, 'ERR_MESH_OPTION')) return false
+    throw error
+  }
+}
