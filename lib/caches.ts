@@ -31,12 +31,15 @@ interface Declared {
 
 export class Caches {
   readonly #deps: SharedDeps
+  readonly #onDeclared: (definition: CacheDefinition) => void
   readonly #byNamespace = new Map<string, CacheDefinition>()
   readonly #byName = new Map<string, Declared>()
   readonly #counters = new Map<string, { counter: MeshCounter; definition: CacheDefinition }>()
 
-  constructor(deps: SharedDeps) {
+  /** `onDeclared`: what this member keeps of the cache is bounded from now on. */
+  constructor(deps: SharedDeps, onDeclared: (definition: CacheDefinition) => void) {
     this.#deps = deps
+    this.#onDeclared = onDeclared
   }
 
   /** What this member knows of a cache that others ask it about. */
@@ -51,7 +54,10 @@ export class Caches {
     if (known !== undefined && !known.definition.isBare) checkRedefinition(known.definition, definition, 'cache')
     // Declared again without a loader is no wish to lose the one there is.
     const current = { ...definition, load: definition.load ?? known?.definition.load }
-    if (!definition.isBare) this.#byNamespace.set(definition.namespace, current)
+    if (!definition.isBare) {
+      this.#byNamespace.set(definition.namespace, current)
+      this.#onDeclared(current)
+    }
     const cache = known?.cache ?? this.#newCache(name)
     this.#byName.set(name, { cache, definition: current })
     return cache

@@ -54,6 +54,7 @@ import { Router } from './serving/router.ts'
 import { Routes } from './serving/routes.ts'
 import { Surveys } from './serving/surveys.ts'
 import { Store } from './store/store.ts'
+import { sweep } from './store/sweep.ts'
 import { MeshClock } from './store/version.ts'
 
 export interface MeshEvents {
@@ -131,6 +132,7 @@ export class LocalMember implements Mesh {
   readonly #caches: Caches
   #state: Mesh['state'] = 'joining'
   #leaving: Promise<void> | undefined
+  #stopSweep = (): void => {}
 
   constructor(ports: Ports, settings: MeshSettings) {
     this.#settings = settings
@@ -148,7 +150,7 @@ export class LocalMember implements Mesh {
     this.#client = new Client({ clock, outbox, stats, onTimeout: peer => this.#membership.unanswered(peer) })
     const client = this.#client
 
-    this.#store = new Store({ bytesMax: settings.memoryBytes, stats })
+    this.#store = new Store({ bytesMax: settings.memoryBytes, stats, random: random.fork('store') })
     const load = { clock, random: random.fork('jitter'), stats, log }
     this.#owner = new Owner({
       self: transport.self,
@@ -253,20 +255,23 @@ export class LocalMember implements Mesh {
     const { timeoutMs } = settings
     const changes = new Changes({ boot: this.#boot, routes, client, owner, meshClock, stats, attemptMs: timeoutMs })
     const reads = new Reads({ router, clock, stats })
-    this.#caches = new Caches({
-      reads,
-      many: new ManyReads({ routes, clock, client, owner, reads, stats, timeoutMs }),
-      router,
-      changes,
-      surveys: new Surveys({ routes, client, changes, ownPage: ask => pageOf(pages, ask) }),
-      clock,
-      random: random.fork('updates'),
-      meshClock,
-      stats,
-      detach,
-      timeoutMs,
-      checkOpen: () => this.#checkOpen()
-    })
+    this.#caches = new Caches(
+      {
+        reads,
+        many: new ManyReads({ routes, clock, client, owner, reads, stats, timeoutMs }),
+        router,
+        changes,
+        surveys: new Surveys({ routes, client, changes, ownPage: ask => pageOf(pages, ask) }),
+        clock,
+        random: random.fork('updates'),
+        meshClock,
+        stats,
+        detach,
+        timeoutMs,
+        checkOpen: () => this.#checkOpen()
+      },
+      definition => this.#store.limit(definition.namespace, definition)
+    )
   }
 
   get id(): string {
@@ -288,6 +293,7 @@ export class LocalMember implements Mesh {
   /** Listens, looks for others for one round, and is ready, alone or not. */
   async start(): Promise<void> {
     const addresses = await this.#ports.transport.start(this.#links)
+    this.#stopSweep = sweep(this.#store, this.#ports.clock, this.#meshClock)
     await this.#membership.join(addresses)
     if (this.#state !== 'joining') return
     this.#state = 'ready'
@@ -366,6 +372,7 @@ export class LocalMember implements Mesh {
     await this.#membership.leave(deadlineMs)
     await this.#membership.stop()
     await this.#ports.transport.stop()
+    this.#stopSweep()
     this.#state = 'left'
     this.#routes.changed()
   }

@@ -20,6 +20,7 @@ import { asSource, expandRange } from './membership/discovery.ts'
 import type { Discovery, DiscoverySource } from './ports/discovery.ts'
 import type { Logger } from './ports/log.ts'
 import { WEIGHT_MAX } from './rpc/messages.ts'
+import { EVICTION_NAMES, type EvictionName } from './store/eviction.ts'
 
 export interface MeshOptions {
   /** Members of the same name (and secret) that can reach each other are one mesh. Required. */
@@ -63,6 +64,13 @@ export interface CacheOptions<V, K extends Key> {
   loadTimeout?: Duration | undefined
   /** `set` refuses a larger value; a larger loaded one is handed out and not kept. Default '1mb'. */
   maxValueBytes?: Bytes | undefined
+  /** What each member keeps of this cache at most. Default none but the member's `memory`. */
+  maxBytes?: Bytes | undefined
+  /**
+   * Who goes first where there is no room: the least recently used, the least often used of late (a scan passes by),
+   * what expires soonest, or any. Default 'lru'.
+   */
+  eviction?: EvictionName | undefined
   /** Instead of MessagePack. Must be given in every process that declares the cache. */
   codec?: { encode(value: V): Uint8Array; decode(bytes: Uint8Array): V } | undefined
   /** Loads a missing key. Runs once in the whole mesh, at the key's owner if it has declared the cache too. */
@@ -120,6 +128,8 @@ const CACHE_OPTIONS: ReadonlySet<string> = new Set<keyof CacheOptions<unknown, K
   'negativeTtl',
   'loadTimeout',
   'maxValueBytes',
+  'maxBytes',
+  'eviction',
   'codec',
   'load'
 ])
@@ -177,6 +187,8 @@ export function cacheDefinition(name: unknown, options: CacheOptions<never, neve
     jitter: checkShare(options.jitter, what('jitter')),
     loadTimeoutMs: timerMs(options.loadTimeout ?? '10s', what('loadTimeout')),
     valueBytesMax: checkValueBytes(options.maxValueBytes, what('maxValueBytes')),
+    bytesMax: options.maxBytes === undefined ? Number.POSITIVE_INFINITY : byteCount(options.maxBytes, what('maxBytes')),
+    eviction: checkEviction(options.eviction, what('eviction')),
     load: checkFunction(options.load, what('load')) as Load | undefined,
     isBare: false
   })
@@ -402,6 +414,13 @@ function checkValueBytes(bytes: unknown, what: string): number {
   const max = byteCount(bytes ?? '1mb', what)
   if (max <= VALUE_BYTES_MAX) return max
   return refuse(what, `at most ${VALUE_BYTES_MAX} bytes`, bytes, 'Cache where the large thing lies, not the thing.')
+}
+
+function checkEviction(eviction: unknown, what: string): EvictionName {
+  if (eviction === undefined) return 'lru'
+  const known = EVICTION_NAMES.find(name => name === eviction)
+  if (known !== undefined) return known
+  return refuse(what, `one of ${EVICTION_NAMES.join(', ')}`, eviction, "'lfu' keeps what is used often through a scan.")
 }
 
 function checkCodec(codec: unknown, what: string): CacheDefinition['codec'] {

@@ -6,6 +6,7 @@ import { MeshError } from '../base/errors.ts'
 import type { Duration } from '../base/units.ts'
 import type { Key } from '../codec/keys.ts'
 import type { ValueCodec } from '../codec/values.ts'
+import type { EvictionName } from '../store/eviction.ts'
 
 export type May<T> = T | Promise<T>
 
@@ -30,6 +31,9 @@ export interface CacheDefinition {
   readonly jitter: number
   readonly loadTimeoutMs: number
   readonly valueBytesMax: number
+  /** What this member keeps of the cache at most; Infinity where only the memory of the member bounds it. */
+  readonly bytesMax: number
+  readonly eviction: EvictionName
   readonly load: Load | undefined
   /** Known by name alone: a declaration that comes later takes its place. */
   readonly isBare: boolean

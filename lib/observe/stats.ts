@@ -46,8 +46,12 @@ export class Stats {
   leasesLostTotal = 0
   /** Loaded values larger than maxValueBytes: handed out, not kept. */
   valuesTooLargeTotal = 0
-  /** Records evicted for room. */
+  /** Values evicted for room. */
   evictionsTotal = 0
+  /** Values dropped because their time was over. */
+  expirationsTotal = 0
+  /** Marks of deleted keys given up before their time, because there were too many. */
+  tombstonesEvictedTotal = 0
   /** Records dropped because their partition moved to another member. */
   recordsMovedAwayTotal = 0
   /** Requests served for other members. */

@@ -1,3 +1,4 @@
+import { isWide } from './key-text.ts'
 import type { Version } from './version.ts'
 
 /** One record of the mesh: a value, or the mark that there is none. Opaque bytes; only the asking process decodes. */
@@ -14,11 +15,25 @@ export interface Entry {
   readonly negative: boolean
 }
 
-/** What an entry costs besides its key and value: the objects, the map slot, the list links. Measured in issue work, not exact. */
-const OVERHEAD_BYTES = 400
+/** What an entry costs beside its key and value: a row, a bucket, the head of its cell, what rounding takes. */
+const OVERHEAD_BYTES = 80
 
-export function entryBytes(entry: Entry): number {
-  return entry.key.length + entry.bytes.length + OVERHEAD_BYTES
+/** A larger value is memory of its own. */
+export const SLAB_VALUE_BYTES_MAX = 8 * 1024
+
+/** What such memory costs more: the objects that hold it. */
+const LARGE_OVERHEAD_BYTES = 320
+
+export function entryBytes({ key, bytes }: Entry): number {
+  return costOf(keyBytes(key.length, isWide(key)), bytes.length)
+}
+
+export function costOf(ofKey: number, ofValue: number): number {
+  return ofKey + ofValue + OVERHEAD_BYTES + (ofValue > SLAB_VALUE_BYTES_MAX ? LARGE_OVERHEAD_BYTES : 0)
+}
+
+export function keyBytes(units: number, wide: boolean): number {
+  return wide ? units * 2 : units
 }
 
 export function isLive(entry: Entry, nowMs: number): boolean {

@@ -29,7 +29,7 @@ function declare(load?: Load): void {
 beforeEach(() => {
   clock = new ManualClock()
   stats = new Stats()
-  store = new Store({ bytesMax: 1e6, stats })
+  store = new Store({ bytesMax: 1e6, stats, random: seededRandom(1) })
   flights = new Flights()
   owned = true
   declare()
