@@ -185,11 +185,12 @@ export class Store {
     return matching.length
   }
 
-  /** The keys of live values, as they are when it is asked for the first. */
+  /** The keys that have a value, as they are when it is asked for the first. */
   *keysIn(namespace: string, partition: number, keyPrefix: string, nowMs: number): Iterable<string> {
     const cache = this.#shares.get(namespace)?.id
     const ids = this.#partitions.ids(partition).filter(id => this.#records.cacheOf(id) === cache)
-    const live = ids.filter(id => !this.#rows.has(id, TRAIT.tombstone) && this.#rows.getDouble(id, EXPIRES) > nowMs)
+    const isValue = (id: number): boolean => !this.#rows.has(id, TRAIT.tombstone) && !this.#rows.has(id, TRAIT.negative)
+    const live = ids.filter(id => isValue(id) && this.#rows.getDouble(id, EXPIRES) > nowMs)
     yield* live.map(id => this.#records.key(id)).filter(key => key.startsWith(keyPrefix))
   }
 

@@ -173,7 +173,8 @@ function perform(one: Step, store: Store, model: Model, bytesMax: number): void 
         entry.namespace === one.namespace &&
         entry.partition === one.partition &&
         entry.key.startsWith(one.prefix) &&
-        isLive(entry, model.nowMs)
+        isLive(entry, model.nowMs) &&
+        !entry.negative
       expect([...store.keysIn(one.namespace, one.partition, one.prefix, model.nowMs)].toSorted()).toEqual(
         [...model.known.values()]
           .filter(fits)

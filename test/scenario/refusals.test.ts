@@ -49,6 +49,47 @@ describe('a wrong call', () => {
       'ERR_MESH_OPTION',
       'write cache.getOrSet(key, () => value)'
     ],
+    [
+      'a number as options of update',
+      call('update', 'k', LOAD, 5),
+      'ERR_MESH_OPTION',
+      'cache.update(key, fn, { ttl: 5 })'
+    ],
+    ['a number as options of delete', call('delete', 'k', 5), 'ERR_MESH_OPTION', 'cache.delete(key, { timeout: 5 })'],
+    [
+      'a number as options of clear',
+      call('clear', 5),
+      'ERR_MESH_OPTION',
+      'the first argument of clear to be an object'
+    ],
+    ['no function for update', call('update', 'k', 5), 'ERR_MESH_OPTION', 'cache.update(key, now => next)'],
+    ['an update to a class', call('update', 'k', () => new Error('x')), 'ERR_MESH_VALUE', 'value'],
+    ['a version that is none', call('compareAndSet', 'k', 'v1', 1), 'ERR_MESH_OPTION', 'getEntry or set has given'],
+    ['a version left out', call('compareAndSet', 'k', undefined, 1), 'ERR_MESH_OPTION', 'got undefined'],
+    ['a stamp of 0', call('compareAndSet', 'k', '00000000000-member-0', 1), 'ERR_MESH_OPTION', 'getEntry or set'],
+    ['a stamp in capitals', call('compareAndSet', 'k', '08YK7AEAOOH-a', 1), 'ERR_MESH_OPTION', 'getEntry or set'],
+    ['undefined to set after comparing', call('compareAndSet', 'k', null, undefined), 'ERR_MESH_VALUE', 'store null'],
+    ['no ttl for touch', call('touch', 'k'), 'ERR_MESH_OPTION', 'ttl of touch'],
+    ['a ttl of touch as an option', call('touch', 'k', { ttl: '1m' }), 'ERR_MESH_OPTION', 'ttl of touch'],
+    ['keys to delete that are no array', call('deleteMany', 'k'), 'ERR_MESH_KEY', 'to be an array'],
+    ['a wrong key among good ones', call('deleteMany', ['a', 7]), 'ERR_MESH_KEY', "write '7' or [7]"],
+    ['entries that are none', call('setMany', { a: 1 }), 'ERR_MESH_OPTION', "cache.setMany([['a', 1], ['b', 2]])"],
+    ['an entry that is a key alone', call('setMany', [['a', 1], ['b']]), 'ERR_MESH_OPTION', 'got an array of 1'],
+    ['an entry with a number', call('setMany', [['a', 1, 5]]), 'ERR_MESH_OPTION', 'cache.set(key, value, { ttl: 5 })'],
+    [
+      'a wrong value in the last entry',
+      call('setMany', [
+        ['a', 1],
+        ['b', undefined]
+      ]),
+      'ERR_MESH_VALUE',
+      'store null'
+    ],
+    ['a prefix that got lost', call('clear', { prefix: undefined }), 'ERR_MESH_KEY', 'leave prefix out'],
+    ['an empty prefix', call('clear', { prefix: '' }), 'ERR_MESH_KEY', 'an empty string'],
+    ['an empty list as prefix', call('clear', { prefix: [] }), 'ERR_MESH_KEY', 'an empty array'],
+    ['a number as prefix', call('clear', { prefix: 42 }), 'ERR_MESH_KEY', 'leave prefix out'],
+    ['a ttl for getEntry', call('getEntry', 'k', { ttl: 1 }), 'ERR_MESH_OPTION', "Unknown option 'ttl' of getEntry"],
     ['a wrong ttl of getOrSet', call('getOrSet', 'k', LOAD, { ttl: '5 minutes' }), 'ERR_MESH_OPTION', '5 minutes']
   ])('(%s) rejects with a stable code and what to do, and stores nothing', async (_, wrong, code, text) => {
     const t = await formed(2, {
@@ -62,6 +103,36 @@ describe('a wrong call', () => {
     await t.run('1s')
     expect(t.meshes.map(member => member.stats().records)).toEqual([0, 0])
     expect(t.meshes.map(member => member.stats().loadsTotal)).toEqual([0, 0])
+  })
+
+  it('of keys is refused at once, before anybody iterates', async () => {
+    const t = await formed(1, { seed: 952, start: member => member.cache('plain', { ttl: '1h' }) })
+    const keys = (options: unknown) => () =>
+      mesh(t, 0)
+        .cache('plain')
+        .keys(options as never)
+    expect(keys(5)).toThrow('cache.keys({ timeout: 5 })')
+    expect(keys({ prefix: '' })).toThrow('an empty string')
+    expect(keys({ limit: 5 })).toThrow("Unknown option 'limit'")
+    expect(keys({ timeout: 0 })).toThrow('timeout')
+  })
+
+  it.each<[string, (counter: Record<string, (...given: unknown[]) => Promise<unknown>>) => unknown, string, string]>([
+    ['a text to add', c => c.add?.('k', '1'), 'ERR_MESH_OPTION', "got '1' (string)"],
+    ['no number', c => c.add?.('k', Number.NaN), 'ERR_MESH_OPTION', 'finite number'],
+    ['no end', c => c.add?.('k', Number.POSITIVE_INFINITY), 'ERR_MESH_OPTION', 'finite number'],
+    ['options in the place of a number', c => c.add?.('k', { timeout: 1 }), 'ERR_MESH_OPTION', 'finite number'],
+    ['a number as options', c => c.add?.('k', 1, 5), 'ERR_MESH_OPTION', 'counter.add(key, by, { timeout: 5 })'],
+    ['a number as key', c => c.get?.(5), 'ERR_MESH_KEY', "write '5'"],
+    ['no key', c => c.reset?.(), 'ERR_MESH_KEY', 'missing'],
+    ['a ttl', c => c.add?.('k', 1, { ttl: 1 }), 'ERR_MESH_OPTION', "Unknown option 'ttl' of add of counter 'hits'"]
+  ])('of a counter (%s) is refused, and nothing is counted', async (_, wrong, code, text) => {
+    const t = await formed(2, { seed: 953 })
+    const counter = mesh(t, 1).counter('hits', { ttl: '1m' })
+    const error = await errorOf(t, wrong(counter as never) as Promise<unknown>)
+    expect(error.code).toBe(code)
+    expect(error.message).toContain(text)
+    expect(t.meshes.map(member => member.stats().records)).toEqual([0, 0])
   })
 
   it.each([

@@ -20,11 +20,17 @@ export function mesh(t: Cluster, index: number): Mesh {
 
 /** Who decides for a key, by what `by` sees: placement is a function of the view, so a story can know it beforehand. */
 export function ownerOf(t: Cluster, key: Key, o: { cache?: string; by?: number } = {}): number {
+  return ownersOf(t, [key], o)[0] as number
+}
+
+/** Of many keys, with one table for all. */
+export function ownersOf(t: Cluster, keys: readonly Key[], o: { cache?: string; by?: number } = {}): number[] {
   const { cache = 'products', by = 0 } = o
   const salt = saltOf('sim')
-  const partition = partitionOf(encodeKey(key, cache), saltOf(namespaceOf(cache, 1), salt))
-  const id = buildTable(mesh(t, by).members, salt, 1).primary(partition)
-  return t.meshes.findIndex(member => member.id === id)
+  const table = buildTable(mesh(t, by).members, salt, 1)
+  const indexOf = new Map(t.meshes.map(({ id }, index) => [id, index]))
+  const place = saltOf(namespaceOf(cache, 1), salt)
+  return keys.map(key => indexOf.get(table.primary(partitionOf(encodeKey(key, cache), place)) as string) as number)
 }
 
 /** A key that member `index` decides for. */

@@ -1,6 +1,7 @@
+import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { isMeshError, type MeshError } from '../../../lib/base/errors.ts'
-import { decodeKey, encodeKey, KEY_BYTES_MAX } from '../../../lib/codec/keys.ts'
+import { decodeKey, encodeKey, encodePrefix, isInRange, KEY_BYTES_MAX, rangeOf } from '../../../lib/codec/keys.ts'
 
 function refusalOf(key: unknown): MeshError {
   try {
@@ -102,5 +103,42 @@ describe('decodeKey', () => {
     `s${'x'.repeat(KEY_BYTES_MAX)}`
   ])('refuses what encoding would not have written: %s', encoded => {
     expect(() => decodeKey(encoded)).toThrow(expect.objectContaining({ code: 'ERR_MESH_KEY' }))
+  })
+})
+
+describe('a prefix', () => {
+  const matches = (prefix: unknown, keys: unknown[]): unknown[] => {
+    const range = rangeOf(encodePrefix(prefix, 'c'))
+    return keys.filter(key => isInRange(encodeKey(key, 'c'), range))
+  }
+
+  it('of text is the beginning of text keys; of parts, the first parts of arrays, each whole', () => {
+    const keys = ['a', 'ab', 'b', ['a'], ['a', 'b'], ['ab'], [1], [1, 2], [12], ['1'], [true], ['a,b'], ['a"']]
+    expect(matches('a', keys)).toEqual(['a', 'ab'])
+    expect(matches(['a'], keys)).toEqual([['a'], ['a', 'b']])
+    expect(matches([1], keys)).toEqual([[1], [1, 2]])
+    expect(matches(['1'], keys)).toEqual([['1']])
+    expect(matches([true], keys)).toEqual([[true]])
+    expect(matches(['a', 'b'], keys)).toEqual([['a', 'b']])
+  })
+
+  it('holds for any keys: exactly those that begin with the same parts', () => {
+    const part = fc.oneof(fc.string({ unit: 'binary', maxLength: 3 }), fc.integer({ min: -20, max: 200 }), fc.boolean())
+    const parts = fc.array(part, { minLength: 1, maxLength: 3 })
+    fc.assert(
+      fc.property(parts, parts, (prefix, key) => {
+        const begins = prefix.every((one, i) => Object.is(one, key[i]))
+        expect(matches(prefix, [key])).toHaveLength(begins ? 1 : 0)
+        expect(matches(prefix, [[...prefix, ...key]])).toHaveLength(1)
+      })
+    )
+  })
+
+  it.each([[undefined], [null], [''], [[]], [7], [{}], [[{}]], ['\ud800']])('of %o is refused', prefix => {
+    expect(() => encodePrefix(prefix, 'c')).toThrow(expect.objectContaining({ code: 'ERR_MESH_KEY' }))
+  })
+
+  it('that is empty on the wire means every key', () => {
+    for (const key of ['a', [1]]) expect(isInRange(encodeKey(key, 'c'), rangeOf(''))).toBe(true)
   })
 })

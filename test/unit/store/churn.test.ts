@@ -90,7 +90,11 @@ describe('a store in use', () => {
       EVICTION_NAMES.flatMap(name => [...store.keysIn(name, partition, '', nowMs)])
     )
     expect(new Set(found)).toEqual(
-      new Set(kept.filter(({ kind, expiresAtMs }) => kind === 'value' && expiresAtMs > nowMs).map(({ key }) => key))
+      new Set(
+        kept
+          .filter(({ kind, negative, expiresAtMs }) => kind === 'value' && !negative && expiresAtMs > nowMs)
+          .map(({ key }) => key)
+      )
     )
     for (const name of EVICTION_NAMES) store.dropMatching(name, '')
     expect([store.size, store.bytes]).toEqual([0, 0])

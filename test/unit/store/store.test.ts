@@ -133,3 +133,49 @@ describe('time', () => {
     expect([store.size, stats.expirationsTotal]).toEqual([0, 10_000])
   })
 })
+
+describe('a store asked for a part of a cache', () => {
+  function filled(): Store {
+    const store = new Store({ bytesMax: 1e6, stats: new Stats(), random: seededRandom(1) })
+    const put = (namespace: string, key: string, over: Partial<Entry> = {}): void => {
+      const bytes = new Uint8Array(1)
+      const version = { stamp: 1, writer: 'a' }
+      const rest = { version, kind: 'value', bytes, expiresAtMs: 10, negative: false, partition: 1 } as const
+      store.put({ namespace, key, ...rest, ...over })
+    }
+    put('n', 'sab')
+    put('n', 'sa')
+    put('n', 'sb')
+    put('n', 'sac', { partition: 2 })
+    put('nn', 'sab')
+    put('n', 'sad', { kind: 'tombstone' })
+    put('n', 'sae', { negative: true })
+    put('n', 'saf', { expiresAtMs: 5 })
+    return store
+  }
+  const keysOf = (store: Store, prefix: string): string[] => [...store.keysIn('n', 1, prefix, 5)].sort()
+
+  it('tells the keys of one partition that have a value', () => {
+    expect(keysOf(filled(), '')).toEqual(['sa', 'sab', 'sb'])
+    expect(keysOf(filled(), 'sa')).toEqual(['sa', 'sab'])
+    expect([...filled().keysIn('n', 77, '', 5)]).toEqual([])
+  })
+
+  it('drops one key, or all that begin so, whatever kind of record they are', () => {
+    const store = filled()
+    store.drop('n', 'sa')
+    store.drop('n', 'none')
+    expect(keysOf(store, '')).toEqual(['sab', 'sb'])
+    expect(store.dropMatching('n', 'sa')).toBe(5)
+    expect(keysOf(store, '')).toEqual(['sb'])
+    expect(store.size).toBe(2)
+    expect(store.dropMatching('n', '')).toBe(1)
+    expect(store.value('nn', 'sab', 5)).toBeDefined()
+  })
+
+  it('forgets what was evicted or given away', () => {
+    const store = filled()
+    store.dropPartitions(partition => partition === 1)
+    expect(keysOf(store, '')).toEqual([])
+  })
+})

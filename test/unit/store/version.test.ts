@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { CLOCK_DRIFT_MS_MAX, isNewer, MeshClock, versionText } from '../../../lib/store/version.ts'
+import { CLOCK_DRIFT_MS_MAX, isNewer, MeshClock, parseVersion, versionText } from '../../../lib/store/version.ts'
 import { ManualClock } from '../rpc/manual-clock.ts'
 
 function clocks() {
@@ -81,5 +81,42 @@ describe('a mesh clock', () => {
     const before = mesh.now()
     clock.pass(1_234)
     expect(mesh.now() - before).toBeCloseTo(1_234, 3)
+  })
+})
+
+describe('a version as text', () => {
+  it('is read back, and nothing else is', () => {
+    for (const version of [
+      { stamp: 1, writer: 'a' },
+      { stamp: Number.MAX_SAFE_INTEGER, writer: '12D3KooW-x-y' },
+      { stamp: 7_340_032_000_001, writer: 'with\nline' }
+    ])
+      expect(parseVersion(versionText(version))).toEqual(version)
+    const text = versionText({ stamp: 5, writer: 'a' })
+    for (const wrong of [
+      undefined,
+      null,
+      5,
+      '',
+      'a',
+      text.slice(1),
+      ` ${text}`,
+      '08YK7AEAOOH-a',
+      text.slice(0, -1),
+      '00000000000-a',
+      'zzzzzzzzzzz-a',
+      `${text}${'a'.repeat(100)}`
+    ])
+      expect(parseVersion(wrong), String(wrong)).toBeUndefined()
+  })
+})
+
+describe('a time of the mesh clock', () => {
+  it('is as far away by the wall as it is by the mesh clock, however far the two are apart', () => {
+    const clock = new ManualClock()
+    const mesh = new MeshClock(clock)
+    mesh.hear(mesh.now() + 30_000)
+    expect(mesh.wallOf(mesh.now() + 5_000)).toBeCloseTo(clock.wall() + 5_000)
+    expect(mesh.wallOf(Number.POSITIVE_INFINITY)).toBe(Number.POSITIVE_INFINITY)
   })
 })
