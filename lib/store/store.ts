@@ -34,8 +34,6 @@ import { Shares } from './shares.ts'
 import { TimingWheel } from './timing-wheel.ts'
 
 const PARTITIONS_MAX = 16_384
-/** What its length is written in; the door lets no value through that is half as large. */
-const VALUE_BYTES_MAX = 2 ** 31
 const TOMBSTONE_SHARE = 1 / 8
 /** How many records a put looks at that may be over, and how many one `expire` does. */
 const DUE_PER_PUT = 8
@@ -236,11 +234,7 @@ export class Store {
   }
 
   #canFit(share: Share, entry: Entry): boolean {
-    return (
-      entryBytes(entry) <= Math.min(this.#bytesMax, share.bytesMax) &&
-      entry.key.length <= KEY_UNITS_MAX &&
-      entry.bytes.length <= VALUE_BYTES_MAX
-    )
+    return entryBytes(entry) <= Math.min(this.#bytesMax, share.bytesMax) && entry.key.length <= KEY_UNITS_MAX
   }
 
   #makeRoom(share: Share, cost: number, kind: Entry['kind'] = 'value'): void {

@@ -100,15 +100,14 @@ function rates(entries: number): object {
     for (let i = 0; i < times; i++) work(i)
     best[name] = Math.min(best[name] ?? Number.POSITIVE_INFINITY, ((processorMs() - began) * 1e6) / times)
   }
-  for (let round = 0; round < 5; round++) {
-    measure('put ours', entries, i => ours.put(keyOf(i + (round % 2) * entries), i))
-    measure('put lru-cache', entries, i => bare.put(keyOf(i + (round % 2) * entries), i))
-    for (let pass = 0; pass < 2; pass++) {
-      measure('get hot ours', entries, i => ours.get(hot[i % 1_000] as string))
-      measure('get hot lru-cache', entries, i => bare.get(hot[i % 1_000] as string))
-      measure('get any ours', entries, i => ours.get(keys[i] as string))
-      measure('get any lru-cache', entries, i => bare.get(keys[i] as string))
-    }
+  for (let round = 0; round < 3; round++) {
+    const put = round === 0 ? 'put new' : 'put again'
+    measure(`${put} ours`, entries, i => ours.put(keys[i] as string, i))
+    measure(`${put} lru-cache`, entries, i => bare.put(keys[i] as string, i))
+    measure('get hot ours', entries, i => ours.get(hot[i % 1_000] as string))
+    measure('get hot lru-cache', entries, i => bare.get(hot[i % 1_000] as string))
+    measure('get any ours', entries, i => ours.get(keys[i] as string))
+    measure('get any lru-cache', entries, i => bare.get(keys[i] as string))
   }
   return best
 }

@@ -75,7 +75,7 @@ function memory(entries: number): Record<string, Record<string, number>> {
 function rates(entries: number): Record<string, number> {
   say('\nprocessor nanoseconds, the quickest of several rounds in turns')
   const found = child('rates', 'both', `${entries}`)
-  const cells = ['put', 'get hot', 'get any'].map(name => {
+  const cells = ['put new', 'put again', 'get hot', 'get any'].map(name => {
     const [ours, theirs] = [found[`${name} ours`] as number, found[`${name} lru-cache`] as number]
     return [name, ours.toFixed(0), theirs.toFixed(0), (ours / theirs).toFixed(2)]
   })

@@ -122,4 +122,50 @@ describe('memory', () => {
     expect(await t.until(cache.has('k0'))).toBe(true)
     expect(await t.until(cache.has('k1'))).toBe(false)
   })
+
+  it('of one cache ends at its maxBytes, and others are not touched', async () => {
+    const t = await formed(2, {
+      seed: 86,
+      start: member => {
+        member.cache<string>('few', { ttl: '1h', maxBytes: '8kb', eviction: 'lfu' })
+        member.cache<string>('all', { ttl: '1h' })
+      }
+    })
+    for (let i = 0; i < 300; i++) {
+      await t.until(mesh(t, 0).cache<string>('few').set(`k${i}`, 'x'.repeat(100)))
+      await t.until(mesh(t, 0).cache<string>('all').set(`k${i}`, 'x'.repeat(100)))
+    }
+    const found = async (cache: string): Promise<number> => {
+      const values = await t.until(
+        mesh(t, 1)
+          .cache(cache)
+          .getMany(times(300, i => `k${i}`))
+      )
+      return values.filter(value => value !== undefined).length
+    }
+    expect(await found('all')).toBe(300)
+    // 8 KB in each of two members, at some 190 bytes a record.
+    expect(await found('few')).toBeGreaterThan(50)
+    expect(await found('few')).toBeLessThanOrEqual(88)
+  })
+
+  it('comes back when values expire, though nobody asks for them', async () => {
+    const t = await formed(2, { seed: 87, start: member => void member.cache<number>('products', { ttl: '10s' }) })
+    await t.until(Promise.all(times(50, i => mesh(t, 0).cache<number>('products').set(`k${i}`, i))))
+    const sum = (name: 'records' | 'memoryBytes' | 'expirationsTotal'): number =>
+      mesh(t, 0).stats()[name] + mesh(t, 1).stats()[name]
+    await t.run('9s')
+    expect(sum('records')).toBe(50)
+    await t.run('3s')
+    expect([sum('records'), sum('memoryBytes'), sum('expirationsTotal')]).toEqual([0, 0, 50])
+  })
+
+  it('a member that has left sets no timer any more', async () => {
+    const t = await formed(1, { seed: 88, start: member => void member.cache<number>('products', { ttl: '10s' }) })
+    await t.until(mesh(t, 0).leave())
+    await t.run('1s')
+    const { steps } = t.world
+    await t.run('1m')
+    expect(t.world.steps).toBe(steps)
+  })
 })

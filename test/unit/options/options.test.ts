@@ -178,9 +178,12 @@ describe('options of a cache', () => {
       jitter: 0.1,
       loadTimeoutMs: 10_000,
       valueBytesMax: 1024 ** 2,
+      bytesMax: Number.POSITIVE_INFINITY,
+      eviction: 'lru',
       load: undefined
     })
     expect(Object.isFrozen(definition)).toBe(true)
+    expect(cache({ ttl: 1, maxBytes: '1mb', eviction: 'lfu' })).toMatchObject({ bytesMax: 1024 ** 2, eviction: 'lfu' })
     expect(cache({ ttl: '2s' }).negativeTtlMs).toBe(2_000)
     expect(cache({ ttl: 'forever' })).toMatchObject({ ttlMs: Number.POSITIVE_INFINITY, negativeTtlMs: 5_000 })
   })

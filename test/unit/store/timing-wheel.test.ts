@@ -77,6 +77,19 @@ describe('a timing wheel', () => {
     expect(dueAt(1_000 * YEAR_MS).ids).toEqual([])
   })
 
+  it('passes over no slot, however far the clock jumps', () => {
+    for (const jumpMs of [10_000, 600_000, 12 * HOUR_MS, 40 * 24 * HOUR_MS, 20 * YEAR_MS]) {
+      rows = new Rows()
+      wheel = new TimingWheel(rows)
+      wheel.advance(START_MS)
+      const slots = Array.from({ length: 70 }, (_, i) => i)
+      const ids = [SLOT_MS, 64 * SLOT_MS, 4_096 * SLOT_MS].flatMap(ms => slots.map(i => add(i * ms)))
+      const over = ids.filter(id => rows.getDouble(id, EXPIRES) <= START_MS + jumpMs - 2 * SLOT_MS)
+      const { ids: due } = dueAt(jumpMs)
+      expect(over.filter(id => !due.includes(id))).toEqual([])
+    }
+  })
+
   it('forgets what is taken out, wherever it was', () => {
     const ids = [1, 1, 1, 9_000, 9_000, HOUR_MS].map(add)
     for (const index of [1, 0, 4, 5]) wheel.remove(ids[index] as number)
