@@ -270,11 +270,18 @@ export class Membership {
   }
 
   #hearGossip(message: Uint8Array): void {
+    const told = this.#readGossip(message)
+    if (told !== undefined) this.#step({ type: 'gossip', ...told })
+  }
+
+  /** Only the reading is guarded: what fails in a step is a mistake of ours, and not to be laid to the message. */
+  #readGossip(message: Uint8Array): ReturnType<typeof readGossip> | undefined {
     try {
-      this.#step({ type: 'gossip', ...readGossip(new ByteReader(message)) })
+      return readGossip(new ByteReader(message))
     } catch (error) {
       this.#deps.stats.linksRefusedTotal++
       this.#deps.log.warn({ err: error, code: 'CACHEMESH_GOSSIP_REFUSED' }, 'refused a malformed gossip message')
+      return undefined
     }
   }
 
