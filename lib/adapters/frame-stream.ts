@@ -1,16 +1,15 @@
 import type { Stream } from '@libp2p/interface'
-import type { Uint8ArrayList } from 'uint8arraylist'
+import { asMuxStream, type MuxStream } from './mesh-muxer.ts'
 
 /**
  * Frames over one libp2p stream: each is sent behind its length in four bytes, big-endian.
  *
  * A stream keeps the order of bytes but not their division: what one `send` gave may arrive in many pieces, and many
  * sends in one. A frame that lies within one piece is handed on without a copy, as a view of it; it belongs to the
- * receiver, but keeping it keeps the piece (up to 64 KiB), so what is stored for long should be copied.
+ * receiver, but keeping it keeps the piece (up to 16 KiB), so what is stored for long should be copied.
  *
  * A stream ends when it closes here, when the other side closes its half, or when it breaks the rules; `onEnd` says so
- * once. It does not come after an `abort` or `close` of our own. `onDrain()` of libp2p's streams resolves at once for
- * ever after its first use, so room is learnt from the events.
+ * once. It does not come after an `abort` or `close` of our own.
  *
  * Not promised: any pace of reading. Frames are handed on as they arrive; who receives bounds its own work.
  */
@@ -21,14 +20,11 @@ export interface FrameStreamEvents {
   onRoom(): void
 }
 
-/** What may wait in one stream. One frame larger than that is taken when nothing else waits. */
+/** What may wait in one stream, here and nowhere below but for 128 KiB in the socket. One frame larger than that is taken when nothing else waits. */
 const QUEUED_BYTES_MAX = 8 * 1024 * 1024
 
 /** Room is told when this little waits, so that a sender that was refused can send more than one frame. */
 const ROOM_BYTES = QUEUED_BYTES_MAX / 2
-
-/** Up to here header and frame are copied together: two small sends cost two packets and two encryptions. */
-const COPIED_BYTES_MAX = 64 * 1024
 
 const HEADER_BYTES = 4
 
@@ -37,20 +33,24 @@ const ROOM_FACTOR = 8
 const ROOM_BYTES_MIN = 32 * 1024
 
 export class FrameStream {
-  readonly #stream: Stream
+  readonly #stream: MuxStream
   readonly #reader: FrameReader
   #events: FrameStreamEvents | undefined
   #refused = false
 
-  constructor(stream: Stream, frameBytesMax: number, events: FrameStreamEvents) {
+  constructor(opened: Stream, frameBytesMax: number, events: FrameStreamEvents) {
+    const stream = asMuxStream(opened)
     this.#stream = stream
     this.#events = events
     this.#reader = new FrameReader(frameBytesMax, frame => this.#events?.onFrame(frame))
-    stream.addEventListener('message', event => this.#onMessage(event.data))
+    // What came before there was a frame stream.
+    stream.addEventListener('message', event => {
+      for (const piece of event.data instanceof Uint8Array ? [event.data] : event.data) this.#onBytes(piece)
+    })
+    stream.onBytes = bytes => this.#onBytes(bytes)
     stream.addEventListener('close', event => this.#end(event.error?.message ?? 'the connection closed'))
     stream.addEventListener('remoteCloseWrite', () => this.#end('the peer closed the link'))
     stream.addEventListener('drain', () => this.#onRoom())
-    stream.addEventListener('idle', () => this.#onRoom())
   }
 
   /** From now on somebody else listens, and frames may be that long. Does nothing at the end of the stream. */
@@ -68,7 +68,7 @@ export class FrameStream {
   /** False: not taken, because too much waits or the stream is at its end. */
   send(frame: Uint8Array): boolean {
     if (this.#events === undefined || this.#stream.status !== 'open') return false
-    const queuedBytes = this.#stream.writeBufferLength
+    const queuedBytes = this.#stream.queuedBytes
     if (queuedBytes > 0 && queuedBytes + frame.byteLength > QUEUED_BYTES_MAX) {
       this.#refused = true
       return false
@@ -98,34 +98,21 @@ export class FrameStream {
   }
 
   #write(frame: Uint8Array): void {
-    if (frame.byteLength <= COPIED_BYTES_MAX) {
-      const whole = Buffer.allocUnsafe(HEADER_BYTES + frame.byteLength)
-      whole.writeUInt32BE(frame.byteLength)
-      whole.set(frame, HEADER_BYTES)
-      this.#stream.send(whole)
-      return
-    }
     const header = Buffer.allocUnsafe(HEADER_BYTES)
     header.writeUInt32BE(frame.byteLength)
-    this.#stream.send(header)
-    this.#stream.send(frame)
+    this.#stream.write(header, frame)
   }
 
-  #onMessage(data: Uint8Array | Uint8ArrayList): void {
-    const pieces = data instanceof Uint8Array ? [data] : data
-    for (const piece of pieces) {
-      // A frame's receiver may have ended the link; what follows it was never for the next one.
-      if (this.#events === undefined) return
-      if (this.#reader.push(piece, () => this.#events !== undefined)) continue
-      // In this order: the abort tells of a close, and the listener should hear the reason instead.
-      this.#end('the peer announced a frame over the limit')
-      this.#stream.abort(new Error('frame over the limit'))
-      return
-    }
+  #onBytes(bytes: Uint8Array): void {
+    // A frame's receiver may have ended the link; what follows it was never for the next one.
+    if (this.#events === undefined || this.#reader.push(bytes, () => this.#events !== undefined)) return
+    // In this order: the abort tells of a close, and the listener should hear the reason instead.
+    this.#end('the peer announced a frame over the limit')
+    this.#stream.abort(new Error('frame over the limit'))
   }
 
   #onRoom(): void {
-    if (!this.#refused || this.#stream.writeBufferLength > ROOM_BYTES) return
+    if (!this.#refused || this.#stream.queuedBytes > ROOM_BYTES) return
     this.#refused = false
     this.#events?.onRoom()
   }

@@ -3,11 +3,11 @@ import { type GossipSub, gossipsub } from '@libp2p/gossipsub'
 import { identify } from '@libp2p/identify'
 import type { Libp2p } from '@libp2p/interface'
 import { tcp } from '@libp2p/tcp'
-import { yamux } from '@libp2p/yamux'
 import { createLibp2p, type Libp2pOptions } from 'libp2p'
 import { MeshError } from '../base/errors.ts'
 import { GOSSIP_BYTES_MAX } from '../ports/pubsub.ts'
 import { CONNECT_MS_MAX } from '../ports/transport.ts'
+import { meshMuxer } from './mesh-muxer.ts'
 import { meshNoise } from './mesh-noise.ts'
 
 /**
@@ -35,15 +35,6 @@ const MIB = 1024 * KIB
 
 /** Streams of one protocol on one connection. A link takes two; links that are being replaced overlap for a moment. */
 export const STREAMS_PER_PROTOCOL_MAX = 64
-
-const STREAM_OPTIONS = {
-  // A paused stream is sent a whole window more. Were the window larger than the read buffer, as it is by default,
-  // that would reset the stream. 1 MiB is also what one large value may put in front of a small frame.
-  maxStreamWindowSize: 1 * MIB,
-  maxReadBufferLength: 4 * MIB,
-  // Above every budget of ours: over it the stream is reset.
-  maxWriteBufferLength: 32 * MIB
-}
 
 /** By default the sixth connection a second from one host is refused, and on one host all come from one address. */
 const CONNECTION_MANAGER = {
@@ -104,6 +95,8 @@ const LISTEN_OPTIONS: NonNullable<Parameters<typeof tcp>[0]>['listenOpts'] & obj
   ...{ ipv6Only: false }
 }
 
+const LOGS_TLS_KEYS = /--tls-keylog\b/
+
 export async function meshNode(init: { mesh: string; secrets: readonly string[] }): Promise<MeshNode> {
   if (process.env.DUMP_SESSION_KEYS)
     throw new MeshError(
@@ -111,13 +104,18 @@ export async function meshNode(init: { mesh: string; secrets: readonly string[] 
       'the environment variable DUMP_SESSION_KEYS is set, with which the keys of every connection would be logged: ' +
         'unset it to start'
     )
+  if (LOGS_TLS_KEYS.test(`${process.execArgv.join(' ')} ${process.env.NODE_OPTIONS ?? ''}`))
+    throw new MeshError(
+      'ERR_MESH_SECRET',
+      'Node was started with --tls-keylog, with which the keys of every connection would be logged: leave it out to start'
+    )
   const parts: Partial<Parts> = {}
   const libp2p = await createLibp2p({
     start: false,
     addresses: { listen: [] },
     transports: [tcp({ listenOpts: LISTEN_OPTIONS })],
     connectionEncrypters: meshNoise(init.mesh, init.secrets),
-    streamMuxers: [yamux({ streamOptions: STREAM_OPTIONS })],
+    streamMuxers: [() => meshMuxer()],
     connectionManager: CONNECTION_MANAGER,
     // It aborts a connection when one ping fails, for which a stalled peer or a bulk transfer is enough. The core
     // listens for silence itself, with more patience.

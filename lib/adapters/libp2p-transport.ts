@@ -24,9 +24,10 @@ import { OrderedEvents } from './ordered-events.ts'
 /**
  * The real network: links and gossip of one member over libp2p.
  *
- * libp2p brings what a mesh must not invent: the Noise handshake that proves a peer's identity, streams multiplexed on
- * one socket, gossipsub. What we add is the link (see libp2p-links.ts): libp2p knows connections, of which two peers
- * may have any number, and streams, which come and go.
+ * libp2p brings what a mesh must not invent: the Noise handshake that proves a peer's identity, the way from an address
+ * to a stream of an agreed protocol, gossipsub. What we add is the link (see libp2p-links.ts): libp2p knows connections,
+ * of which two peers may have any number, and streams, which come and go. And beneath it what every byte passes: TLS
+ * keyed by the handshake (mesh-seal.ts) and a muxer made for two lanes (mesh-muxer.ts).
  *
  * libp2p neither dials nor reconnects here, and judges no peer: the core decides whom to dial and who is dead.
  *

@@ -188,6 +188,16 @@ describe('listening', { timeout: 30_000 }, () => {
       delete process.env.DUMP_SESSION_KEYS
     })
     await expect(member()).rejects.toMatchObject({ code: 'ERR_MESH_SECRET' })
+    delete process.env.DUMP_SESSION_KEYS
+    const { NODE_OPTIONS = '' } = process.env
+    process.env.NODE_OPTIONS = `${NODE_OPTIONS} --tls-keylog=/dev/null`
+    ends.push(() => {
+      process.env.NODE_OPTIONS = NODE_OPTIONS
+    })
+    await expect(member()).rejects.toMatchObject({
+      code: 'ERR_MESH_SECRET',
+      message: expect.stringMatching(/--tls-keylog/)
+    })
   })
 })
 
