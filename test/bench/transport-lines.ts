@@ -3,7 +3,6 @@
  * TCP with a write for each message. A message is its length, the number of its call and a body.
  */
 import { connect, type Socket } from 'node:net'
-import { FrameReader } from '../../lib/adapters/frame-stream.ts'
 import { libp2pAdapters } from '../../lib/adapters/libp2p-transport.ts'
 import { noLog } from '../../lib/ports/log.ts'
 import type { Lane, Transport } from '../../lib/ports/transport.ts'
@@ -111,8 +110,18 @@ export function meshTo(transport: Transport, peer: string): Line {
 export function tcpLine(socket: Socket, onFrame: OnFrame): Line {
   socket.setNoDelay(true)
   socket.on('error', () => {})
-  const reader = new FrameReader(FRAME_BYTES_MAX, frame => onFrame(frame, 'data'))
-  socket.on('data', chunk => reader.push(chunk))
+  let rest: Buffer<ArrayBufferLike> = Buffer.alloc(0)
+  socket.on('data', chunk => {
+    rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk])
+    let at = 0
+    for (; rest.length - at >= 4; ) {
+      const end = at + 4 + rest.readUInt32BE(at)
+      if (end > rest.length) break
+      onFrame(rest.subarray(at + 4, end), 'data')
+      at = end
+    }
+    rest = rest.subarray(at)
+  })
   return {
     send(frame) {
       const whole = Buffer.allocUnsafe(4 + frame.byteLength)
