@@ -245,7 +245,7 @@ export class LocalMember implements Mesh {
       ownerOf: (namespace, key) => this.#ownership.ownerOf(namespace, key),
       partitionOf: (namespace, key) => this.#ownership.partitionOf(namespace, key),
       primaryOf: partition => this.#ownership.primaryOf(partition),
-      present: () => this.#membership.view.present(),
+      owners: () => this.#membership.view.owners(),
       viewHash: () => this.#membership.view.hash,
       isReachable: peer => (peer === transport.self ? this.#membership.isCertain() : this.#links.has(peer)),
       agreeWith: peer => this.#membership.agreeWith(peer)

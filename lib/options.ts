@@ -45,7 +45,10 @@ export interface MeshOptions {
   /** Where this member runs; copies are kept apart by zone, then by host. Default no zone, host the machine's name. */
   zone?: string | undefined
   host?: string | undefined
-  /** How long one call to another member may take; never cuts a load short. Default '2s'. */
+  /**
+   * How long one call to another member may take; never cuts a load short. Default '2s'. A change, which is sent again
+   * when nobody answers, has two and a half times as long in all.
+   */
   timeout?: Duration | undefined
   /** Where warnings go. Default `process.emitWarning`; false is nowhere. */
   log?: Logger | false | undefined

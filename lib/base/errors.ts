@@ -73,7 +73,7 @@ export const ERROR_CODES = {
   ERR_MESH_PARTIAL: {
     when: 'A part failed: of a batch some keys, of a clear some members. `values` has what succeeded, `errors` the failures by position.',
     retryable: false,
-    todo: 'Look at `errors`; a clear may be made again.'
+    todo: 'Look at `errors`; of a clear it is retryable.'
   },
   ERR_MESH_SECRET: {
     when: 'The address is not loopback and there is no secret, or the secret is too short.',

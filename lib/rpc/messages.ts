@@ -221,7 +221,7 @@ export const LAYOUTS = {
   },
   touch: { namespace: namespaceText, key: keyText, ttlMs: real, ...once },
   add: { namespace: namespaceText, key: keyText, by: real, ttlMs: real, ...once },
-  /** Asked of every member. An empty prefix is the whole cache. */
+  /** Asked of every member that may hold something. An empty prefix is the whole cache. */
   clear: { namespace: namespaceText, prefix: keyText, ...once },
   /** A page of keys from this partition on; within it, of those after `after`. Only between equal views. */
   keys: { namespace: namespaceText, prefix: keyText, viewHash: real, partition: count, after: keyText },

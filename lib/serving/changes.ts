@@ -97,7 +97,7 @@ export class Changes {
     timeoutMs: number
   ): Promise<MessageOf<'cleared'> | undefined> {
     const isHere = (): boolean =>
-      this.#deps.routes.deps.present().some(({ id, boot }) => id === member.id && boot === member.boot)
+      this.#deps.routes.deps.owners().some(({ id, boot }) => id === member.id && boot === member.boot)
     const target = (): PeerId | 'gone' => (isHere() ? member.id : 'gone')
     const reply = await this.#run({ about, change, target, timeoutMs })
     if (reply === undefined || reply.type === 'cleared') return reply

@@ -11,8 +11,8 @@ export interface RoutesDeps {
   readonly ownerOf: (namespace: string, key: string) => PeerId | undefined
   readonly partitionOf: (namespace: string, key: string) => number
   readonly primaryOf: (partition: number) => PeerId | undefined
-  /** Who is here in our view, owners or not, each with the boot of its process. */
-  readonly present: () => readonly { readonly id: PeerId; readonly boot: number }[]
+  /** Who is here in our view and may hold something, each with the boot of its process. */
+  readonly owners: () => readonly { readonly id: PeerId; readonly boot: number }[]
   readonly viewHash: () => number
   /** Of others: there is a link. Of ourselves: our view is not in doubt. */
   readonly isReachable: (peer: PeerId) => boolean

@@ -1,10 +1,11 @@
 /**
  * What is asked of many members: to clear a cache, and which keys there are.
  *
- *   clear ─▶ every member of our view, each until it has confirmed or is gone ─▶ views differ, or somebody has come: those too ─▶ done
+ *   clear ─▶ every member that owns anything, each until it has confirmed or is gone ─▶ somebody else by now? those too ─▶ done
  *   keys  ─▶ the owner of the first partition not yet seen ─▶ a page ─▶ … until all partitions are seen
  *
- * Clear asks all who are here and not only owners: views may differ on who owns what. Each drops its records and closes
+ * Clear asks all who may own keys, and not whoever owns these by our view: views may differ on that. Members of weight 0
+ * hold nothing, and two that only dial could never ask each other. Each that is asked drops its records and closes
  * its running loads in one turn, so a load that began before is not stored after. It confirms with its view: had
  * somebody joined whom we do not know, it may have loaded before and would be asked too.
  *
@@ -37,7 +38,7 @@ export interface SurveysDeps {
 }
 
 type Definition = Pick<CacheDefinition, 'name' | 'namespace'>
-type Present = ReturnType<Routes['deps']['present']>[number]
+type Owning = ReturnType<Routes['deps']['owners']>[number]
 
 export class Surveys {
   readonly #deps: SurveysDeps
@@ -47,11 +48,11 @@ export class Surveys {
   }
 
   async clear(definition: Definition, prefix: string, timeoutMs: number): Promise<void> {
-    const { present, clock } = this.#deps.routes.deps
+    const { owners, clock } = this.#deps.routes.deps
     const endMs = clock.monotonic() + timeoutMs
     const confirmed = new Map<string, PeerId>()
     for (;;) {
-      const asked = present().filter(member => !confirmed.has(nameOf(member)))
+      const asked = owners().filter(member => !confirmed.has(nameOf(member)))
       if (asked.length === 0) return
       const leftMs = endMs - clock.monotonic()
       const results = await Promise.allSettled(asked.map(one => this.#clearAt(one, definition, prefix, leftMs)))
@@ -64,7 +65,7 @@ export class Surveys {
     }
   }
 
-  async #clearAt(member: Present, definition: Definition, prefix: string, timeoutMs: number): Promise<void> {
+  async #clearAt(member: Owning, definition: Definition, prefix: string, timeoutMs: number): Promise<void> {
     const { viewHash, agreeWith, self } = this.#deps.routes.deps
     const clear = { type: 'clear', namespace: definition.namespace, prefix } as const
     const reply = await this.#deps.changes.clearAt(definition, clear, member, timeoutMs)
@@ -159,7 +160,7 @@ class Tour {
 }
 
 /** A process: one that was started again is another. */
-function nameOf({ id, boot }: Present): string {
+function nameOf({ id, boot }: Owning): string {
   return `${id} ${boot}`
 }
 

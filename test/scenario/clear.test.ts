@@ -2,13 +2,15 @@ import { describe, expect, it } from 'vitest'
 import type { PartialError } from '../../lib/base/errors.ts'
 import type { Cache } from '../../lib/cache.ts'
 import type { Key } from '../../lib/codec/keys.ts'
+import type { Mesh } from '../../lib/mesh.ts'
 import type { Cluster } from '../../lib/testing.ts'
 import { errorOf, formed, keyOf, mesh, ownersOf, times, watch } from './story.ts'
 
 const products = (t: Cluster, index: number): Cache<unknown, Key> => mesh(t, index).cache<unknown, Key>('products')
 
-function plain(size: number, seed: number, options: object = {}): Promise<Cluster> {
-  return formed(size, { seed, start: member => member.cache('products', { ttl: '1h', ...options } as never) })
+function plain(size: number, seed: number, options: object = {}, ofMesh: object = {}): Promise<Cluster> {
+  const start = (member: Mesh) => void member.cache('products', { ttl: '1h', ...options } as never)
+  return formed(size, { seed, start, options: ofMesh })
 }
 
 async function listed(t: Cluster, keys: AsyncIterable<Key>): Promise<Key[]> {
@@ -116,6 +118,12 @@ describe('clear', () => {
     await t.until(products(t, 0).set('k', 1))
     await t.until(products(t, 0).clear({ prefix: 'k' }))
     expect(await t.until(products(t, 0).has('k'))).toBe(false)
+  })
+
+  it('asks nobody who can hold nothing: two that only dial could not even reach each other', async () => {
+    const t = await plain(3, 1209, {}, { weight: 0 })
+    t.pause(0)
+    await t.until(products(t, 1).clear(), '50ms')
   })
 
   it('waits for a member whose link is lost', async () => {

@@ -82,11 +82,11 @@ describe('getEntry', () => {
   })
 
   it('of a value that is not kept has expired, and cannot be compared with', async () => {
-    const passing = (_key: string, { store }: LoadContext): string => {
+    const load = (_key: string, { store }: LoadContext): string => {
       store(false)
       return 'passing'
     }
-    const t = await plain(1005, { load: passing })
+    const t = await plain(1005, { load })
     const key = keyOf(t, 0)
     const entry = await t.until(products(t, 1).getEntry(key))
     expect(entry?.value).toBe('passing')

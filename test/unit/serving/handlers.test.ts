@@ -1,62 +1,94 @@
-import { describe, expect, it } from 'vitest'
+import { beforeEach, describe, expect, it } from 'vitest'
 import { Stats } from '../../../lib/observe/stats.ts'
 import { noLog } from '../../../lib/ports/log.ts'
-import type { Reply } from '../../../lib/rpc/messages.ts'
+import type { Change, Reply, Request, SignedChange } from '../../../lib/rpc/messages.ts'
 import { Handlers } from '../../../lib/serving/handlers.ts'
 import type { Owner } from '../../../lib/serving/owner.ts'
 import { MeshClock } from '../../../lib/store/version.ts'
 import { ManualClock } from '../rpc/manual-clock.ts'
 
-/** A member that owns the keys in `stored`, and those that are missing there, but for what begins with an x. */
-function findMany(keys: readonly string[], stored: Record<string, { bytes: Uint8Array; negative: boolean }>) {
-  const told: Reply[] = []
-  const handlers = new Handlers({
-    owner: { stored: (_: string, key: string) => stored[key] } as unknown as Owner,
-    stats: new Stats(),
+let isOurs: boolean
+let isCertain: boolean
+let made: Change[]
+let meshClock: MeshClock
+let stats: Stats
+let handlers: Handlers
+
+beforeEach(() => {
+  isOurs = true
+  isCertain = true
+  made = []
+  stats = new Stats()
+  meshClock = new MeshClock(new ManualClock())
+  const perform = (change: Change): Reply => {
+    made.push(change)
+    return { type: 'added', done: true, value: made.length, expiresAtMs: 1 }
+  }
+  handlers = new Handlers({
+    owner: { perform } as unknown as Owner,
+    meshClock,
+    stats,
     log: noLog,
-    meshClock: new MeshClock(new ManualClock()),
-    viewHash: () => 0,
-    page: () => {
-      throw new Error('no page was asked for')
-    },
-    isCertain: () => true,
-    owns: (_, key) => !key.startsWith('x')
+    isCertain: () => isCertain,
+    owns: () => isOurs,
+    viewHash: () => 7,
+    page: () => ({ type: 'page', keys: ['sk'], partition: 1, after: '' })
   })
-  handlers.handle('peer', { type: 'readMany', namespace: 'n', keys }, reply => told.push(reply))
-  return told.map(reply => {
-    if (reply.type !== 'found') throw new Error(`it answered ${reply.type}`)
-    return { last: reply.last, items: reply.items.map(({ state, bytes }) => [state, bytes.length]) }
-  })
+})
+
+function ask(request: Request, peer = 'peer'): Reply[] {
+  const replies: Reply[] = []
+  handlers.handle(peer, request, reply => replies.push(reply))
+  return replies
 }
 
-const value = (length: number, negative = false) => ({ bytes: new Uint8Array(length), negative })
+const add = (number: number, untilMs = meshClock.now() + 1_000): SignedChange => {
+  const once = { boot: 1, number, openFrom: 1, untilMs }
+  return { type: 'add', namespace: 'n', key: 'sk', by: 1, ttlMs: 1, ...once }
+}
 
-describe('many keys asked of one member', () => {
-  it('are answered in order, each with what is true of it', () => {
-    const stored = { a: value(3), nothing: value(1, true), huge: value(32 * 1024 + 1), x: value(9) }
-    expect(findMany(['a', 'b', 'x', 'nothing', 'huge', 'a'], stored)).toEqual([
-      {
-        last: true,
-        items: [
-          ['value', 3],
-          ['absent', 0],
-          ['elsewhere', 0],
-          ['negative', 1],
-          ['large', 0],
-          ['value', 3]
-        ]
-      }
-    ])
+describe('a change of another member', () => {
+  it('that comes again is answered as before, also when the key is no longer ours', () => {
+    const first = ask(add(1))
+    isOurs = false
+    expect(ask(add(1))).toEqual(first)
+    expect(ask(add(2))).toEqual([{ type: 'notOwner' }])
+    expect(made).toHaveLength(1)
+    expect(stats.changesRepeatedTotal).toBe(1)
   })
 
-  it('come in parts, each small enough for a small frame', () => {
-    const stored = { a: value(20_000), b: value(12_000), c: value(32 * 1024), d: value(1) }
-    const parts = findMany(['a', 'b', 'c', 'd', 'a', 'b'], stored)
-    expect(parts.map(({ items }) => items.map(([, bytes]) => bytes))).toEqual([
-      [20_000, 12_000],
-      [32 * 1024],
-      [1, 20_000, 12_000]
-    ])
-    expect(parts.map(({ last }) => last)).toEqual([false, false, true])
+  it('that was sent away may be made when the key is ours', () => {
+    isOurs = false
+    expect(ask(add(1))).toEqual([{ type: 'notOwner' }])
+    isOurs = true
+    expect(ask(add(1))).toMatchObject([{ type: 'added', value: 1 }])
+  })
+
+  it('past its deadline is not made, nor one whose deadline passed while we did not trust our view', () => {
+    expect(ask(add(1, meshClock.now() - 1))).toEqual([{ type: 'forgotten' }])
+    isCertain = false
+    const held = ask(add(2, meshClock.now() + 500))
+    expect(held).toEqual([])
+    meshClock.hear(meshClock.now() + 1_000)
+    isCertain = true
+    handlers.becameCertain()
+    expect(held).toEqual([{ type: 'forgotten' }])
+    expect(made).toEqual([])
+    expect(stats.changesRepeatedTotal).toBe(0)
+  })
+
+  it('that clears is made whoever owns what', () => {
+    isOurs = false
+    const once = { boot: 1, number: 1, openFrom: 1, untilMs: meshClock.now() + 1_000 }
+    expect(ask({ type: 'clear', namespace: 'n', prefix: '', ...once })).toHaveLength(1)
+    expect(made).toHaveLength(1)
+  })
+})
+
+describe('a page of keys', () => {
+  it('is made between equal views only', () => {
+    const keys = { type: 'keys', namespace: 'n', prefix: '', partition: 0, after: '' } as const
+    expect(ask({ ...keys, viewHash: 7 })).toMatchObject([{ type: 'page' }])
+    expect(ask({ ...keys, viewHash: 8 })).toEqual([{ type: 'notOwner' }])
   })
 })

@@ -1,0 +1,62 @@
+import { describe, expect, it } from 'vitest'
+import { Stats } from '../../../lib/observe/stats.ts'
+import { noLog } from '../../../lib/ports/log.ts'
+import type { Reply } from '../../../lib/rpc/messages.ts'
+import { Handlers } from '../../../lib/serving/handlers.ts'
+import type { Owner } from '../../../lib/serving/owner.ts'
+import { MeshClock } from '../../../lib/store/version.ts'
+import { ManualClock } from '../rpc/manual-clock.ts'
+
+/** A member that owns the keys in `stored`, and those that are missing there, but for what begins with an x. */
+function findMany(keys: readonly string[], stored: Record<string, { bytes: Uint8Array; negative: boolean }>) {
+  const told: Reply[] = []
+  const handlers = new Handlers({
+    owner: { stored: (_: string, key: string) => stored[key] } as unknown as Owner,
+    stats: new Stats(),
+    log: noLog,
+    meshClock: new MeshClock(new ManualClock()),
+    viewHash: () => 0,
+    page: () => {
+      throw new Error('no page was asked for')
+    },
+    isCertain: () => true,
+    owns: (_, key) => !key.startsWith('x')
+  })
+  handlers.handle('peer', { type: 'readMany', namespace: 'n', keys }, reply => told.push(reply))
+  return told.map(reply => {
+    if (reply.type !== 'found') throw new Error(`it answered ${reply.type}`)
+    return { last: reply.last, items: reply.items.map(({ state, bytes }) => [state, bytes.length]) }
+  })
+}
+
+const value = (length: number, negative = false) => ({ bytes: new Uint8Array(length), negative })
+
+describe('many keys asked of one member', () => {
+  it('are answered in order, each with what is true of it', () => {
+    const stored = { a: value(3), nothing: value(1, true), huge: value(32 * 1024 + 1), x: value(9) }
+    expect(findMany(['a', 'b', 'x', 'nothing', 'huge', 'a'], stored)).toEqual([
+      {
+        last: true,
+        items: [
+          ['value', 3],
+          ['absent', 0],
+          ['elsewhere', 0],
+          ['negative', 1],
+          ['large', 0],
+          ['value', 3]
+        ]
+      }
+    ])
+  })
+
+  it('come in parts, each small enough for a small frame', () => {
+    const stored = { a: value(20_000), b: value(12_000), c: value(32 * 1024), d: value(1) }
+    const parts = findMany(['a', 'b', 'c', 'd', 'a', 'b'], stored)
+    expect(parts.map(({ items }) => items.map(([, bytes]) => bytes))).toEqual([
+      [20_000, 12_000],
+      [32 * 1024],
+      [1, 20_000, 12_000]
+    ])
+    expect(parts.map(({ last }) => last)).toEqual([false, false, true])
+  })
+})
