@@ -254,7 +254,7 @@ export class LocalMember implements Mesh {
     const router = new Router({ routes, clock, meshClock, client, outbox, owner, stats, load })
     const { timeoutMs } = settings
     const changes = new Changes({ boot: this.#boot, routes, client, owner, meshClock, stats, attemptMs: timeoutMs })
-    const reads = new Reads({ router, clock, stats })
+    const reads = new Reads({ routes, router, clock, stats })
     this.#caches = new Caches(
       {
         reads,

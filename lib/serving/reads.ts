@@ -16,8 +16,10 @@ import { whenAborted } from '../base/abort.ts'
 import { MeshError } from '../base/errors.ts'
 import { errorOf } from '../fill/load.ts'
 import type { Stats } from '../observe/stats.ts'
+import { PARTITIONS } from '../placement/partitions.ts'
 import type { Clock } from '../ports/clock.ts'
 import { type Answer, type FailedLoad, Question, type ReadAsk, type Router } from './router.ts'
+import type { Routes, RoutesDeps } from './routes.ts'
 
 /** Callers of this process that wait for an answer; beyond it new ones are refused. */
 const CALLERS_MAX = 262_144
@@ -43,9 +45,12 @@ class SharedRead extends Question {
   readonly #onOver: (read: SharedRead) => void
   waiting = 0
   isOver = false
+  /** Its place among those that may be joined. */
+  before: SharedRead | undefined
+  after: SharedRead | undefined
 
-  constructor(ask: ReadAsk, onOver: (read: SharedRead) => void) {
-    super(ask)
+  constructor(ask: ReadAsk, partition: number, onOver: (read: SharedRead) => void) {
+    super(ask, partition)
     this.#onOver = onOver
   }
 
@@ -80,18 +85,55 @@ class SharedRead extends Question {
   }
 }
 
-type Joinable = Map<string, SharedRead>
+/**
+ * Reads that may be joined, in a chain for each partition; those that have left are taken out when somebody looks.
+ *
+ * Not a map: one that is added to and taken from for each read leaves outgrown tables behind, and each keeps the reads
+ * it names alive until the next full collection.
+ */
+class Joinable {
+  readonly #first = new Array<SharedRead | undefined>(PARTITIONS).fill(undefined)
+
+  find({ definition, encodedKey, mode }: ReadAsk, partition: number): SharedRead | undefined {
+    for (let read = this.#first[partition]; read !== undefined; ) {
+      const { after, ask } = read
+      if (read.hasLeft) this.remove(read)
+      else if (ask.encodedKey === encodedKey && ask.mode === mode && ask.definition.namespace === definition.namespace)
+        return read
+      read = after
+    }
+    return undefined
+  }
+
+  add(read: SharedRead): void {
+    const first = this.#first[read.partition]
+    if (first !== undefined) first.before = read
+    read.after = first
+    this.#first[read.partition] = read
+  }
+
+  /** Does nothing to one that is out already. */
+  remove(read: SharedRead): void {
+    const { partition, before, after } = read
+    if (before !== undefined) before.after = after
+    else if (this.#first[partition] === read) this.#first[partition] = after
+    if (after !== undefined) after.before = before
+    read.before = undefined
+    read.after = undefined
+  }
+}
 
 export class Reads {
+  readonly #routes: RoutesDeps
   readonly #router: Router
   readonly #clock: Clock
   readonly #stats: Stats
-  /** Reads that have not left yet, and some that have: by namespace and mode, then by key. */
-  readonly #joinable = new Map<string, Record<ReadAsk['mode'], Joinable>>()
+  readonly #joinable = new Joinable()
   readonly #onOver: (read: SharedRead) => void
   #callers = 0
 
-  constructor(deps: { router: Router; clock: Clock; stats: Stats }) {
+  constructor(deps: { routes: Routes; router: Router; clock: Clock; stats: Stats }) {
+    this.#routes = deps.routes.deps
     this.#router = deps.router
     this.#clock = deps.clock
     this.#stats = deps.stats
@@ -109,17 +151,16 @@ export class Reads {
   }
 
   #joinOrBegin(ask: ReadAsk, caller: Caller): SharedRead {
-    const joinable = this.#joinableOf(ask)
-    const running = joinable.get(ask.encodedKey)
-    const joins = running !== undefined && !running.hasLeft
-    const read = joins ? running : new SharedRead(ask, this.#onOver)
+    const partition = this.#routes.partitionOf(ask.definition.namespace, ask.encodedKey)
+    const running = this.#joinable.find(ask, partition)
+    const read = running ?? new SharedRead(ask, partition, this.#onOver)
     this.#callers++
     read.callers.push(caller)
     read.waiting++
-    if (joins) this.#stats.readsJoinedTotal++
+    if (running !== undefined) this.#stats.readsJoinedTotal++
     else {
       // Entered before the router runs: a read of our own store is over within the call.
-      joinable.set(ask.encodedKey, read)
+      this.#joinable.add(read)
       this.#router.read(read)
     }
     return read
@@ -127,8 +168,7 @@ export class Reads {
 
   #over(read: SharedRead): void {
     this.#callers -= read.waiting
-    const joinable = this.#joinableOf(read.ask)
-    if (joinable.get(read.ask.encodedKey) === read) joinable.delete(read.ask.encodedKey)
+    this.#joinable.remove(read)
   }
 
   /** The caller's own deadline and signal, if it has any. */
@@ -151,15 +191,6 @@ export class Reads {
     this.#callers--
     if (--read.waiting === 0) read.abandon()
     caller.reject(reason)
-  }
-
-  #joinableOf({ definition, mode }: ReadAsk): Joinable {
-    let byMode = this.#joinable.get(definition.namespace)
-    if (byMode === undefined) {
-      byMode = { stored: new Map(), load: new Map(), lease: new Map() }
-      this.#joinable.set(definition.namespace, byMode)
-    }
-    return byMode[mode]
   }
 
   #overloaded(ask: ReadAsk): MeshError {

@@ -77,13 +77,15 @@ type Failure = 'lost' | 'unlinked'
 /** One read on its way, for all callers of this process that share it. */
 export abstract class Question {
   readonly ask: ReadAsk
+  readonly partition: number
   /** The frame it is asked in; once that has left, whoever asks anew may be asking about a later truth. */
   departure: Departure | undefined
   isAbandoned = false
   #withdraw: (() => void) | undefined
 
-  constructor(ask: ReadAsk) {
+  constructor(ask: ReadAsk, partition: number) {
     this.ask = ask
+    this.partition = partition
   }
 
   abstract answered(answer: Answer | FailedLoad | undefined): void
@@ -137,8 +139,7 @@ export class Router {
    * is a story of several steps, and is told as one.
    */
   read(question: Question): void {
-    const { definition, encodedKey } = question.ask
-    const owner = this.#routes.ownerOf(definition.namespace, encodedKey)
+    const owner = this.#routes.primaryOf(question.partition)
     if (owner === undefined || owner === this.#self || !this.#routes.isReachable(owner)) return this.#readOn(question)
     this.#askOther(owner, question, reply => {
       if (reply === 'lost' || reply.type === 'notOwner' || reply.type === 'lease')
@@ -167,7 +168,7 @@ export class Router {
     let given = first
     for (let misroutes = 0, losses = 0; misroutes <= MISROUTES_MAX && losses <= LOSSES_MAX; ) {
       if (given === undefined && question.isAbandoned) return undefined
-      const owner = given?.owner ?? this.#routes.ownerOf(ask.definition.namespace, ask.encodedKey)
+      const owner = given?.owner ?? this.#routes.primaryOf(question.partition)
       const reply = given?.reply ?? (owner === undefined ? 'unlinked' : await this.#ask(owner, question))
       given = undefined
       if (reply === 'lost' || reply === 'unlinked') {
@@ -177,7 +178,7 @@ export class Router {
           losses++
           patientUntilMs = this.#deps.clock.monotonic() + PATIENCE_MS
         }
-        if (this.#hasNewOwner(ask, owner)) continue
+        if (this.#hasNewOwner(question, owner)) continue
         const leftMs = patientUntilMs - this.#deps.clock.monotonic()
         if (leftMs <= 0 || !(await this.#deps.routes.change(leftMs))) break
       } else if (reply.type === 'notOwner') {
@@ -191,8 +192,8 @@ export class Router {
   }
 
   /** One that leaves is out of the table before its link ends: then there is no change left to wait for. */
-  #hasNewOwner(ask: ReadAsk, lost: PeerId | undefined): boolean {
-    const owner = this.#routes.ownerOf(ask.definition.namespace, ask.encodedKey)
+  #hasNewOwner({ partition }: Question, lost: PeerId | undefined): boolean {
+    const owner = this.#routes.primaryOf(partition)
     return owner !== undefined && owner !== lost && this.#routes.isReachable(owner)
   }
 
