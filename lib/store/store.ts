@@ -4,7 +4,9 @@
  * collector; how, is told in `rows.ts`, `slab.ts` and `records.ts`.
  *
  * Bytes. A record costs its key, its value and a fixed overhead, the same whatever the policy (`entry.ts`); the sum is
- * exact and never above the limit, not even within a call. MEASURED
+ * exact and never above the limit, not even within a call. Measured at a million values of 100 bytes, on Node 20: 70
+ * bytes of memory for each beyond key and value (74 with `lfu` or `random`), 79 to 93 as resident memory, so 80 are
+ * counted; a full collection takes 4 to 14 ms. In plain Buffers in a map they take 224 and 320 to 740 ms.
  *
  * Room. A cache over its own limit gives up what its policy says. When the member is full, the cache that holds the
  * most gives something up, by its policy: so a cache that is small is safe from one that grows without end, and where
@@ -18,7 +20,8 @@
  * number with each call, and by `expire`, which `sweep.ts` calls while nobody else does.
  *
  * Not promised: that anything is kept. And one `limit` with another policy walks through all values of its cache, as
- * `dropMatching` and `dropPartitions` walk through what they drop: some 100 ns each.
+ * `dropMatching` and `dropPartitions` walk through what they drop, some 300 ns each: a million records given away is a
+ * pause. And memory that is given up is the system's only after the next collection.
  */
 import { assert } from '../base/assert.ts'
 import type { Stats } from '../observe/stats.ts'
