@@ -17,6 +17,11 @@ import type { Message } from './messages.ts'
 
 /** A frame of the data lane is closed at this size, so that one fits into one encrypted message of the transport. */
 const DATA_FRAME_BYTES = 60 * 1024
+/**
+ * A frame this full leaves at once, so that the other side works on it while the next is written: 64 reads of 1 KB at a
+ * time are a sixth faster. With its heads it is one record of TLS.
+ */
+const FULL_BYTES = 15 * 1024
 /** Larger messages take the bulk lane. */
 const BULK_FROM_BYTES = 48 * 1024
 /** More than this waiting for one peer and lane, and new messages are refused. */
@@ -107,7 +112,8 @@ export class Outbox {
     const before = frame.builder.bytes
     frame.builder.add(call, message)
     this.#count(lane, frame.builder.bytes - before)
-    this.#flushLater(peer)
+    if (frame.builder.bytes < FULL_BYTES || lane === queue.bulk) this.#flushLater(peer)
+    else this.#flush(peer, 'data', lane)
     return frame
   }
 

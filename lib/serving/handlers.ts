@@ -14,10 +14,10 @@ import type { Owner } from './owner.ts'
 type Found = MessageOf<'found'>['items'][number]
 
 /** The values of one part of an answer to `readMany`; a larger value is asked for alone. */
-const PART_BYTES_MAX = 32 * 1024
-const ITEM_BYTES = 5
+const PART_BYTES_MAX = 15 * 1024
+const PART_ITEMS_MAX = 256
 
-const NO_BYTES = new Uint8Array(0)
+const NO_BYTES: Uint8Array = new Uint8Array(0)
 const ABSENT: Found = { state: 'absent', bytes: NO_BYTES }
 const ELSEWHERE: Found = { state: 'elsewhere', bytes: NO_BYTES }
 const LARGE: Found = { state: 'large', bytes: NO_BYTES }
@@ -55,9 +55,7 @@ export class Handlers {
     if (!this.#deps.isCertain()) return this.#hold(peer, request, respond)
     switch (request.type) {
       case 'read':
-        if (!this.#deps.owns(request.namespace, request.key)) respond(this.#notOwner())
-        else return this.#deps.owner.read(peer, request, respond)
-        return undefined
+        return this.#read(peer, request, respond)
       case 'readMany':
         this.#findMany(request, respond)
         return undefined
@@ -73,6 +71,18 @@ export class Handlers {
         respond(this.#change(peer, request))
         return undefined
     }
+  }
+
+  #read(peer: PeerId, ask: MessageOf<'read'>, respond: (reply: Reply) => void): (() => void) | undefined {
+    if (!this.#deps.owns(ask.namespace, ask.key)) {
+      respond(this.#notOwner())
+      return undefined
+    }
+    const found = this.#deps.owner.glance(ask.namespace, ask.key)
+    if (found === undefined) return this.#deps.owner.read(peer, ask, respond)
+    const { version, expiresAtMs, negative, bytes } = found
+    respond({ type: 'hit', stamp: version.stamp, writer: version.writer, expiresAtMs, negative, bytes })
+    return undefined
   }
 
   #change(peer: PeerId, change: SignedChange): Reply {
@@ -114,26 +124,32 @@ export class Handlers {
     }
   }
 
-  /** In parts, none of which is large: each fits into a small frame, and a large value never waits behind many. */
+  /**
+   * In parts, each of which fills a frame: the first is under way while the next is made, and a large value never waits
+   * behind many. What the store shows is copied into the part at once, for the next look may move it.
+   */
   #findMany({ namespace, keys }: MessageOf<'readMany'>, respond: (reply: Reply) => void): void {
     let items: Found[] = []
-    let bytes = 0
+    let memory = NO_BYTES
+    let used = 0
     for (const key of keys) {
-      const item = this.#find(namespace, key)
-      if (bytes + item.bytes.length > PART_BYTES_MAX) {
+      const { state, bytes } = this.#find(namespace, key)
+      if (used + bytes.length > PART_BYTES_MAX || items.length === PART_ITEMS_MAX) {
         respond({ type: 'found', last: false, items })
         items = []
-        bytes = 0
+        used = 0
       }
-      items.push(item)
-      bytes += item.bytes.length + ITEM_BYTES
+      if (used === 0) memory = Buffer.allocUnsafe(PART_BYTES_MAX)
+      memory.set(bytes, used)
+      items.push({ state, bytes: memory.subarray(used, used + bytes.length) })
+      used += bytes.length
     }
     respond({ type: 'found', last: true, items })
   }
 
   #find(namespace: string, key: string): Found {
     if (!this.#deps.owns(namespace, key)) return ELSEWHERE
-    const found = this.#deps.owner.stored(namespace, key)
+    const found = this.#deps.owner.glance(namespace, key)
     if (found === undefined) return ABSENT
     if (found.bytes.length > PART_BYTES_MAX) return LARGE
     return { state: found.negative ? 'negative' : 'value', bytes: found.bytes }

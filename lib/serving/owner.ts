@@ -51,6 +51,11 @@ export class Owner {
     return this.#deps.store.value(namespace, key, this.#deps.meshClock.now())
   }
 
+  /** The same for a reply that is written out within this turn, before the store is asked for anything else. */
+  glance(namespace: string, key: string): Entry | undefined {
+    return this.#deps.store.glance(namespace, key, this.#deps.meshClock.now())
+  }
+
   /** Answers now or when the load it joins has landed; what it returns takes the asker out again. */
   read(peer: PeerId, ask: MessageOf<'read'>, respond: (reply: Reply) => void): (() => void) | undefined {
     const found = this.stored(ask.namespace, ask.key)

@@ -124,12 +124,12 @@ export class Router {
     this.#self = this.#routes.self
   }
 
-  /** What this very process owns and has, without a wait. */
+  /** What this very process owns and has, without a wait; to be decoded within this turn, for it is not a copy. */
   readHere(namespace: string, encodedKey: string): Stored | undefined {
     const { owner, stats } = this.#deps
     if (this.#routes.ownerOf(namespace, encodedKey) !== this.#self) return undefined
     if (!this.#routes.isReachable(this.#self)) return undefined
-    const found = owner.stored(namespace, encodedKey)
+    const found = owner.glance(namespace, encodedKey)
     if (found !== undefined) stats.readsLocalTotal++
     return found
   }

@@ -131,7 +131,8 @@ export class Records implements Tenants {
     this.rows.remove(from)
   }
 
-  entry(id: number, namespace: string, key: string): Entry {
+  /** `glance`: its bytes are the record's own memory, which the next change of the store may write over. */
+  entry(id: number, namespace: string, key: string, glance = false): Entry {
     const { rows } = this
     const words = rows.wordsOf(id)
     const start = rows.startOf(id)
@@ -143,7 +144,7 @@ export class Records implements Tenants {
       partition: traits & PARTITION_MASK,
       version: { stamp: rows.getDouble(id, STAMP), writer },
       kind: (traits & TRAIT.tombstone) === 0 ? 'value' : 'tombstone',
-      bytes: this.#value(id, traits, words[start + LENGTHS] as number, words[start + CELL] as number),
+      bytes: this.#value(id, traits, words[start + LENGTHS] as number, words[start + CELL] as number, glance),
       expiresAtMs: rows.getDouble(id, EXPIRES),
       negative: (traits & TRAIT.negative) !== 0
     }
@@ -218,11 +219,12 @@ export class Records implements Tenants {
     writeKey(key, this.rows.has(id, TRAIT.wide), memory, keyAt)
   }
 
-  #value(id: number, traits: number, lengths: number, cell: number): Uint8Array {
+  #value(id: number, traits: number, lengths: number, cell: number, glance: boolean): Uint8Array {
     if ((traits & TRAIT.large) !== 0) return this.#large.get(id) as Uint8Array
     const length = lengths & VALUE_MASK
     if (length === 0) return NOTHING
     const at = (cell & OFFSET) + 1
+    if (glance) return this.#slab.bytesOf(cell).subarray(at << 2, (at << 2) + length)
     const words = (length + 3) >>> 2
     if (words > POOLED_WORDS_MAX) return this.#slab.bytesOf(cell).slice(at << 2, (at << 2) + length)
     if (this.#poolUsed + words > POOL_WORDS) {

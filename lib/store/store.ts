@@ -114,18 +114,32 @@ export class Store {
 
   /** The live value of a key; finding it is a use of it. */
   value(namespace: string, key: string, nowMs: number): Entry | undefined {
+    const id = this.#used(namespace, key, nowMs)
+    return id === NOBODY ? undefined : this.#records.entry(id, namespace, key)
+  }
+
+  /**
+   * The same for who only looks: its bytes are the record's own memory, spared a copy, and must be used up before
+   * anything else is asked of this store.
+   */
+  glance(namespace: string, key: string, nowMs: number): Entry | undefined {
+    const id = this.#used(namespace, key, nowMs)
+    return id === NOBODY ? undefined : this.#records.entry(id, namespace, key, true)
+  }
+
+  #used(namespace: string, key: string, nowMs: number): number {
     if (nowMs >= this.#wheel.nextTickMs) this.#tick(nowMs)
     const share = this.#shares.get(namespace)
-    if (share === undefined) return undefined
+    if (share === undefined) return NOBODY
     const id = this.#records.find(share.id, key, share.hashOf(key))
-    if (id === NOBODY || this.#rows.has(id, TRAIT.tombstone)) return undefined
+    if (id === NOBODY || this.#rows.has(id, TRAIT.tombstone)) return NOBODY
     if (!(this.#rows.getDouble(id, EXPIRES) > nowMs)) {
       this.#expired(share, id)
       this.#shares.settle()
-      return undefined
+      return NOBODY
     }
     share.policy.used(id)
-    return this.#records.entry(id, namespace, key)
+    return id
   }
 
   /** Whatever is known of a key, a tombstone or an expired value too. */
