@@ -30,7 +30,8 @@ export interface Frame extends FrameHeader {
   readonly messages: readonly Addressed[]
 }
 
-interface Addressed {
+/** A message with the number of the call it belongs to. */
+export interface Addressed {
   readonly call: number
   readonly message: Message
 }

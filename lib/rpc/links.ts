@@ -13,6 +13,7 @@ import type { Lane, LinkEvents, PeerId, Transport } from '../ports/transport.ts'
 import type { MeshClock } from '../store/version.ts'
 import type { Client } from './client.ts'
 import { type Frame, readFrame } from './frame.ts'
+import { Inbox } from './inbox.ts'
 import type { MemberTalk, Message, MessageOf, Notice, Request } from './messages.ts'
 import type { Outbox } from './outbox.ts'
 import type { Server } from './server.ts'
@@ -46,9 +47,12 @@ export class Links implements LinkEvents {
   readonly #greeted = new Map<PeerId, boolean>()
   readonly #helloDeadlines = new Map<PeerId, Cancel>()
   readonly #complained = new Set<string>()
+  readonly #inbox: Inbox
 
   constructor(deps: LinksDeps) {
     this.#deps = deps
+    const { clock, log } = deps
+    this.#inbox = new Inbox({ clock, log, onMessage: (peer, call, message) => this.#dispatch(peer, call, message) })
   }
 
   has(peer: PeerId): boolean {
@@ -69,6 +73,8 @@ export class Links implements LinkEvents {
   }
 
   onDown(peer: PeerId, reason: string): void {
+    // An answer that has come is an answer, although its link has gone.
+    this.#inbox.finish()
     const wasUp = this.#greeted.get(peer) === true
     this.#greeted.delete(peer)
     this.#helloArrived(peer)
@@ -94,7 +100,7 @@ export class Links implements LinkEvents {
     const greeting = frame.messages[0]?.message
     if (!this.has(peer) && !this.#greet(peer, greeting)) return
     this.#deps.onHeard(peer, frame.viewHash)
-    for (const { call, message } of frame.messages) this.#dispatch(peer, call, message)
+    this.#inbox.add(peer, frame.messages)
   }
 
   #read(peer: PeerId, bytes: Uint8Array): Frame | undefined {

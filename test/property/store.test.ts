@@ -138,6 +138,7 @@ function perform(one: Step, store: Store, model: Model, bytesMax: number): void 
       const known = model.get(...one.of)
       const live = known !== undefined && isLive(known, model.nowMs) ? known : undefined
       expect(store.value(...one.of, model.nowMs)).toEqual(live)
+      expect(store.glance(...one.of, model.nowMs)).toEqual(live)
       return
     }
     case 'entry':
