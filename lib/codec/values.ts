@@ -75,7 +75,7 @@ export const defaultCodec: ValueCodec = {
       case TAG.rich:
         return raiseUnpacked(bytes, at)
       case TAG.buffer:
-        return Buffer.from(bytes.subarray(1))
+        return bufferOf(bytes)
       case TAG.uint8Array:
         return bodyOf(bytes)
       case TAG.custom:
@@ -167,6 +167,13 @@ function tagged(tag: number, body: Uint8Array): Uint8Array {
   bytes[0] = tag
   bytes.set(body, 1)
   return bytes
+}
+
+/** A copy, in the memory that small Buffers share: making one of its own would cost more than the copy. */
+function bufferOf(bytes: Uint8Array): Buffer {
+  const body = Buffer.allocUnsafe(bytes.byteLength - 1)
+  body.set(bytes.subarray(1))
+  return body
 }
 
 /** A copy. `slice` of a Buffer would be a view, hence not the method of `bytes` itself. */
