@@ -30,7 +30,7 @@ const QUEUED_BYTES_MAX = 32 * 1024 * 1024
 const QUEUED_BYTES_IN_ALL_MAX = 128 * 1024 * 1024
 /** What a frame has room for at first, at least and at most; in between, what the last one of its lane needed. */
 const ROOM_BYTES_MIN = 1024
-const ROOM_BYTES_MAX = 64 * 1024
+const ROOM_BYTES_MAX = FULL_BYTES + 2 * 1024
 
 /** The frame that a message travels in, or waits in. */
 export interface Departure {

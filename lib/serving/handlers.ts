@@ -17,7 +17,7 @@ type Found = MessageOf<'found'>['items'][number]
 const PART_BYTES_MAX = 15 * 1024
 const PART_ITEMS_MAX = 256
 
-const NO_BYTES: Uint8Array = new Uint8Array(0)
+const NO_BYTES = new Uint8Array(0)
 const ABSENT: Found = { state: 'absent', bytes: NO_BYTES }
 const ELSEWHERE: Found = { state: 'elsewhere', bytes: NO_BYTES }
 const LARGE: Found = { state: 'large', bytes: NO_BYTES }
@@ -37,6 +37,7 @@ export interface HandlersDeps {
 export class Handlers {
   readonly #deps: HandlersDeps
   readonly #done = new Done()
+  readonly #part = new Uint8Array(PART_BYTES_MAX)
 
   /** Requests held back until this member trusts its view again; the server caps them, their callers time them out. */
   readonly #held = new Set<() => void>()
@@ -126,11 +127,11 @@ export class Handlers {
 
   /**
    * In parts, each of which fills a frame: the first is under way while the next is made, and a large value never waits
-   * behind many. What the store shows is copied into the part at once, for the next look may move it.
+   * behind many. What the store shows is copied into the part at once, for the next look may move it; and a part has
+   * been written out when `respond` returns, so all parts are made in one place.
    */
   #findMany({ namespace, keys }: MessageOf<'readMany'>, respond: (reply: Reply) => void): void {
     let items: Found[] = []
-    let memory = NO_BYTES
     let used = 0
     for (const key of keys) {
       const { state, bytes } = this.#find(namespace, key)
@@ -139,9 +140,8 @@ export class Handlers {
         items = []
         used = 0
       }
-      if (used === 0) memory = Buffer.allocUnsafe(PART_BYTES_MAX)
-      memory.set(bytes, used)
-      items.push({ state, bytes: memory.subarray(used, used + bytes.length) })
+      this.#part.set(bytes, used)
+      items.push({ state, bytes: this.#part.subarray(used, used + bytes.length) })
       used += bytes.length
     }
     respond({ type: 'found', last: true, items })

@@ -1,7 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Stats } from '../../../lib/observe/stats.ts'
 import { noLog } from '../../../lib/ports/log.ts'
-import type { Reply } from '../../../lib/rpc/messages.ts'
 import { Handlers } from '../../../lib/serving/handlers.ts'
 import type { Owner } from '../../../lib/serving/owner.ts'
 import { MeshClock } from '../../../lib/store/version.ts'
@@ -9,7 +8,6 @@ import { ManualClock } from '../rpc/manual-clock.ts'
 
 /** A member that owns the keys in `stored`, and those that are missing there, but for what begins with an x. */
 function findMany(keys: readonly string[], stored: Record<string, { bytes: Uint8Array; negative: boolean }>) {
-  const told: Reply[] = []
   const handlers = new Handlers({
     owner: { glance: (_: string, key: string) => stored[key] } as unknown as Owner,
     stats: new Stats(),
@@ -22,16 +20,16 @@ function findMany(keys: readonly string[], stored: Record<string, { bytes: Uint8
     isCertain: () => true,
     owns: (_, key) => !key.startsWith('x')
   })
-  handlers.handle('peer', { type: 'readMany', namespace: 'n', keys }, reply => told.push(reply))
-  // What the store showed may be written over as soon as it is asked again.
-  for (const { bytes } of Object.values(stored)) bytes.fill(0xff)
-  return told.map(reply => {
+  const parts: { last: boolean; items: (string | number)[][] }[] = []
+  handlers.handle('peer', { type: 'readMany', namespace: 'n', keys }, reply => {
     if (reply.type !== 'found') throw new Error(`it answered ${reply.type}`)
-    return {
-      last: reply.last,
-      items: reply.items.map(({ state, bytes }) => [state, bytes.includes(0xff) ? 'not its own' : bytes.length])
-    }
+    // What the store showed may be written over as soon as it is asked again.
+    for (const { bytes } of Object.values(stored)) bytes.fill(0xff)
+    const items = reply.items.map(({ state, bytes }) => [state, bytes.includes(0xff) ? 'not its own' : bytes.length])
+    for (const { bytes } of Object.values(stored)) bytes.fill(0)
+    parts.push({ last: reply.last, items })
   })
+  return parts
 }
 
 const value = (length: number, negative = false) => ({ bytes: new Uint8Array(length), negative })
