@@ -140,6 +140,8 @@ export class Router {
    */
   read(question: Question): void {
     const owner = this.#routes.primaryOf(question.partition)
+    // The caller's own loader runs in the caller's request context, which a promise carries and a callback does not.
+    if (question.ask.mode === 'lease') return this.#readOn(question)
     if (owner === undefined || owner === this.#self || !this.#routes.isReachable(owner)) return this.#readOn(question)
     this.#askOther(owner, question, reply => {
       if (reply === 'lost' || reply.type === 'notOwner' || reply.type === 'lease')

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { getEventListeners } from 'node:events'
 import { describe, expect, it } from 'vitest'
 import { isMeshError, PartialError } from '../../lib/base/errors.ts'
@@ -52,6 +53,21 @@ describe('reads that do not load', () => {
     await t.run('100ms')
     expect(await t.until(mesh(t, 2).cache('products').has('k'), '50ms')).toBe(false)
     expect(loading.state).toBe('pending')
+  })
+})
+
+describe('a loader given with the call', () => {
+  it('runs in the request context of its caller, wherever the key lives', async () => {
+    const t = await formed(3, { seed: 605, start: member => member.cache('products', { ttl: '1h' }) })
+    const requests = new AsyncLocalStorage<string>()
+    for (const owner of [0, 1, 2]) {
+      const read = requests.run(`request ${owner}`, () =>
+        mesh(t, 0)
+          .cache<string | undefined>('products')
+          .getOrSet(keyOf(t, owner), () => requests.getStore())
+      )
+      expect(await t.until(read)).toBe(`request ${owner}`)
+    }
   })
 })
 
