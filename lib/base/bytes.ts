@@ -156,6 +156,8 @@ export class ByteReader {
   /** A view: whoever keeps it for longer than the moment copies it, or it pins the whole frame it came in. */
   bytes(max: number, what: string): Uint8Array {
     const length = this.length(max, what)
+    // A view is a hundred bytes of its own: for nothing there is one for all.
+    if (length === 0) return NOTHING
     const at = this.#take(length)
     return this.#bytes.subarray(at, at + length)
   }
@@ -227,6 +229,8 @@ export class ByteReader {
     return at
   }
 }
+
+const NOTHING = new Uint8Array(0)
 
 /** Every byte of it is written before any is read. */
 function uninitialised(capacity: number): Uint8Array {
