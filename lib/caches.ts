@@ -3,17 +3,18 @@
  * for requests of others, who know a cache by its name and version.
  */
 import { got, MeshError } from './base/errors.ts'
-import { type CacheDeps, type LoadingCache, MeshCache } from './cache.ts'
-import type { KeyPart } from './codec/keys.ts'
-import { MeshCounter } from './counter.ts'
-import { type CacheDefinition, checkRedefinition, type May } from './fill/definition.ts'
+import type { LoadingCache } from './cache.ts'
 import {
   bareDefinition,
   type CacheOptions,
   type CounterOptions,
   cacheDefinition,
   counterDefinition
-} from './options.ts'
+} from './cache-options.ts'
+import type { KeyPart } from './codec/keys.ts'
+import { MeshCounter } from './counter.ts'
+import { type CacheDefinition, checkRedefinition, type May } from './fill/definition.ts'
+import { type CacheDeps, MeshCache } from './mesh-cache.ts'
 
 type SharedDeps = Omit<CacheDeps, 'definition'>
 

@@ -5,8 +5,8 @@
 import { got, MeshError } from './base/errors.ts'
 import { type Duration, ttlMs } from './base/units.ts'
 import { encodePrefix, type Key, type KeyPart } from './codec/keys.ts'
+import { checkNames, checkSignal, timerMs } from './door.ts'
 import type { CacheDefinition } from './fill/definition.ts'
-import { checkNames, checkSignal, timerMs } from './options.ts'
 
 export interface CallOptions {
   /** Ends the wait of this call alone; it rejects with the signal's reason. A change may still be made. */

@@ -7,11 +7,11 @@
  */
 import { unlessAborted } from './base/abort.ts'
 import { got, MeshError } from './base/errors.ts'
-import type { CacheDeps } from './cache.ts'
 import { type CallName, type CallOptions, changeTimeoutMs, checkCall, ownTimeoutMs } from './calls.ts'
 import { decodeCount } from './codec/counts.ts'
 import { encodeKey, type Key } from './codec/keys.ts'
 import type { CacheDefinition } from './fill/definition.ts'
+import type { CacheDeps } from './mesh-cache.ts'
 
 export interface Count {
   readonly value: number

@@ -1,26 +1,15 @@
 /**
- * Every option: what it is, its unit, its default. Checked once, here at the door, and frozen; inside nothing is
+ * Every option of a mesh: what it is, its unit, its default. Checked once, here at the door, and frozen; inside nothing is
  * optional and nothing is parsed again. A wrong option is an error that says what was expected, what was given and what
  * to write instead, because a default that guesses is found in production.
  */
-import { got, MeshError } from './base/errors.ts'
-import { type Bytes, byteCount, type Duration, durationMs, TIMER_MS_MAX, ttlMs } from './base/units.ts'
-import type { Key } from './codec/keys.ts'
-import { isWellFormed, utf8Bytes } from './codec/text.ts'
-import { customCodec, defaultCodec, type UserCodec } from './codec/values.ts'
-import {
-  type CacheDefinition,
-  counterNamespaceOf,
-  type Load,
-  type LoadContext,
-  type May,
-  namespaceOf
-} from './fill/definition.ts'
+import { MeshError } from './base/errors.ts'
+import { type Bytes, byteCount, type Duration } from './base/units.ts'
+import { checkNames, checkText, isName, refuse, timerMs } from './door.ts'
 import { asSource, expandRange } from './membership/discovery.ts'
 import type { Discovery, DiscoverySource } from './ports/discovery.ts'
 import type { Logger } from './ports/log.ts'
 import { WEIGHT_MAX } from './rpc/messages.ts'
-import { EVICTION_NAMES, type EvictionName } from './store/eviction.ts'
 
 export interface MeshOptions {
   /** Members of the same name (and secret) that can reach each other are one mesh. Required. */
@@ -52,37 +41,6 @@ export interface MeshOptions {
   timeout?: Duration | undefined
   /** Where warnings go. Default `process.emitWarning`; false is nowhere. */
   log?: Logger | false | undefined
-}
-
-export interface CacheOptions<V, K extends Key> {
-  /** How long a value is kept, from when it is stored. Required: the one number we cannot guess. */
-  ttl: Duration | 'forever'
-  /** The shape of the values: another version is another cache, so that deploys never mix two shapes. Default 1. */
-  version?: string | number | undefined
-  /** Shortens the TTL of loaded values by up to this share, so that they do not expire together. Default 0.1. */
-  jitter?: number | undefined
-  /** How long a loaded null or undefined is kept. Default the smaller of `ttl` and '5s'; 0 is not at all. */
-  negativeTtl?: Duration | undefined
-  /** After this long a load is aborted and its waiters get an error. Default '10s'. */
-  loadTimeout?: Duration | undefined
-  /** `set` refuses a larger value; a larger loaded one is handed out and not kept. Default '1mb'. */
-  maxValueBytes?: Bytes | undefined
-  /** What each member keeps of this cache at most. Default none but the member's `memory`. */
-  maxBytes?: Bytes | undefined
-  /**
-   * Who goes first where there is no room: the least recently used, the least often used of late (a scan passes by),
-   * what expires soonest, or any. Default 'lru'.
-   */
-  eviction?: EvictionName | undefined
-  /** Instead of MessagePack. Must be given in every process that declares the cache. */
-  codec?: { encode(value: V): Uint8Array; decode(bytes: Uint8Array): V } | undefined
-  /** Loads a missing key. Runs once in the whole mesh, at the key's owner if it has declared the cache too. */
-  load?: ((key: K, context: LoadContext) => May<unknown>) | undefined
-}
-
-export interface CounterOptions {
-  /** How long a count lives, from its first add on. Required. */
-  ttl: Duration | 'forever'
 }
 
 export interface MeshSettings {
@@ -124,27 +82,9 @@ const MESH_OPTIONS: ReadonlySet<string> = new Set<keyof MeshOptions>([
   'timeout',
   'log'
 ])
-const CACHE_OPTIONS: ReadonlySet<string> = new Set<keyof CacheOptions<unknown, Key>>([
-  'ttl',
-  'version',
-  'jitter',
-  'negativeTtl',
-  'loadTimeout',
-  'maxValueBytes',
-  'maxBytes',
-  'eviction',
-  'codec',
-  'load'
-])
-const COUNTER_OPTIONS: ReadonlySet<string> = new Set<keyof CounterOptions>(['ttl'])
-const NAME_BYTES_MAX = 200
 const ANNOUNCED_MAX = 16
 const SECRET_BYTES_MIN = 32
 const DEFAULT_MEMORY_BYTES_MAX = 256 * 1024 ** 2
-const DEFAULT_NEGATIVE_TTL_MS = 5_000
-/** Above it frames and fairness suffer; keep the large thing elsewhere and cache where it is. */
-const VALUE_BYTES_MAX = 14 * 1024 ** 2
-
 export function meshSettings(options: MeshOptions, around: Surroundings): MeshSettings {
   checkNames(options, MESH_OPTIONS, 'createMesh')
   const name = checkText(options.name, 'name', "give the mesh a name, like { name: 'shop' }")
@@ -167,100 +107,9 @@ export function meshSettings(options: MeshOptions, around: Surroundings): MeshSe
   })
 }
 
-export function cacheDefinition(name: unknown, options: CacheOptions<never, never>): CacheDefinition {
-  const cache = checkText(name, 'the name of a cache', "write mesh.cache('products', { ttl: '1h' })")
-  const what = (option: string): string => `${option} of cache '${cache}'`
-  checkNames(options, CACHE_OPTIONS, `cache '${cache}'`)
-  if (options.ttl === undefined) {
-    throw new MeshError(
-      'ERR_MESH_OPTION',
-      `Expected ${what('ttl')}, got nothing. Say how long values are kept, like { ttl: '1h' }, or { ttl: 'forever' }.`
-    )
-  }
-  const keepMs = ttlMs(options.ttl, what('ttl'))
-  return Object.freeze({
-    name: cache,
-    namespace: namespaceOf(cache, checkVersion(options.version, what('version'))),
-    codec: checkCodec(options.codec, what('codec')),
-    ttlMs: keepMs,
-    negativeTtlMs:
-      options.negativeTtl === undefined
-        ? Math.min(keepMs, DEFAULT_NEGATIVE_TTL_MS)
-        : durationMs(options.negativeTtl, what('negativeTtl'), 'zero'),
-    jitter: checkShare(options.jitter, what('jitter')),
-    loadTimeoutMs: timerMs(options.loadTimeout ?? '10s', what('loadTimeout')),
-    valueBytesMax: checkValueBytes(options.maxValueBytes, what('maxValueBytes')),
-    bytesMax: options.maxBytes === undefined ? Number.POSITIVE_INFINITY : byteCount(options.maxBytes, what('maxBytes')),
-    eviction: checkEviction(options.eviction, what('eviction')),
-    load: checkFunction(options.load, what('load')) as Load | undefined,
-    isBare: false
-  })
-}
-
-/** The records of a counter are kept apart from those of any cache. */
-export function counterDefinition(name: unknown, options: CounterOptions): CacheDefinition {
-  const counter = checkText(name, 'the name of a counter', "write mesh.counter('hits', { ttl: '1m' })")
-  checkNames(options, COUNTER_OPTIONS, `counter '${counter}'`)
-  if (options.ttl === undefined) {
-    throw new MeshError(
-      'ERR_MESH_OPTION',
-      `Expected ttl of counter '${counter}', got nothing. Say how long a count lives from its first add on, like { ttl: '1m' }, or { ttl: 'forever' }.`
-    )
-  }
-  ttlMs(options.ttl, `ttl of counter '${counter}'`)
-  return Object.freeze({ ...cacheDefinition(counter, options), namespace: counterNamespaceOf(counter) })
-}
-
-/** A cache known by name alone: it can be read, and written where each write says its TTL. */
-export function bareDefinition(name: unknown): CacheDefinition {
-  return Object.freeze({ ...cacheDefinition(name, { ttl: 'forever' }), ttlMs: Number.NaN, isBare: true })
-}
-
-/** Fails at a name that is none: a misspelt option would otherwise be a default nobody chose. */
-export function checkNames(given: unknown, known: ReadonlySet<string>, where: string): void {
-  if (typeof given !== 'object' || given === null) {
-    throw new MeshError('ERR_MESH_OPTION', `Expected the options of ${where} to be an object, got ${got(given)}.`)
-  }
-  for (const name of Object.keys(given)) {
-    if (known.has(name)) continue
-    throw new MeshError('ERR_MESH_OPTION', `Unknown option '${name}' of ${where}. Known are ${[...known].join(', ')}.`)
-  }
-}
-
-export function checkSignal(signal: unknown, where: string): void {
-  if (signal === undefined || signal instanceof AbortSignal) return
-  throw new MeshError('ERR_MESH_OPTION', `Expected signal of ${where} to be an AbortSignal, got ${got(signal)}.`)
-}
-
-/** A duration that a timer is set for. */
-export function timerMs(value: unknown, what: string): number {
-  const ms = durationMs(value, what)
-  if (ms <= TIMER_MS_MAX) return ms
-  throw new MeshError('ERR_MESH_OPTION', `Expected ${what} to be at most 24 days, got ${got(value)}.`)
-}
-
 export function isLoopback(listen: string): boolean {
   const host = listen.slice(0, listen.lastIndexOf(':'))
   return host === 'localhost' || host === '[::1]' || /^127(\.\d{1,3}){3}$/.test(host)
-}
-
-function refuse(what: string, expected: string, value: unknown, advice: string): never {
-  throw new MeshError('ERR_MESH_OPTION', `Expected ${what} to be ${expected}, got ${got(value)}. ${advice}`)
-}
-
-function checkText(value: unknown, what: string, advice: string): string {
-  if (isName(value)) return value
-  return refuse(
-    what,
-    `a text of 1 to ${NAME_BYTES_MAX} bytes of UTF-8`,
-    value,
-    `${advice[0]?.toUpperCase()}${advice.slice(1)}.`
-  )
-}
-
-/** Names travel in every hello: short, and the same text when they arrive as when they left. */
-function isName(value: unknown): value is string {
-  return typeof value === 'string' && value !== '' && isWellFormed(value) && utf8Bytes(value) <= NAME_BYTES_MAX
 }
 
 function checkLabel(value: unknown, what: string): string | undefined {
@@ -398,42 +247,4 @@ function checkLog(log: unknown): Logger | false | undefined {
   if (typeof log === 'object' && log !== null && methods.every(name => typeof (log as Logger)[name] === 'function'))
     return log as Logger
   return refuse('log', 'a logger with debug, info, warn and error, or false', log, 'pino() and console fit.')
-}
-
-function checkVersion(version: unknown, what: string): string | number {
-  if (version === undefined) return 1
-  if (isName(version)) return version
-  if (typeof version === 'number' && Number.isFinite(version)) return version
-  return refuse(what, 'a number or a short text', version, 'Raise it when the shape of the values changes.')
-}
-
-function checkShare(share: unknown, what: string): number {
-  if (share === undefined) return 0.1
-  if (typeof share === 'number' && share >= 0 && share <= 1) return share
-  return refuse(what, 'a number from 0 to 1', share, '0.1 shortens TTLs by up to a tenth.')
-}
-
-function checkValueBytes(bytes: unknown, what: string): number {
-  const max = byteCount(bytes ?? '1mb', what)
-  if (max <= VALUE_BYTES_MAX) return max
-  return refuse(what, `at most ${VALUE_BYTES_MAX} bytes`, bytes, 'Cache where the large thing lies, not the thing.')
-}
-
-function checkEviction(eviction: unknown, what: string): EvictionName {
-  if (eviction === undefined) return 'lru'
-  const known = EVICTION_NAMES.find(name => name === eviction)
-  if (known !== undefined) return known
-  return refuse(what, `one of ${EVICTION_NAMES.join(', ')}`, eviction, "'lfu' keeps what is used often through a scan.")
-}
-
-function checkCodec(codec: unknown, what: string): CacheDefinition['codec'] {
-  if (codec === undefined) return defaultCodec
-  const { encode, decode } = (typeof codec === 'object' && codec !== null ? codec : {}) as Partial<UserCodec>
-  if (typeof encode === 'function' && typeof decode === 'function') return customCodec(codec as UserCodec)
-  return refuse(what, 'an object with encode and decode', codec, 'encode gives a Uint8Array, decode takes it.')
-}
-
-function checkFunction(fn: unknown, what: string): unknown {
-  if (fn === undefined || typeof fn === 'function') return fn
-  return refuse(what, 'a function', fn, 'It gets the key and answers with the value.')
 }

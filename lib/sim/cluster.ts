@@ -13,7 +13,8 @@
  */
 import { MeshError } from '../base/errors.ts'
 import { type Duration, durationMs } from '../base/units.ts'
-import { LocalMember, type Mesh } from '../mesh.ts'
+import { LocalMember } from '../local-member.ts'
+import type { Mesh } from '../mesh.ts'
 import { type MeshOptions, meshSettings } from '../options.ts'
 import { buildTable, type Table } from '../placement/table.ts'
 import type { Detach } from '../ports/context.ts'

@@ -8,8 +8,9 @@
  */
 import { ByteReader } from '../../lib/base/bytes.ts'
 import { isMeshError } from '../../lib/base/errors.ts'
+import { LocalMember } from '../../lib/local-member.ts'
 import { Protocol } from '../../lib/membership/protocol.ts'
-import { LocalMember, type MeshStats } from '../../lib/mesh.ts'
+import type { MeshStats } from '../../lib/mesh.ts'
 import { meshSettings } from '../../lib/options.ts'
 import { buildTable } from '../../lib/placement/table.ts'
 import type { Clock } from '../../lib/ports/clock.ts'

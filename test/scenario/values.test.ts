@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { MeshError } from '../../lib/base/errors.ts'
-import type { CacheOptions } from '../../lib/options.ts'
+import type { CacheOptions } from '../../lib/cache-options.ts'
 import type { Cluster } from '../../lib/testing.ts'
 import { errorOf, formed, keyOf, mesh, times } from './story.ts'
 

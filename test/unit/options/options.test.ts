@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { isMeshError, type MeshError } from '../../../lib/base/errors.ts'
+import { bareDefinition, cacheDefinition } from '../../../lib/cache-options.ts'
 import { seeds } from '../../../lib/membership/discovery.ts'
-import { bareDefinition, cacheDefinition, isLoopback, meshSettings, type Surroundings } from '../../../lib/options.ts'
+import { isLoopback, meshSettings, type Surroundings } from '../../../lib/options.ts'
 
 const AROUND: Surroundings = {
   host: 'machine',

@@ -1,0 +1,402 @@
+/**
+ * One member of a mesh, put together. Every part is built here, bottom-up, and every would-be cycle between parts is a
+ * callback tied here and nowhere else. The same class runs over real sockets and in the simulator: it takes every port
+ * as an argument.
+ *
+ *   ports ─▶ outbox · client ─▶ store · flights · owner ─▶ handlers · server · links ─▶ membership ─▶ router · changes · surveys ─▶ caches
+ *
+ * States: joining ─▶ ready ─▶ leaving ─▶ left. A member that is leaving still answers its own callers through the
+ * others; one that has left answers nobody.
+ */
+import { got, MeshError } from './base/errors.ts'
+import { type Duration, durationMs, TIMER_MS_MAX } from './base/units.ts'
+import type { Cache, LoadingCache } from './cache.ts'
+import type { CacheOptions, CounterOptions } from './cache-options.ts'
+import { type Cached, Caches } from './caches.ts'
+import type { CallOptions } from './calls.ts'
+import type { Key, KeyPart } from './codec/keys.ts'
+import type { Counter } from './counter.ts'
+import { checkNames, checkSignal, timerMs } from './door.ts'
+import type { May } from './fill/definition.ts'
+import { Flights } from './fill/flight.ts'
+import { type Member, memberOf } from './member.ts'
+import { Membership } from './membership/membership.ts'
+import { isPresent, type MemberRecord, type View } from './membership/view.ts'
+import type { Mesh, MeshEvents, MeshStats } from './mesh.ts'
+import { Events } from './observe/events.ts'
+import { Stats } from './observe/stats.ts'
+import type { MeshSettings } from './options.ts'
+import { PARTITIONS } from './placement/partitions.ts'
+import { buildTable } from './placement/table.ts'
+import type { Clock } from './ports/clock.ts'
+import type { Detach } from './ports/context.ts'
+import type { Logger } from './ports/log.ts'
+import type { PubSub } from './ports/pubsub.ts'
+import type { Random } from './ports/random.ts'
+import type { Transport } from './ports/transport.ts'
+import { Client } from './rpc/client.ts'
+import { Links } from './rpc/links.ts'
+import type { MessageOf } from './rpc/messages.ts'
+import { Outbox } from './rpc/outbox.ts'
+import { Server } from './rpc/server.ts'
+import { Changes } from './serving/changes.ts'
+import { Handlers } from './serving/handlers.ts'
+import { pageOf } from './serving/key-pages.ts'
+import { ManyReads } from './serving/many-reads.ts'
+import { Owner } from './serving/owner.ts'
+import { Ownership } from './serving/ownership.ts'
+import { Reads } from './serving/reads.ts'
+import { Router } from './serving/router.ts'
+import { Routes } from './serving/routes.ts'
+import { Surveys } from './serving/surveys.ts'
+import { Store } from './store/store.ts'
+import { sweep } from './store/sweep.ts'
+import { MeshClock } from './store/version.ts'
+
+export interface Ports {
+  readonly clock: Clock
+  readonly random: Random
+  readonly transport: Transport
+  readonly pubsub: PubSub
+  readonly detach: Detach
+  readonly log: Logger
+  /** A table is a pure function of the view: members of one process may share the work. */
+  readonly tableOf?: typeof buildTable
+}
+
+const LEAVE_DEADLINE = '5s'
+
+export class LocalMember implements Mesh {
+  readonly #ports: Ports
+  readonly #settings: MeshSettings
+  readonly #boot: number
+  readonly #stats = new Stats()
+  readonly #events: Events<MeshEvents>
+  readonly #meshClock: MeshClock
+  readonly #outbox: Outbox
+  readonly #client: Client
+  readonly #store: Store
+  readonly #flights = new Flights()
+  readonly #owner: Owner
+  readonly #ownership: Ownership
+  readonly #links: Links
+  readonly #membership: Membership
+  readonly #routes: Routes
+  readonly #caches: Caches
+  #state: Mesh['state'] = 'joining'
+  #leaving: Promise<void> | undefined
+  #stopSweep = (): void => {}
+
+  constructor(ports: Ports, settings: MeshSettings) {
+    this.#settings = settings
+    this.#ports = { ...ports, log: this.#withWarnings(ports.log) }
+    const { clock, random, transport, pubsub, detach, log } = this.#ports
+    const stats = this.#stats
+    this.#events = new Events(log)
+    this.#boot = random.integer(Number.MAX_SAFE_INTEGER)
+    this.#meshClock = new MeshClock(clock)
+    const meshClock = this.#meshClock
+
+    const header = () => ({ clockMs: meshClock.now(), viewHash: this.#membership.view.hash })
+    this.#outbox = new Outbox({ transport, clock, stats, header })
+    const outbox = this.#outbox
+    this.#client = new Client({ clock, outbox, stats, onTimeout: peer => this.#membership.unanswered(peer) })
+    const client = this.#client
+
+    this.#store = new Store({ bytesMax: settings.memoryBytes, stats, random: random.fork('store') })
+    const load = { clock, random: random.fork('jitter'), stats, log }
+    this.#owner = new Owner({
+      self: transport.self,
+      boot: this.#boot,
+      clock,
+      meshClock,
+      store: this.#store,
+      flights: this.#flights,
+      stats,
+      load,
+      detach,
+      definition: namespace => this.#caches.definition(namespace),
+      partitionOf: (namespace, key) => this.#ownership.partitionOf(namespace, key),
+      owns: partition => this.#ownership.owns(partition),
+      viewHash: () => this.#membership.view.hash
+    })
+    const owner = this.#owner
+    const pages = {
+      store: this.#store,
+      owns: (partition: number) => this.#ownership.owns(partition),
+      nowMs: () => meshClock.now()
+    }
+
+    const handlers = new Handlers({
+      owner,
+      meshClock,
+      stats,
+      log,
+      isCertain: () => this.#membership.isCertain(),
+      owns: (namespace, key) => this.#ownership.ownerOf(namespace, key) === transport.self,
+      viewHash: () => this.#membership.view.hash,
+      page: ask => pageOf(pages, ask)
+    })
+    const server = new Server({
+      outbox,
+      stats,
+      log,
+      handler: (peer, request, respond) => handlers.handle(peer, request, respond)
+    })
+    this.#links = new Links({
+      transport,
+      clock,
+      outbox,
+      client,
+      server,
+      meshClock,
+      stats,
+      log,
+      hello: () => this.#hello(),
+      onUp: (peer, hello) => {
+        this.#membership.linkUp(peer, hello)
+        this.#routes.changed()
+      },
+      onDown: peer => this.#membership.linkDown(peer),
+      onHeard: (peer, viewHash) => this.#membership.heard(peer, viewHash),
+      onTalk: (peer, message) => this.#membership.message(peer, message),
+      onLease: (peer, notice) => owner.holderSays(peer, notice),
+      onRefused: peer => this.#membership.linkRefused(peer)
+    })
+
+    this.#membership = new Membership(
+      {
+        mesh: settings.name,
+        transport,
+        pubsub,
+        outbox,
+        clock,
+        random: random.fork('membership'),
+        stats,
+        log,
+        sources: settings.sources,
+        onView: (before, after) => this.#viewChanged(before, after),
+        onBuried: () => owner.lose(() => true),
+        onCertain: () => {
+          handlers.becameCertain()
+          this.#routes.changed()
+        }
+      },
+      this.#firstRecord()
+    )
+
+    this.#ownership = new Ownership({
+      self: transport.self,
+      mesh: settings.name,
+      view: () => this.#membership.view,
+      lose: lost => owner.lose(lost),
+      tableOf: ports.tableOf ?? buildTable
+    })
+    this.#routes = new Routes({
+      self: transport.self,
+      clock,
+      ownerOf: (namespace, key) => this.#ownership.ownerOf(namespace, key),
+      partitionOf: (namespace, key) => this.#ownership.partitionOf(namespace, key),
+      primaryOf: partition => this.#ownership.primaryOf(partition),
+      owners: () => this.#membership.view.owners(),
+      viewHash: () => this.#membership.view.hash,
+      isReachable: peer => (peer === transport.self ? this.#membership.isCertain() : this.#links.has(peer)),
+      agreeWith: peer => this.#membership.agreeWith(peer)
+    })
+    const routes = this.#routes
+    const router = new Router({ routes, clock, meshClock, client, outbox, owner, stats, load })
+    const { timeoutMs } = settings
+    const changes = new Changes({ boot: this.#boot, routes, client, owner, meshClock, stats, attemptMs: timeoutMs })
+    const reads = new Reads({ routes, router, clock, stats })
+    this.#caches = new Caches(
+      {
+        reads,
+        many: new ManyReads({ routes, clock, client, owner, reads, stats, timeoutMs }),
+        router,
+        changes,
+        surveys: new Surveys({ routes, client, changes, ownPage: ask => pageOf(pages, ask) }),
+        clock,
+        random: random.fork('updates'),
+        meshClock,
+        stats,
+        detach,
+        timeoutMs,
+        checkOpen: () => this.#checkOpen()
+      },
+      definition => this.#store.limit(definition.namespace, definition)
+    )
+  }
+
+  get id(): string {
+    return this.#ports.transport.self
+  }
+
+  get name(): string {
+    return this.#settings.name
+  }
+
+  get state(): Mesh['state'] {
+    return this.#state
+  }
+
+  get members(): readonly Member[] {
+    return this.#membership.view.present().map(record => memberOf(record, this.id))
+  }
+
+  /** Listens, looks for others for one round, and is ready, alone or not. */
+  async start(): Promise<void> {
+    const addresses = await this.#ports.transport.start(this.#links)
+    this.#stopSweep = sweep(this.#store, this.#ports.clock, this.#meshClock)
+    await this.#membership.join(addresses)
+    if (this.#state !== 'joining') return
+    this.#state = 'ready'
+    this.#events.emit('ready', undefined)
+  }
+
+  cache<R, K extends Key = string>(
+    name: string,
+    options?: CacheOptions<Exclude<R, undefined>, K> | undefined
+  ): LoadingCache<R, K> & Cache<R, K> {
+    this.#checkOpen()
+    return this.#caches.cache(name, options as never) as never
+  }
+
+  cached<A extends KeyPart[], R>(
+    name: string,
+    fn: (...args: A) => May<R>,
+    options: Omit<CacheOptions<Exclude<R, undefined>, A>, 'load'>
+  ): Cached<A, R> {
+    this.#checkOpen()
+    return this.#caches.cached(name, fn as never, options as never) as never
+  }
+
+  counter<K extends Key = string>(name: string, options: CounterOptions): Counter<K> {
+    this.#checkOpen()
+    return this.#caches.counter(name, options) as never
+  }
+
+  async ready(options: CallOptions & { members?: number } = {}): Promise<void> {
+    this.#checkOpen()
+    checkNames(options, READY, 'ready')
+    const { members = 1, signal, timeout } = options
+    if (!Number.isInteger(members) || members < 1) {
+      throw new MeshError(
+        'ERR_MESH_OPTION',
+        `Expected members of ready to be a whole number above 0, got ${got(members)}.`
+      )
+    }
+    checkSignal(signal, 'ready')
+    const untilMs = timeout === undefined ? undefined : timerMs(timeout, 'timeout')
+    await this.#membership.settled(members, { signal, timeoutMs: untilMs })
+    this.#checkOpen()
+  }
+
+  async leave(options: { deadline?: Duration } = {}): Promise<void> {
+    checkNames(options, LEAVE, 'leave')
+    const deadlineMs = durationMs(options.deadline ?? LEAVE_DEADLINE, 'deadline', 'zero')
+    this.#leaving ??= this.#leave(Math.min(deadlineMs, TIMER_MS_MAX))
+    await this.#leaving
+  }
+
+  stats(): MeshStats {
+    return {
+      ...this.#stats,
+      members: this.#membership.view.present().length,
+      partitionsOwned: this.#ownership.partitionsOwned(),
+      viewInDoubt: this.#membership.isCertain() ? 0 : 1,
+      healthScore: this.#membership.healthScore,
+      memoryBytes: this.#store.bytes,
+      memoryLimitBytes: this.#settings.memoryBytes,
+      records: this.#store.size,
+      loadsInProgress: this.#flights.size
+    }
+  }
+
+  on<E extends keyof MeshEvents>(event: E, listener: (event: MeshEvents[E]) => void): () => void {
+    return this.#events.on(event, listener)
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.leave()
+  }
+
+  async #leave(deadlineMs: number): Promise<void> {
+    this.#state = 'leaving'
+    await this.#membership.leave(deadlineMs)
+    await this.#membership.stop()
+    await this.#ports.transport.stop()
+    this.#stopSweep()
+    this.#state = 'left'
+    this.#routes.changed()
+  }
+
+  #checkOpen(): void {
+    if (this.#state !== 'left') return
+    throw new MeshError('ERR_MESH_LEFT', `This member has left the mesh '${this.name}'. Create a new one to go on.`)
+  }
+
+  #viewChanged(before: View, after: View): void {
+    const own = this.id
+    this.#ownership.viewChanged(before, after)
+    for (const record of before.present()) {
+      const now = after.get(record.id)
+      if (now?.boot === record.boot && isPresent(now)) continue
+      if (record.id !== own) this.#owner.memberGone(record.id)
+      this.#events.emit('leave', memberOf(record, this.id))
+    }
+    for (const record of after.present()) {
+      const was = before.get(record.id)
+      if (was?.boot === record.boot && isPresent(was)) continue
+      this.#events.emit('join', memberOf(record, this.id))
+    }
+    for (const record of after.present()) {
+      if (record.status !== 'suspect' || before.get(record.id)?.status === 'suspect') continue
+      this.#events.emit('suspect', memberOf(record, this.id))
+    }
+    this.#events.emit('view', this.members)
+    this.#routes.changed()
+  }
+
+  #firstRecord(): MemberRecord {
+    const { weight, zone, host } = this.#settings
+    return {
+      id: this.#ports.transport.self,
+      boot: this.#boot,
+      incarnation: 1,
+      status: 'alive',
+      weight,
+      zone,
+      host,
+      addresses: []
+    }
+  }
+
+  #hello(): MessageOf<'hello'> {
+    const record = { ...this.#membership.self, firstHand: true }
+    const { name } = this.#settings
+    return {
+      type: 'hello',
+      mesh: name,
+      partitions: PARTITIONS,
+      placement: this.#ownership.placementPrint,
+      boot: this.#boot,
+      record
+    }
+  }
+
+  /** Every warning is an event too, for those who watch the mesh and not the log. */
+  #withWarnings(log: Logger): Logger {
+    return {
+      debug: (o, message) => log.debug(o, message),
+      info: (o, message) => log.info(o, message),
+      error: (o, message) => log.error(o, message),
+      warn: (o, message) => {
+        log.warn(o, message)
+        this.#events.emit('warning', { code: 'code' in o ? String(o.code) : 'CACHEMESH_WARNING', message })
+      }
+    }
+  }
+}
+
+const READY: ReadonlySet<string> = new Set(['members', 'signal', 'timeout'])
+const LEAVE: ReadonlySet<string> = new Set(['deadline'])
