@@ -12,6 +12,8 @@ import {
   counterNamespaceOf,
   type Load,
   type LoadContext,
+  type LoadMany,
+  type LoadManyContext,
   type May,
   namespaceOf
 } from './fill/definition.ts'
@@ -24,10 +26,38 @@ export interface CacheOptions<V, K extends Key> {
   version?: string | number | undefined
   /** Shortens the TTL of loaded values by up to this share, so that they do not expire together. Default 0.1. */
   jitter?: number | undefined
+  /** For so long after the TTL the old value is answered while a new one is loaded behind. Default 0. */
+  staleWhileRevalidate?: Duration | undefined
+  /**
+   * For so long after the TTL the old value is answered when the load fails, or the origin is not asked because it keeps
+   * failing. Both windows begin at the TTL; the longer counts, not the sum. Default 0.
+   */
+  staleIfError?: Duration | undefined
+  /**
+   * The last share of the TTL, from 0 to 1, in which a read has the value loaded anew behind it, so that keys in demand
+   * never expire. Default 0, none.
+   */
+  refreshAhead?: number | undefined
+  /**
+   * Refreshes what is read often shortly before its TTL ends: each read draws by chance how many load times before the
+   * end it may begin, so that of many readers one is early enough. True is 1; a larger number is more eager. Default
+   * false.
+   */
+  earlyRefresh?: boolean | number | undefined
   /** How long a loaded null or undefined is kept. Default the smaller of `ttl` and '5s'; 0 is not at all. */
   negativeTtl?: Duration | undefined
   /** After this long a load is aborted and its waiters get an error. Default '10s'. */
   loadTimeout?: Duration | undefined
+  /**
+   * After this long a caller is answered with the old value, if a window of staleness allows it, and the load goes on
+   * behind. Default none: it waits.
+   */
+  softTimeout?: Duration | undefined
+  /**
+   * How long a key is left alone after its load has failed, in the whole mesh; doubles with each failure in a row, up to
+   * 5 s. Default '100ms'; 0 is not at all.
+   */
+  errorBackoff?: Duration | undefined
   /** `set` refuses a larger value; a larger loaded one is handed out and not kept. Default '1mb'. */
   maxValueBytes?: Bytes | undefined
   /** What each member keeps of this cache at most. Default none but the member's `memory`. */
@@ -37,10 +67,17 @@ export interface CacheOptions<V, K extends Key> {
    * what expires soonest, or any. Default 'lru'.
    */
   eviction?: EvictionName | undefined
+  /** Finds the tags of a value where a call or a loader gives none. */
+  tags?: ((value: V, key: K) => readonly string[]) | undefined
   /** Instead of MessagePack. Must be given in every process that declares the cache. */
   codec?: { encode(value: V): Uint8Array; decode(bytes: Uint8Array): V } | undefined
   /** Loads a missing key. Runs once in the whole mesh, at the key's owner if it has declared the cache too. */
   load?: ((key: K, context: LoadContext) => May<unknown>) | undefined
+  /**
+   * Loads many missing keys by one call: one result for each, in their order, an Error for one that failed. Used for
+   * keys that are missed at the same time; needs `load` too.
+   */
+  loadMany?: ((keys: readonly K[], context: LoadManyContext<K>) => May<readonly unknown[]>) | undefined
 }
 
 export interface CounterOptions {
@@ -52,13 +89,21 @@ const CACHE_OPTIONS: ReadonlySet<string> = new Set<keyof CacheOptions<unknown, K
   'ttl',
   'version',
   'jitter',
+  'staleWhileRevalidate',
+  'staleIfError',
+  'refreshAhead',
+  'earlyRefresh',
   'negativeTtl',
   'loadTimeout',
+  'softTimeout',
+  'errorBackoff',
   'maxValueBytes',
   'maxBytes',
   'eviction',
+  'tags',
   'codec',
-  'load'
+  'load',
+  'loadMany'
 ])
 const COUNTER_OPTIONS: ReadonlySet<string> = new Set<keyof CounterOptions>(['ttl'])
 const DEFAULT_NEGATIVE_TTL_MS = 5_000
@@ -85,12 +130,25 @@ export function cacheDefinition(name: unknown, options: CacheOptions<never, neve
       options.negativeTtl === undefined
         ? Math.min(keepMs, DEFAULT_NEGATIVE_TTL_MS)
         : durationMs(options.negativeTtl, what('negativeTtl'), 'zero'),
-    jitter: checkShare(options.jitter, what('jitter')),
+    jitter: checkShare(options.jitter ?? 0.1, what('jitter'), '0.1 shortens TTLs by up to a tenth.'),
+    staleWhileRevalidateMs: durationMs(options.staleWhileRevalidate ?? 0, what('staleWhileRevalidate'), 'zero'),
+    staleIfErrorMs: durationMs(options.staleIfError ?? 0, what('staleIfError'), 'zero'),
+    refreshAhead: checkShare(options.refreshAhead ?? 0, what('refreshAhead'), '0.2 is the last fifth of the TTL.'),
+    earlyRefresh: checkEagerness(options.earlyRefresh, what('earlyRefresh')),
     loadTimeoutMs: timerMs(options.loadTimeout ?? '10s', what('loadTimeout')),
+    softTimeoutMs:
+      options.softTimeout === undefined ? Number.POSITIVE_INFINITY : timerMs(options.softTimeout, what('softTimeout')),
+    errorBackoffMs: durationMs(options.errorBackoff ?? '100ms', what('errorBackoff'), 'zero'),
     valueBytesMax: checkValueBytes(options.maxValueBytes, what('maxValueBytes')),
     bytesMax: options.maxBytes === undefined ? Number.POSITIVE_INFINITY : byteCount(options.maxBytes, what('maxBytes')),
     eviction: checkEviction(options.eviction, what('eviction')),
-    load: checkFunction(options.load, what('load')) as Load | undefined,
+    tagsOf: checkFunction(
+      options.tags,
+      what('tags'),
+      'It gets value and key and answers with a list of texts.'
+    ) as CacheDefinition['tagsOf'],
+    load: checkFunction(options.load, what('load'), 'It gets the key and answers with the value.') as Load | undefined,
+    loadMany: checkLoadMany(options, what('loadMany')),
     isBare: false
   })
 }
@@ -121,10 +179,21 @@ function checkVersion(version: unknown, what: string): string | number {
   return refuse(what, 'a number or a short text', version, 'Raise it when the shape of the values changes.')
 }
 
-function checkShare(share: unknown, what: string): number {
-  if (share === undefined) return 0.1
+function checkShare(share: unknown, what: string, advice: string): number {
   if (typeof share === 'number' && share >= 0 && share <= 1) return share
-  return refuse(what, 'a number from 0 to 1', share, '0.1 shortens TTLs by up to a tenth.')
+  return refuse(what, 'a number from 0 to 1', share, advice)
+}
+
+function checkEagerness(eagerness: unknown, what: string): number {
+  if (eagerness === undefined || typeof eagerness === 'boolean') return eagerness === true ? 1 : 0
+  if (typeof eagerness === 'number' && eagerness >= 0 && eagerness <= 100) return eagerness
+  return refuse(what, 'true, false or a number from 0 to 100', eagerness, 'true is 1; 2 begins twice as early.')
+}
+
+function checkLoadMany({ load, loadMany }: CacheOptions<never, never>, what: string): LoadMany | undefined {
+  const advice = 'It gets keys and answers with one result for each.'
+  if (loadMany === undefined || load !== undefined) return checkFunction(loadMany, what, advice) as LoadMany | undefined
+  return refuse(what, 'given together with load', loadMany, 'load is for a key that is asked for alone.')
 }
 
 function checkValueBytes(bytes: unknown, what: string): number {
@@ -147,7 +216,7 @@ function checkCodec(codec: unknown, what: string): CacheDefinition['codec'] {
   return refuse(what, 'an object with encode and decode', codec, 'encode gives a Uint8Array, decode takes it.')
 }
 
-function checkFunction(fn: unknown, what: string): unknown {
+function checkFunction(fn: unknown, what: string, advice: string): unknown {
   if (fn === undefined || typeof fn === 'function') return fn
-  return refuse(what, 'a function', fn, 'It gets the key and answers with the value.')
+  return refuse(what, 'a function', fn, advice)
 }

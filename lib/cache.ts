@@ -2,23 +2,10 @@
  * A cache as the application sees it: every operation, and what each promises. `mesh-cache.ts` keeps the promises.
  */
 import type { Duration } from './base/units.ts'
-import type { CallOptions, GetOptions, PrefixOptions, SetOptions } from './calls.ts'
+import type { CallOptions, GetOptions, PrefixOptions, SetOptions, WarmOptions } from './calls.ts'
 import type { Key } from './codec/keys.ts'
-import type { LoadContext, May } from './fill/definition.ts'
-
-/** Opaque, in a total order as text, and fit for an ETag. */
-export type Version = string & { readonly __version: unique symbol }
-
-export interface Entry<V> {
-  readonly value: V
-  readonly version: Version
-  /** As `Date.now()` counts on this machine; Infinity for what is kept for ever. What is not kept has expired. */
-  readonly expiresAt: number
-  readonly stale: boolean
-  readonly tags: readonly string[]
-  /** Whose store it came from, or that it was just loaded. */
-  readonly from: 'local' | 'owner' | 'load'
-}
+import type { Entry, LoadContext, LoadManyContext, May, Version } from './fill/definition.ts'
+import type { Warmed } from './warming.ts'
 
 export interface Cache<V, K extends Key = string> {
   readonly name: string
@@ -36,9 +23,18 @@ export interface Cache<V, K extends Key = string> {
    */
   getOrSet<R extends V | undefined>(
     key: K,
-    load: (context: LoadContext) => May<R>,
+    load: (context: LoadContext<V>) => May<R>,
     options?: SetOptions & GetOptions
   ): Promise<V | Extract<R, undefined>>
+  /**
+   * The same for many: `load` is called with the keys that nobody has or loads, one call for those of each owner, and
+   * answers with one result for each, in their order; an Error for one that failed.
+   */
+  getOrSetMany<R extends V | undefined>(
+    keys: readonly K[],
+    load: (keys: readonly K[], context: LoadManyContext<K, V>) => May<readonly (R | Error)[]>,
+    options?: SetOptions & GetOptions
+  ): Promise<(V | Extract<R, undefined>)[]>
   /** Replaces the value and its TTL. */
   set(key: K, value: V, options?: SetOptions): Promise<Version>
   /** Each entry with options of its own if it has any. All are checked before the first is written. */
@@ -79,4 +75,17 @@ export interface LoadingCache<R, K extends Key = string>
   get(key: K, options: GetOptions): Promise<R | undefined>
   getMany(keys: readonly K[], options?: GetOptions & { load?: true }): Promise<R[]>
   getMany(keys: readonly K[], options: GetOptions): Promise<(R | undefined)[]>
+  /** Loads now, once in the whole mesh, whatever is stored; who is loading already is joined. */
+  refresh(key: K, options?: CallOptions): Promise<R>
+  /**
+   * Loads the keys that are missing, in the background of users: at `rate`, a few at a time, after them at the origin.
+   * Tells how far it is by `on('warm')`. A key that fails is counted; only a signal or a bad key makes it reject.
+   */
+  warm(keys: Iterable<K> | AsyncIterable<K>, options?: WarmOptions): Promise<Warmed>
+  on<E extends keyof CacheEvents>(event: E, listener: (event: CacheEvents[E]) => void): () => void
+}
+
+export interface CacheEvents {
+  /** How far a `warm` of this handle is, now and then and at its end. */
+  warm: Warmed & { readonly done: boolean }
 }

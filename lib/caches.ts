@@ -13,7 +13,7 @@ import {
 } from './cache-options.ts'
 import type { KeyPart } from './codec/keys.ts'
 import { MeshCounter } from './counter.ts'
-import { type CacheDefinition, checkRedefinition, type May } from './fill/definition.ts'
+import { type CacheDefinition, checkRedefinition, type LoadMany, type May } from './fill/definition.ts'
 import { type CacheDeps, MeshCache } from './mesh-cache.ts'
 
 type SharedDeps = Omit<CacheDeps, 'definition'>
@@ -54,7 +54,11 @@ export class Caches {
     const definition = options === undefined ? bareDefinition(name) : cacheDefinition(name, options)
     if (known !== undefined && !known.definition.isBare) checkRedefinition(known.definition, definition, 'cache')
     // Declared again without a loader is no wish to lose the one there is.
-    const current = { ...definition, load: definition.load ?? known?.definition.load }
+    const current = {
+      ...definition,
+      load: definition.load ?? known?.definition.load,
+      loadMany: this.#detached(definition.loadMany) ?? known?.definition.loadMany
+    }
     if (!definition.isBare) {
       this.#byNamespace.set(definition.namespace, current)
       this.#onDeclared(current)
@@ -87,6 +91,11 @@ export class Caches {
     const counter = known?.counter ?? new MeshCounter(definition, this.#deps)
     this.#counters.set(name, { counter, definition })
     return counter
+  }
+
+  /** Loads for everybody run in nobody's context; once here, so that it stays one function by which a batch is known. */
+  #detached(loadMany: LoadMany | undefined): LoadMany | undefined {
+    return loadMany && ((keys, context) => this.#deps.detach(() => loadMany(keys, context)))
   }
 
   #newCache(name: string): MeshCache {

@@ -4,9 +4,10 @@
  */
 import { got, MeshError } from './base/errors.ts'
 import { type Duration, ttlMs } from './base/units.ts'
-import { encodePrefix, type Key, type KeyPart } from './codec/keys.ts'
+import { encodeKey, encodePrefix, type Key, type KeyPart } from './codec/keys.ts'
 import { checkNames, checkSignal, timerMs } from './door.ts'
 import type { CacheDefinition } from './fill/definition.ts'
+import { parseVersion } from './store/version.ts'
 
 export interface CallOptions {
   /** Ends the wait of this call alone; it rejects with the signal's reason. A change may still be made. */
@@ -21,11 +22,20 @@ export interface CallOptions {
 export interface GetOptions extends CallOptions {
   /** False answers with what is cached and never loads. Default true. */
   load?: boolean | undefined
+  /** False never answers with a value past its TTL, whatever the cache allows. Default true. */
+  allowStale?: boolean | undefined
 }
 
 export interface SetOptions extends CallOptions {
   /** How long this value is kept, exactly. Default: the cache's `ttl`. */
   ttl?: Duration | 'forever' | undefined
+  /** Names under which values are invalidated together. Default: what the cache's `tags` finds in the value. */
+  tags?: readonly string[] | undefined
+}
+
+export interface WarmOptions extends CallOptions {
+  /** Keys looked at in a second. Default 1000. */
+  rate?: number | undefined
 }
 
 export interface PrefixOptions extends CallOptions {
@@ -37,8 +47,9 @@ export interface PrefixOptions extends CallOptions {
 }
 
 const CALL: ReadonlySet<string> = new Set(['signal', 'timeout'])
-const GET: ReadonlySet<string> = new Set([...CALL, 'load'])
-const SET: ReadonlySet<string> = new Set([...CALL, 'ttl'])
+const GET: ReadonlySet<string> = new Set([...CALL, 'load', 'allowStale'])
+const SET: ReadonlySet<string> = new Set([...CALL, 'ttl', 'tags'])
+const WARM: ReadonlySet<string> = new Set([...CALL, 'rate'])
 const PREFIX: ReadonlySet<string> = new Set([...CALL, 'prefix'])
 
 /** The arguments that stand before the options, and the options there are. */
@@ -48,6 +59,9 @@ const SHAPES = {
   getEntry: { before: ['key'], options: GET },
   has: { before: ['key'], options: CALL },
   getOrSet: { before: ['key', 'load'], options: new Set([...GET, ...SET]) },
+  getOrSetMany: { before: ['keys', 'load'], options: new Set([...GET, ...SET]) },
+  refresh: { before: ['key'], options: CALL },
+  warm: { before: ['keys'], options: WARM },
   set: { before: ['key', 'value'], options: SET },
   setMany: { before: ['entries'], options: SET },
   update: { before: ['key', 'fn'], options: SET },
@@ -75,8 +89,11 @@ export function checkCall(given: unknown, call: CallName, kind: Kind, name: stri
   checkNames(given, SHAPES[call].options, where)
   const options = given as AnyOptions
   checkSignal(options.signal, where)
-  if (options.load === undefined || typeof options.load === 'boolean') return
-  throw new MeshError('ERR_MESH_OPTION', `Expected load of ${where} to be true or false, got ${got(options.load)}.`)
+  for (const name of ['load', 'allowStale'] as const) {
+    const value = options[name]
+    if (value === undefined || typeof value === 'boolean') continue
+    throw new MeshError('ERR_MESH_OPTION', `Expected ${name} of ${where} to be true or false, got ${got(value)}.`)
+  }
 }
 
 function notOptions(given: unknown, call: CallName, kind: Kind, name: string): MeshError {
@@ -128,6 +145,29 @@ export function entriesOf(
   throw new MeshError(
     'ERR_MESH_OPTION',
     `Expected the entries of setMany of cache '${cache}' to be [key, value] or [key, value, { ttl }] each, got ${got(wrong ?? entries)}. Write cache.setMany([['a', 1], ['b', 2]]).`,
+    { cache }
+  )
+}
+
+/** All are checked before the first is asked for: a bad one among them is a mistake, not a partial failure. */
+export function encodeKeys(keys: unknown, call: CallName, cache: string): string[] {
+  if (Array.isArray(keys)) return keys.map(key => encodeKey(key, cache))
+  throw new MeshError('ERR_MESH_KEY', `Expected the keys of ${call} to be an array, got ${got(keys)}.`, { cache })
+}
+
+export function checkFunction(fn: unknown, what: string, line: string, cache: string): void {
+  if (typeof fn === 'function') return
+  throw new MeshError('ERR_MESH_OPTION', `Expected ${what} to be a function, got ${got(fn)}. Write ${line}.`, { cache })
+}
+
+/** The version that must be there; a stamp of 0 is "no value". */
+export function expectedVersion(version: unknown, cache: string): { stamp: number; writer: string } {
+  if (version === null) return { stamp: 0, writer: '' }
+  const parsed = parseVersion(version)
+  if (parsed !== undefined) return parsed
+  throw new MeshError(
+    'ERR_MESH_OPTION',
+    `Expected the version for compareAndSet of cache '${cache}' to be one that getEntry or set has given, or null for "only if there is no value", got ${got(version)}.`,
     { cache }
   )
 }

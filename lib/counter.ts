@@ -12,6 +12,7 @@ import { decodeCount } from './codec/counts.ts'
 import { encodeKey, type Key } from './codec/keys.ts'
 import type { CacheDefinition } from './fill/definition.ts'
 import type { CacheDeps } from './mesh-cache.ts'
+import { STORED } from './serving/router.ts'
 
 export interface Count {
   readonly value: number
@@ -65,7 +66,7 @@ export class MeshCounter implements Counter<Key> {
     const { reads, timeoutMs } = this.#deps
     const ask = { definition: this.#definition, key, encodedKey: encodeKey(key, this.name), timeoutMs } as const
     const patience = { signal: options?.signal, timeoutMs: ownTimeoutMs(options) }
-    const answer = await reads.read({ ...ask, mode: 'stored', load: undefined, loadTtlMs: 0 }, patience)
+    const answer = await reads.read({ ...ask, ...STORED }, patience)
     return answer === undefined ? 0 : decodeCount(answer.bytes)
   }
 

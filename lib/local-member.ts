@@ -17,14 +17,19 @@ import type { CallOptions } from './calls.ts'
 import type { Key, KeyPart } from './codec/keys.ts'
 import type { Counter } from './counter.ts'
 import { checkNames, checkSignal, timerMs } from './door.ts'
+import { BackOffs } from './fill/back-off.ts'
 import type { May } from './fill/definition.ts'
 import { Flights } from './fill/flight.ts'
+import { openGate } from './fill/guard.ts'
+import { Moves } from './fill/moves.ts'
+import { Origin } from './fill/origin.ts'
 import { type Member, memberOf } from './member.ts'
 import { Membership } from './membership/membership.ts'
 import { isPresent, type MemberRecord, type View } from './membership/view.ts'
 import type { Mesh, MeshEvents, MeshStats } from './mesh.ts'
 import { Events } from './observe/events.ts'
 import { Stats } from './observe/stats.ts'
+import { withWarnings } from './observe/warnings.ts'
 import type { MeshSettings } from './options.ts'
 import { PARTITIONS } from './placement/partitions.ts'
 import { buildTable } from './placement/table.ts'
@@ -33,15 +38,17 @@ import type { Detach } from './ports/context.ts'
 import type { Logger } from './ports/log.ts'
 import type { PubSub } from './ports/pubsub.ts'
 import type { Random } from './ports/random.ts'
-import type { Transport } from './ports/transport.ts'
+import type { PeerId, Transport } from './ports/transport.ts'
 import { Client } from './rpc/client.ts'
 import { Links } from './rpc/links.ts'
-import type { MessageOf } from './rpc/messages.ts'
+import type { LeaseTalk, MessageOf } from './rpc/messages.ts'
 import { Outbox } from './rpc/outbox.ts'
 import { Server } from './rpc/server.ts'
 import { Changes } from './serving/changes.ts'
+import { following } from './serving/following.ts'
 import { Handlers } from './serving/handlers.ts'
 import { pageOf } from './serving/key-pages.ts'
+import { LeasedLoads } from './serving/leased-loads.ts'
 import { ManyReads } from './serving/many-reads.ts'
 import { Owner } from './serving/owner.ts'
 import { Ownership } from './serving/ownership.ts'
@@ -65,6 +72,8 @@ export interface Ports {
 }
 
 const LEAVE_DEADLINE = '5s'
+/** How often a member that leaves looks whether what it had under way is over. */
+const FINISHING_MS = 10
 
 export class LocalMember implements Mesh {
   readonly #ports: Ports
@@ -81,6 +90,7 @@ export class LocalMember implements Mesh {
   readonly #ownership: Ownership
   readonly #links: Links
   readonly #membership: Membership
+  readonly #leased: LeasedLoads
   readonly #routes: Routes
   readonly #caches: Caches
   #state: Mesh['state'] = 'joining'
@@ -89,7 +99,7 @@ export class LocalMember implements Mesh {
 
   constructor(ports: Ports, settings: MeshSettings) {
     this.#settings = settings
-    this.#ports = { ...ports, log: this.#withWarnings(ports.log) }
+    this.#ports = { ...ports, log: withWarnings(ports.log, warning => this.#events.emit('warning', warning)) }
     const { clock, random, transport, pubsub, detach, log } = this.#ports
     const stats = this.#stats
     this.#events = new Events(log)
@@ -104,7 +114,9 @@ export class LocalMember implements Mesh {
     const client = this.#client
 
     this.#store = new Store({ bytesMax: settings.memoryBytes, stats, random: random.fork('store') })
-    const load = { clock, random: random.fork('jitter'), stats, log }
+    const load = { clock, meshClock, random: random.fork('jitter'), stats, log }
+    const origin = new Origin({ ...load, guard: openGate })
+    const moves = new Moves(clock)
     this.#owner = new Owner({
       self: transport.self,
       boot: this.#boot,
@@ -112,12 +124,22 @@ export class LocalMember implements Mesh {
       meshClock,
       store: this.#store,
       flights: this.#flights,
+      backOffs: new BackOffs(clock),
+      moves,
+      origin,
       stats,
-      load,
+      random: random.fork('early'),
       detach,
       definition: namespace => this.#caches.definition(namespace),
       partitionOf: (namespace, key) => this.#ownership.partitionOf(namespace, key),
       owns: partition => this.#ownership.owns(partition),
+      tell: (peer, notice) => this.#tellHolder(peer, notice),
+      follow: following({
+        client,
+        timeoutMs: settings.timeoutMs,
+        hasLink: peer => this.#links.has(peer),
+        definition: namespace => this.#caches.definition(namespace)
+      }),
       viewHash: () => this.#membership.view.hash
     })
     const owner = this.#owner
@@ -157,10 +179,15 @@ export class LocalMember implements Mesh {
         this.#membership.linkUp(peer, hello)
         this.#routes.changed()
       },
-      onDown: peer => this.#membership.linkDown(peer),
+      onDown: peer => {
+        this.#membership.linkDown(peer)
+        // One that has left said so long ago, and was heard to the end of what it loaded.
+        if (!isPresentIn(this.#membership.view, peer)) owner.fills.memberGone(peer)
+      },
       onHeard: (peer, viewHash) => this.#membership.heard(peer, viewHash),
       onTalk: (peer, message) => this.#membership.message(peer, message),
-      onLease: (peer, notice) => owner.holderSays(peer, notice),
+      onLease: (peer, notice) =>
+        notice.type === 'drop' ? this.#leased.dropped(peer, notice) : owner.fills.holderSays(peer, notice),
       onRefused: peer => this.#membership.linkRefused(peer)
     })
 
@@ -190,6 +217,7 @@ export class LocalMember implements Mesh {
       mesh: settings.name,
       view: () => this.#membership.view,
       lose: lost => owner.lose(lost),
+      gained: (partition, from) => moves.gained(partition, from),
       tableOf: ports.tableOf ?? buildTable
     })
     this.#routes = new Routes({
@@ -204,7 +232,8 @@ export class LocalMember implements Mesh {
       agreeWith: peer => this.#membership.agreeWith(peer)
     })
     const routes = this.#routes
-    const router = new Router({ routes, clock, meshClock, client, outbox, owner, stats, load })
+    this.#leased = new LeasedLoads({ self: transport.self, clock, client, outbox, owner, origin })
+    const router = new Router({ routes, clock, meshClock, client, owner, stats, leased: this.#leased })
     const { timeoutMs } = settings
     const changes = new Changes({ boot: this.#boot, routes, client, owner, meshClock, stats, attemptMs: timeoutMs })
     const reads = new Reads({ routes, router, clock, stats })
@@ -219,6 +248,7 @@ export class LocalMember implements Mesh {
         random: random.fork('updates'),
         meshClock,
         stats,
+        log,
         detach,
         timeoutMs,
         checkOpen: () => this.#checkOpen()
@@ -322,12 +352,31 @@ export class LocalMember implements Mesh {
 
   async #leave(deadlineMs: number): Promise<void> {
     this.#state = 'leaving'
+    const untilMs = this.#ports.clock.monotonic() + deadlineMs
     await this.#membership.leave(deadlineMs)
+    await this.#finish(untilMs)
     await this.#membership.stop()
     await this.#ports.transport.stop()
     this.#stopSweep()
     this.#state = 'left'
     this.#routes.changed()
+  }
+
+  /**
+   * What is under way comes to its end: calls of our own callers, and loads that others wait for, who would have to call
+   * the origin again.
+   */
+  async #finish(untilMs: number): Promise<void> {
+    const { clock } = this.#ports
+    const asksStill = this.#client.watch()
+    const isBusy = (): boolean => this.#flights.awaited + this.#leased.size > 0 || asksStill()
+    while (isBusy() && clock.monotonic() < untilMs)
+      await new Promise<void>(resolve => clock.after(Math.min(FINISHING_MS, untilMs - clock.monotonic()), resolve))
+  }
+
+  #tellHolder(peer: PeerId, notice: LeaseTalk): void {
+    if (peer === this.id) this.#leased.dropped(peer, notice)
+    else this.#outbox.post(peer, 0, notice)
   }
 
   #checkOpen(): void {
@@ -341,7 +390,9 @@ export class LocalMember implements Mesh {
     for (const record of before.present()) {
       const now = after.get(record.id)
       if (now?.boot === record.boot && isPresent(now)) continue
-      if (record.id !== own) this.#owner.memberGone(record.id)
+      // One that leaves brings home what it loads; until its link ends, its leases hold.
+      const leavesInPeace = now?.status === 'left' && now.boot === record.boot && this.#links.has(record.id)
+      if (record.id !== own && !leavesInPeace) this.#owner.fills.memberGone(record.id)
       this.#events.emit('leave', memberOf(record, this.id))
     }
     for (const record of after.present()) {
@@ -383,19 +434,11 @@ export class LocalMember implements Mesh {
       record
     }
   }
+}
 
-  /** Every warning is an event too, for those who watch the mesh and not the log. */
-  #withWarnings(log: Logger): Logger {
-    return {
-      debug: (o, message) => log.debug(o, message),
-      info: (o, message) => log.info(o, message),
-      error: (o, message) => log.error(o, message),
-      warn: (o, message) => {
-        log.warn(o, message)
-        this.#events.emit('warning', { code: 'code' in o ? String(o.code) : 'CACHEMESH_WARNING', message })
-      }
-    }
-  }
+function isPresentIn(view: View, peer: PeerId): boolean {
+  const record = view.get(peer)
+  return record !== undefined && isPresent(record)
 }
 
 const READY: ReadonlySet<string> = new Set(['members', 'signal', 'timeout'])

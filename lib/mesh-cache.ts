@@ -6,37 +6,55 @@
  * changes nothing for anybody else.
  */
 import { unlessAborted } from './base/abort.ts'
-import { got, MeshError } from './base/errors.ts'
+import { MeshError } from './base/errors.ts'
 import { type Duration, ttlMs } from './base/units.ts'
 import { allOrPartial, inBatches } from './batches.ts'
-import type { Cache, Entry, Version } from './cache.ts'
+import type { Cache, CacheEvents } from './cache.ts'
 import {
   type CallName,
   type CallOptions,
   changeTimeoutMs,
   checkCall,
+  checkFunction,
+  encodeKeys,
   entriesOf,
+  expectedVersion,
   type GetOptions,
   keepMs,
   ownTimeoutMs,
   type PrefixOptions,
   prefixOf,
-  type SetOptions
+  type SetOptions,
+  type WarmOptions
 } from './calls.ts'
 import { decodeKey, encodeKey, type Key } from './codec/keys.ts'
-import type { CacheDefinition, LoadContext, May } from './fill/definition.ts'
+import { decodeTags } from './codec/tags.ts'
+import {
+  type CacheDefinition,
+  type Entry,
+  keepTermsOf,
+  type LoadContext,
+  type LoadMany,
+  type May,
+  tagsOf,
+  type Version
+} from './fill/definition.ts'
+import { aloneBy } from './fill/load-batches.ts'
+import { Events } from './observe/events.ts'
 import type { Stats } from './observe/stats.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Detach } from './ports/context.ts'
+import type { Logger } from './ports/log.ts'
 import type { Random } from './ports/random.ts'
 import type { ChangeOf } from './rpc/messages.ts'
 import type { Changes } from './serving/changes.ts'
 import type { Found, ManyReads } from './serving/many-reads.ts'
 import type { Patience, Reads } from './serving/reads.ts'
-import type { Answer, ReadAsk, Router, Stored } from './serving/router.ts'
+import { type Answer, type ReadAsk, type ReadTerms, type Router, STORED, type Stored } from './serving/router.ts'
 import type { Surveys } from './serving/surveys.ts'
-import { type MeshClock, parseVersion, versionText } from './store/version.ts'
+import { type MeshClock, versionText } from './store/version.ts'
 import { updating } from './update.ts'
+import { type Warmed, warming, warmRate } from './warming.ts'
 
 export interface CacheDeps {
   readonly router: Router
@@ -49,6 +67,7 @@ export interface CacheDeps {
   readonly meshClock: MeshClock
   readonly stats: Stats
   readonly detach: Detach
+  readonly log: Logger
   readonly timeoutMs: number
   /** What is known of the cache now: a loader may be replaced while the handle lives. */
   readonly definition: () => CacheDefinition
@@ -56,18 +75,15 @@ export interface CacheDeps {
   readonly checkOpen: () => void
 }
 
-type Terms = Pick<ReadAsk, 'mode' | 'load' | 'loadTtlMs'>
-
-/** Answers with what is stored and loads nothing. */
-const STORED: Terms = { mode: 'stored', load: undefined, loadTtlMs: 0 }
-
 export class MeshCache implements Cache<unknown, Key> {
   readonly name: string
   readonly #deps: CacheDeps
+  readonly #events: Events<CacheEvents>
 
   constructor(name: string, deps: CacheDeps) {
     this.name = name
     this.#deps = deps
+    this.#events = new Events(deps.log)
   }
 
   async get(key: Key, options?: GetOptions): Promise<unknown> {
@@ -82,15 +98,7 @@ export class MeshCache implements Cache<unknown, Key> {
 
   async getMany(keys: readonly Key[], options?: GetOptions): Promise<unknown[]> {
     const definition = this.#enter('getMany', options)
-    const encodedKeys = this.#encodeKeys(keys, 'getMany')
-    const alone = (place: number): ReadAsk => {
-      const key = keys[place] as Key
-      return this.#askFor(definition, key, encodedKeys[place] as string, this.#registered(definition, key, options))
-    }
-    const loads = definition.load !== undefined && options?.load !== false
-    const found = await this.#deps.many.read({ definition, encodedKeys, loads, alone }, patienceOf(options))
-    const settled = found.map((one, place) => this.#settledOf(definition, keys[place] as Key, one))
-    return allOrPartial(settled, this.name)
+    return this.#readMany(definition, keys, 'getMany', key => this.#registered(definition, key, options), options)
   }
 
   async getEntry(key: Key, options?: GetOptions): Promise<Entry<unknown> | undefined> {
@@ -104,16 +112,61 @@ export class MeshCache implements Cache<unknown, Key> {
     return answer !== undefined && !answer.negative
   }
 
-  async getOrSet<R>(key: Key, load: (context: LoadContext) => May<R>, options?: SetOptions & GetOptions): Promise<R> {
+  async getOrSet<R>(
+    key: Key,
+    load: (context: LoadContext<never>) => May<R>,
+    options?: SetOptions & GetOptions
+  ): Promise<R> {
     const definition = this.#enter('getOrSet', options)
-    this.#checkFunction(load, 'the loader of getOrSet', 'cache.getOrSet(key, () => value)')
-    const own: Terms = { mode: 'lease', load, loadTtlMs: keepMs(definition, options) }
-    const terms = options?.load === false ? STORED : own
+    checkFunction(load, 'the loader of getOrSet', 'cache.getOrSet(key, () => value)', this.name)
+    const terms = this.#ownTerms(definition, load, undefined, options)
     return this.#valueOf(
       definition,
       key,
       await this.#read(definition, key, encodeKey(key, this.name), terms, options)
     ) as R
+  }
+
+  async getOrSetMany(keys: readonly Key[], load: LoadMany, options?: SetOptions & GetOptions): Promise<never[]> {
+    const definition = this.#enter('getOrSetMany', options)
+    checkFunction(
+      load,
+      'the loader of getOrSetMany',
+      'cache.getOrSetMany(keys, missing => missing.map(find))',
+      this.name
+    )
+    // One function for all of this call: what is asked for by it at the same time is one call of it.
+    const loadMany: LoadMany = (missing, context) => load(missing, context)
+    const terms = this.#ownTerms(definition, undefined, loadMany, options)
+    const termsOf = (key: Key): ReadTerms => ({ ...terms, load: aloneBy(loadMany, key) })
+    return this.#readMany(definition, keys, 'getOrSetMany', termsOf, options) as Promise<never[]>
+  }
+
+  async refresh(key: Key, options?: CallOptions): Promise<unknown> {
+    const definition = this.#enter('refresh', options)
+    const terms: ReadTerms = { ...this.#loading(definition, 'refresh', key), wish: 'refresh' }
+    return this.#valueOf(definition, key, await this.#read(definition, key, encodeKey(key, this.name), terms, options))
+  }
+
+  async warm(keys: Iterable<Key> | AsyncIterable<Key>, options?: WarmOptions): Promise<Warmed> {
+    const definition = this.#enter('warm', options)
+    const warm = async (key: Key): Promise<boolean> => {
+      const terms: ReadTerms = { ...this.#loading(definition, 'warm', key), wish: 'warm' }
+      const answer = await this.#read(definition, key, encodeKey(key, this.name), terms, options)
+      return answer?.from === 'load'
+    }
+    return warming(this.#deps.clock, {
+      cache: this.name,
+      keys,
+      rate: warmRate(options?.rate, this.name),
+      signal: options?.signal,
+      warm,
+      onProgress: progress => this.#events.emit('warm', progress)
+    })
+  }
+
+  on<E extends keyof CacheEvents>(event: E, listener: (event: CacheEvents[E]) => void): () => void {
+    return this.#events.on(event, listener)
   }
 
   async set(key: Key, value: unknown, options?: SetOptions): Promise<Version> {
@@ -136,7 +189,7 @@ export class MeshCache implements Cache<unknown, Key> {
 
   async update(key: Key, fn: (now: unknown) => unknown, options?: SetOptions): Promise<unknown> {
     const definition = this.#enter('update', options)
-    this.#checkFunction(fn, 'what update is to do', 'cache.update(key, now => next)')
+    checkFunction(fn, 'what update is to do', 'cache.update(key, now => next)', this.name)
     const { signal, timeout: _, ...rest } = options ?? {}
     const steps = {
       read: (o: CallOptions) => this.#entry(definition, key, STORED, o),
@@ -172,7 +225,7 @@ export class MeshCache implements Cache<unknown, Key> {
 
   async deleteMany(keys: readonly Key[], options?: CallOptions): Promise<number> {
     const definition = this.#enter('deleteMany', options)
-    this.#encodeKeys(keys, 'deleteMany')
+    encodeKeys(keys, 'deleteMany', this.name)
     const settled = await inBatches(keys, key => this.#delete(definition, key, options))
     options?.signal?.throwIfAborted()
     return allOrPartial(settled, this.name).filter(Boolean).length
@@ -214,30 +267,77 @@ export class MeshCache implements Cache<unknown, Key> {
   }
 
   /** The registered loader, outside any caller's context: the result is for everybody. */
-  #registered(definition: CacheDefinition, key: Key, options: GetOptions | undefined): Terms {
-    const { load, ttlMs: loadTtlMs } = definition
-    if (load === undefined || options?.load === false) return STORED
-    return { mode: 'load', load: context => this.#deps.detach(() => load(key, context)), loadTtlMs }
+  #registered(definition: CacheDefinition, key: Key, options: GetOptions | undefined): ReadTerms {
+    const { load, loadMany, ttlMs: loadTtlMs } = definition
+    const wish = options?.allowStale === false ? 'fresh' : 'usual'
+    if (load === undefined || options?.load === false) return wish === 'usual' ? STORED : { ...STORED, wish }
+    const call = (context: LoadContext): May<unknown> => this.#deps.detach(() => load(key, context))
+    return { mode: 'load', wish, load: call, loadTtlMs, loadTags: undefined, loadMany }
+  }
+
+  /** What only a cache with a loader can do. */
+  #loading(definition: CacheDefinition, call: 'refresh' | 'warm', key: Key): ReadTerms {
+    const terms = this.#registered(definition, key, undefined)
+    if (terms.mode === 'load') return terms
+    throw new MeshError(
+      'ERR_MESH_OPTION',
+      `Expected the cache '${this.name}' to have a loader for ${call}, and it is declared without one in this process. Declare it with load.`,
+      { cache: this.name }
+    )
+  }
+
+  /** A loader that this call brings along; it runs here, in its context. */
+  #ownTerms(
+    definition: CacheDefinition,
+    load: ((context: LoadContext<never>) => May<unknown>) | undefined,
+    loadMany: LoadMany | undefined,
+    options: (SetOptions & GetOptions) | undefined
+  ): ReadTerms {
+    const wish = options?.allowStale === false ? 'fresh' : 'usual'
+    if (options?.load === false) return { ...STORED, wish }
+    const loadTtlMs = keepMs(definition, options)
+    const loadTags = options?.tags
+    return { mode: 'lease', wish, load: load as ReadTerms['load'], loadTtlMs, loadTags, loadMany }
+  }
+
+  async #readMany(
+    definition: CacheDefinition,
+    keys: readonly Key[],
+    call: 'getMany' | 'getOrSetMany',
+    termsOf: (key: Key) => ReadTerms,
+    options: GetOptions | undefined
+  ): Promise<unknown[]> {
+    const encodedKeys = encodeKeys(keys, call, this.name)
+    const alone = (place: number): ReadAsk => {
+      const key = keys[place] as Key
+      return this.#askFor(definition, key, encodedKeys[place] as string, termsOf(key))
+    }
+    const loads = options?.load !== false && (call === 'getOrSetMany' || definition.load !== undefined)
+    const found = await this.#deps.many.read({ definition, encodedKeys, loads, alone }, patienceOf(options))
+    const settled = found.map((one, place) => this.#settledOf(definition, keys[place] as Key, one))
+    return allOrPartial(settled, this.name)
   }
 
   #read(
     definition: CacheDefinition,
     key: Key,
     encodedKey: string,
-    terms: Terms,
+    terms: ReadTerms,
     options: CallOptions | undefined
   ): Promise<Answer | undefined> {
     return this.#deps.reads.read(this.#askFor(definition, key, encodedKey, terms), patienceOf(options))
   }
 
-  #askFor(definition: CacheDefinition, key: Key, encodedKey: string, { mode, load, loadTtlMs }: Terms): ReadAsk {
-    return { definition, key, encodedKey, mode, load, loadTtlMs, timeoutMs: this.#deps.timeoutMs }
+  #askFor(definition: CacheDefinition, key: Key, encodedKey: string, terms: ReadTerms): ReadAsk {
+    const { mode, wish, load, loadTtlMs, loadTags, loadMany } = terms
+    const { timeoutMs } = this.#deps
+    return { definition, key, encodedKey, mode, wish, load, loadTtlMs, loadTags, loadMany, timeoutMs }
   }
 
   async #entry(
     definition: CacheDefinition,
     key: Key,
-    terms: Terms,
+    terms: ReadTerms,
     options: CallOptions | undefined
   ): Promise<Entry<unknown> | undefined> {
     const answer = await this.#read(definition, key, encodeKey(key, this.name), terms, options)
@@ -246,8 +346,8 @@ export class MeshCache implements Cache<unknown, Key> {
       value: this.#valueOf(definition, key, answer),
       version: versionText(answer) as Version,
       expiresAt: Math.round(this.#deps.meshClock.wallOf(answer.expiresAtMs)),
-      stale: false,
-      tags: [],
+      stale: answer.stale,
+      tags: decodeTags(answer.tags),
       from: answer.from
     }
   }
@@ -271,7 +371,8 @@ export class MeshCache implements Cache<unknown, Key> {
     const { namespace } = definition
     const encoded = encodeKey(key, this.name)
     const bytes = this.#bytesOf(definition, key, value)
-    return { type: 'write', namespace, key: encoded, bytes, ttlMs: keepMs(definition, options) }
+    const keep = keepTermsOf(definition, tagsOf(definition, key, value, options?.tags))
+    return { type: 'write', namespace, key: encoded, bytes, ttlMs: keepMs(definition, options), keep }
   }
 
   async #write(
@@ -291,7 +392,7 @@ export class MeshCache implements Cache<unknown, Key> {
     next: unknown,
     options: SetOptions | undefined
   ): Promise<Version | false> {
-    const { stamp: expectedStamp, writer: expectedWriter } = this.#expected(expected)
+    const { stamp: expectedStamp, writer: expectedWriter } = expectedVersion(expected, this.name)
     const keepTtl = expected !== null && options?.ttl === undefined
     const { namespace } = definition
     const compare = {
@@ -302,7 +403,8 @@ export class MeshCache implements Cache<unknown, Key> {
       expectedWriter,
       bytes: this.#bytesOf(definition, key, next),
       ttlMs: keepTtl ? 0 : keepMs(definition, options),
-      keepTtl
+      keepTtl,
+      keep: keepTermsOf(definition, tagsOf(definition, key, next, options?.tags))
     } as const
     const { changes, stats } = this.#deps
     stats.comparesTotal++
@@ -325,32 +427,6 @@ export class MeshCache implements Cache<unknown, Key> {
       `Expected a value of at most ${valueBytesMax} bytes, got ${bytes.length}. Raise maxValueBytes of cache '${this.name}', or cache something smaller.`,
       { cache: this.name, key: String(key) }
     )
-  }
-
-  #expected(version: unknown): { stamp: number; writer: string } {
-    if (version === null) return { stamp: 0, writer: '' }
-    const parsed = parseVersion(version)
-    if (parsed !== undefined) return parsed
-    throw new MeshError(
-      'ERR_MESH_OPTION',
-      `Expected the version for compareAndSet of cache '${this.name}' to be one that getEntry or set has given, or null for "only if there is no value", got ${got(version)}.`,
-      { cache: this.name }
-    )
-  }
-
-  /** All are checked before the first is asked for: a bad one among them is a mistake, not a partial failure. */
-  #encodeKeys(keys: unknown, call: 'getMany' | 'deleteMany'): string[] {
-    if (Array.isArray(keys)) return keys.map(key => encodeKey(key, this.name))
-    throw new MeshError('ERR_MESH_KEY', `Expected the keys of ${call} to be an array, got ${got(keys)}.`, {
-      cache: this.name
-    })
-  }
-
-  #checkFunction(fn: unknown, what: string, line: string): void {
-    if (typeof fn === 'function') return
-    throw new MeshError('ERR_MESH_OPTION', `Expected ${what} to be a function, got ${got(fn)}. Write ${line}.`, {
-      cache: this.name
-    })
   }
 
   /** The caller's signal ends its wait; the change itself may still be made, and its deadline is its own. */

@@ -24,6 +24,7 @@ const LADDER = [
   'update.ts',
   'batches.ts',
   'cache.ts',
+  'warming.ts',
   'calls.ts',
   'options.ts',
   'cache-options.ts',

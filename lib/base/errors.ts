@@ -50,6 +50,11 @@ export const ERROR_CODES = {
     retryable: true,
     todo: 'Raise loadTimeout, or make the loader honour its signal.'
   },
+  ERR_MESH_BACKOFF: {
+    when: 'The last load of this key failed, or the origin keeps failing, and it is left alone for a moment; nothing was loaded.',
+    retryable: true,
+    todo: 'Try again later; staleIfError answers with what was there before.'
+  },
   ERR_MESH_TIMEOUT: {
     when: "No answer from the mesh within the time of the call. With `outcome: 'unknown'` a change may have been made.",
     retryable: true,

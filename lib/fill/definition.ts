@@ -5,21 +5,60 @@
 import { MeshError } from '../base/errors.ts'
 import type { Duration } from '../base/units.ts'
 import type { Key } from '../codec/keys.ts'
+import { encodeTags } from '../codec/tags.ts'
 import type { ValueCodec } from '../codec/values.ts'
+import type { LoadReason } from '../rpc/messages.ts'
 import type { EvictionName } from '../store/eviction.ts'
+import type { KeepTerms } from '../store/keeping.ts'
 
 export type May<T> = T | Promise<T>
 
-/** What a loader is told. It never names V: TypeScript would fix V before it has looked at what the loader returns. */
-export interface LoadContext {
-  /** Aborts at `loadTimeout` and, for a load that runs at the key's owner, when nobody in the mesh waits any more. */
+/** Opaque, in a total order as text, and fit for an ETag. */
+export type Version = string & { readonly __version: unique symbol }
+
+export interface Entry<V> {
+  readonly value: V
+  readonly version: Version
+  /**
+   * Till when it is fresh, as `Date.now()` counts on this machine; Infinity for what is kept for ever. What is not kept
+   * has expired.
+   */
+  readonly expiresAt: number
+  /** Past its TTL; answered because `staleWhileRevalidate` or `staleIfError` allows it. */
+  readonly stale: boolean
+  readonly tags: readonly string[]
+  /** Whose store it came from, or that it was just loaded. */
+  readonly from: 'local' | 'owner' | 'load'
+}
+
+/** What a loader may choose for its result: how long it is kept and under which tags; `false` hands it out only. */
+export type StoreChoice = { ttl?: Duration | 'forever' | undefined; tags?: readonly string[] | undefined } | false
+
+/**
+ * What a loader is told. A registered loader must not name V, or TypeScript would fix V before it has looked at what
+ * the loader returns.
+ */
+export interface LoadContext<V = unknown> {
+  /** Aborts at `loadTimeout`, and when nobody in the mesh waits for the result any more. */
   readonly signal: AbortSignal
-  readonly reason: 'miss'
-  /** Chooses how long this result is kept; `false` hands it out and keeps nothing. */
-  store(o: { ttl?: Duration | 'forever' } | false): void
+  /** Nothing was there; it was stale; it soon will be; `warm` asked for it. */
+  readonly reason: LoadReason
+  /** What is stored until now, for an If-None-Match; return its value to keep it. */
+  readonly previous: Entry<V> | undefined
+  store(choice: StoreChoice): void
+}
+
+/** What a loader of many is told: the same, and by key where keys differ. */
+export interface LoadManyContext<K = Key, V = unknown> {
+  /** Aborts at `loadTimeout`, and when nobody waits for any of the results any more. */
+  readonly signal: AbortSignal
+  reason(key: K): LoadReason
+  previous(key: K): Entry<V> | undefined
+  store(key: K, choice: StoreChoice): void
 }
 
 export type Load = (key: Key, context: LoadContext) => May<unknown>
+export type LoadMany = (keys: readonly Key[], context: LoadManyContext) => May<readonly unknown[]>
 
 export interface CacheDefinition {
   readonly name: string
@@ -29,15 +68,30 @@ export interface CacheDefinition {
   readonly ttlMs: number
   readonly negativeTtlMs: number
   readonly jitter: number
+  readonly staleWhileRevalidateMs: number
+  readonly staleIfErrorMs: number
+  /** The eagerness of XFetch; 0 is no early refresh. */
+  readonly earlyRefresh: number
+  /** The last share of the TTL in which a read has the value loaded anew. */
+  readonly refreshAhead: number
   readonly loadTimeoutMs: number
+  /** Infinity is none. */
+  readonly softTimeoutMs: number
+  /** 0 is none. */
+  readonly errorBackoffMs: number
   readonly valueBytesMax: number
   /** What this member keeps of the cache at most; Infinity where only the memory of the member bounds it. */
   readonly bytesMax: number
   readonly eviction: EvictionName
+  readonly tagsOf: ((value: unknown, key: Key) => readonly string[]) | undefined
   readonly load: Load | undefined
+  readonly loadMany: LoadMany | undefined
   /** Known by name alone: a declaration that comes later takes its place. */
   readonly isBare: boolean
 }
+
+/** Functions may be replaced, as hot reload does. */
+const FUNCTIONS: ReadonlySet<keyof CacheDefinition> = new Set(['load', 'loadMany', 'tagsOf', 'codec'])
 
 export function namespaceOf(name: string, version: string | number): string {
   return JSON.stringify([name, String(version)])
@@ -48,10 +102,24 @@ export function counterNamespaceOf(name: string): string {
   return JSON.stringify(['counter', name, ''])
 }
 
-/** Functions may be replaced, as hot reload does; everything else must be as it was. */
+/** The tags of a value: those it was given, else those the cache finds in it. */
+export function tagsOf(definition: CacheDefinition, key: Key, value: unknown, given: unknown): Uint8Array {
+  const chosen = given ?? definition.tagsOf?.(value, key)
+  return encodeTags(chosen, `the tags of a value of cache '${definition.name}'`)
+}
+
+/** How a value is kept beyond its TTL; undefined where nothing is. `loadMs`: what it took to load it. */
+export function keepTermsOf(definition: CacheDefinition, tags: Uint8Array, loadMs = 0): KeepTerms | undefined {
+  const { staleWhileRevalidateMs: revalidateMs, staleIfErrorMs: staleMs, refreshAhead: ahead } = definition
+  const earlyMs = definition.earlyRefresh * loadMs
+  const isPlain = revalidateMs === 0 && staleMs === 0 && ahead === 0 && earlyMs === 0 && tags.length === 0
+  return isPlain ? undefined : { revalidateMs, staleMs, ahead, earlyMs, tags }
+}
+
+/** Everything but functions must be as it was. */
 export function checkRedefinition(was: CacheDefinition, now: CacheDefinition, kind: 'cache' | 'counter'): void {
   const differing = (Object.keys(was) as (keyof CacheDefinition)[]).filter(
-    name => name !== 'load' && name !== 'codec' && !Object.is(was[name], now[name])
+    name => !FUNCTIONS.has(name) && !Object.is(was[name], now[name])
   )
   if (differing.length === 0) return
   const [name] = differing

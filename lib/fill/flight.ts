@@ -1,8 +1,9 @@
 /**
- * Singleflight: one load per key at its primary, any number of waiters, local or remote.
+ * Loads under way, by key: one for each, at the key's primary, with any number of waiters.
  *
- *   opened ─▶ leased (worker: this member, or a caller) ─▶ landed: stored, waiters answered
- *                │                                   └──▶ fenced meanwhile: waiters answered, nothing stored
+ *   opened ─▶ leased (worker: this member, a caller, or who owned the key before) ─▶ landed: stored, waiters answered
+ *                │                                   ├──▶ fenced meanwhile: waiters answered, nothing stored
+ *                │                                   └──▶ moved meanwhile: the same, and the new owner waits with them
  *                └─ the holder died, left or went silent ─▶ leased again to the oldest waiter
  *
  * The lease has a version, stamped when it is granted, and that version becomes the version of the stored value. Any
@@ -14,45 +15,85 @@
  *   2. lease v1 ─ delete v2 ─ a get arrives: finds no open flight, opens its own with v3 > v2.
  */
 import type { PeerId } from '../ports/transport.ts'
-import type { Reply } from '../rpc/messages.ts'
+import type { LoadReason, MessageOf, Reply } from '../rpc/messages.ts'
 
 export interface Waiter {
   readonly peer: PeerId
-  /** `load`: the registered loader may run at the owner. `lease`: only this caller's own may run. */
-  readonly mode: 'load' | 'lease'
+  /**
+   * `load`: the registered loader may run at the owner. `lease`: only this caller's own may run. `follow`: the key's new
+   * owner, which waits for what runs here and has a loader of its own.
+   */
+  readonly mode: 'load' | 'lease' | 'follow'
+  readonly wish: MessageOf<'read'>['wish']
   readonly respond: (reply: Reply) => void
   /** Takes it out of the flight it is in now. */
   withdraw: () => void
+  /** Ends its wait for something better than what is stale. */
+  disarm: () => void
 }
+
+/** `fenced`: the key was changed meanwhile. `moved`: another member owns it now. `alone`: no owner could be asked. */
+type FlightState = 'open' | 'fenced' | 'moved' | 'alone'
 
 export class Flight {
   readonly namespace: string
   readonly key: string
   readonly partition: number
+  readonly reason: LoadReason
   readonly waiters = new Set<Waiter>()
+  readonly beganMs: number
   /** The version of the lease now running. */
   stamp = 0
   grantedAtMs = 0
   /** Who loads; undefined when this member does. */
   holder: PeerId | undefined
-  /** False once anything else happened to the key: then the result is for the waiters only. */
-  open = true
+  /** Callers of the holder wait for it too. */
+  holderWaits = false
+  /** Wanted by the cache itself, to have something fresh: it goes on when nobody waits. */
+  behind = false
+  /** Whether the owner before us was asked. */
+  followed = false
+  state: FlightState = 'open'
   /** Stops the worker's timer or the loader itself. */
   stop: () => void = () => {}
+  /** A user waits for it now. */
+  promote: () => void = () => {}
 
-  constructor(namespace: string, key: string, partition: number) {
+  constructor(namespace: string, key: string, partition: number, reason: LoadReason, beganMs: number) {
     this.namespace = namespace
     this.key = key
     this.partition = partition
+    this.reason = reason
+    this.beganMs = beganMs
+  }
+
+  /** False once anything else happened to the key: then the result is for the waiters only. */
+  get open(): boolean {
+    return this.state === 'open'
+  }
+
+  /** Somebody would miss it. */
+  get isWanted(): boolean {
+    return this.waiters.size > 0 || this.holderWaits || this.behind
   }
 }
 
 export class Flights {
   readonly #open = new Map<string, Flight>()
   readonly #leased = new Map<number, Flight>()
+  /** Running still, for those who waited when the key moved; its new owner may join them. */
+  readonly #moved = new Map<string, Flight>()
+  readonly #alone = new Map<string, Flight>()
 
   get size(): number {
     return this.#leased.size
+  }
+
+  /** Loads that somebody waits for: what a member that leaves still has to bring home. */
+  get awaited(): number {
+    let count = 0
+    for (const { waiters, holderWaits } of this.#leased.values()) if (waiters.size > 0 || holderWaits) count++
+    return count
   }
 
   /** The flight that a caller of now may join. */
@@ -60,9 +101,26 @@ export class Flights {
     return this.#open.get(nameOf(namespace, key))
   }
 
-  begin(namespace: string, key: string, partition: number): Flight {
-    const flight = new Flight(namespace, key, partition)
+  /** What still runs of a key that is not ours any more. */
+  findMoved(namespace: string, key: string): Flight | undefined {
+    return this.#moved.get(nameOf(namespace, key))
+  }
+
+  findAlone(namespace: string, key: string): Flight | undefined {
+    return this.#alone.get(nameOf(namespace, key))
+  }
+
+  begin(namespace: string, key: string, partition: number, reason: LoadReason = 'miss', nowMs = 0): Flight {
+    const flight = new Flight(namespace, key, partition, reason, nowMs)
     this.#open.set(nameOf(namespace, key), flight)
+    return flight
+  }
+
+  /** For callers of this member that found no owner to ask. */
+  beginAlone(namespace: string, key: string, nowMs: number): Flight {
+    const flight = new Flight(namespace, key, -1, 'miss', nowMs)
+    flight.state = 'alone'
+    this.#alone.set(nameOf(namespace, key), flight)
     return flight
   }
 
@@ -70,6 +128,8 @@ export class Flights {
     this.#leased.delete(flight.stamp)
     flight.stamp = stamp
     flight.holder = holder
+    flight.holderWaits = holder !== undefined
+    flight.promote = () => {}
     this.#leased.set(stamp, flight)
   }
 
@@ -77,35 +137,42 @@ export class Flights {
     return this.#leased.get(stamp)
   }
 
-  /** The key was written, deleted or given away: no one joins this flight any more and its result is not stored. */
+  /** The key was written or deleted: no one joins this flight any more and its result is not stored. */
   fence(namespace: string, key: string): void {
     const flight = this.find(namespace, key)
-    if (flight !== undefined) this.#fence(flight)
+    if (flight !== undefined) this.#close(flight, 'fenced')
   }
 
-  fencePartitions(lost: (partition: number) => boolean): void {
-    for (const flight of [...this.#open.values()]) if (lost(flight.partition)) this.#fence(flight)
+  movePartitions(lost: (partition: number) => boolean): void {
+    for (const flight of [...this.#open.values()]) {
+      if (!lost(flight.partition)) continue
+      this.#close(flight, 'moved')
+      this.#moved.set(nameOf(flight.namespace, flight.key), flight)
+    }
   }
 
   /** A part of a cache was cleared. */
   fenceMatching(namespace: string, matches: (key: string) => boolean): void {
     for (const flight of [...this.#open.values()])
-      if (flight.namespace === namespace && matches(flight.key)) this.#fence(flight)
+      if (flight.namespace === namespace && matches(flight.key)) this.#close(flight, 'fenced')
   }
 
   /** It has landed, or nobody is left in it. */
   end(flight: Flight): void {
     flight.stop()
-    this.#fence(flight)
+    if (flight.open) this.#close(flight, 'fenced')
     this.#leased.delete(flight.stamp)
+    const name = nameOf(flight.namespace, flight.key)
+    if (this.#moved.get(name) === flight) this.#moved.delete(name)
+    if (this.#alone.get(name) === flight) this.#alone.delete(name)
   }
 
   heldBy(peer: PeerId): Flight[] {
     return [...this.#leased.values()].filter(flight => flight.holder === peer)
   }
 
-  #fence(flight: Flight): void {
-    flight.open = false
+  #close(flight: Flight, why: 'fenced' | 'moved'): void {
+    flight.state = why
     const name = nameOf(flight.namespace, flight.key)
     if (this.#open.get(name) === flight) this.#open.delete(name)
   }

@@ -12,6 +12,8 @@ export class Stats {
   readsMissTotal = 0
   /** Reads that got the result of a load, their own or one they waited for. */
   readsLoadTotal = 0
+  /** Reads answered with a value past its TTL, as staleWhileRevalidate, staleIfError or softTimeout allow. */
+  readsStaleTotal = 0
   /** Reads that joined a call of this member that had not left yet. */
   readsJoinedTotal = 0
   /** Values written for this member's callers. */
@@ -36,10 +38,22 @@ export class Stats {
   changesRepeatedTotal = 0
   /** Loader calls begun in this process. */
   loadsTotal = 0
+  /** Keys loaded together with others, by calls of loadMany. */
+  loadsBatchedTotal = 0
   /** Loader calls that threw, timed out or gave a value that cannot be encoded. */
   loadsFailedTotal = 0
   /** Loader calls made without the owner, because it could not be reached; their results are not stored. */
   loadsUnstoredTotal = 0
+  /** Loader calls begun behind a stale answer. */
+  refreshesStaleTotal = 0
+  /** Loader calls begun ahead of the end of a TTL, by earlyRefresh or refreshAhead. */
+  refreshesEarlyTotal = 0
+  /** Reads of keys of this member that loaded nothing, because the last load had failed a moment ago. */
+  loadsBackedOffTotal = 0
+  /** Loads given up because nobody in the mesh waited for them any more. */
+  loadsAbortedTotal = 0
+  /** Times that this member, new owner of a key, asked the one before for the load it may have under way. */
+  loadsFollowedTotal = 0
   /** Results of loads not stored because the key was written, deleted or moved while they ran. */
   fillsFencedTotal = 0
   /** Leases that ended without a result: the holder died, left or went silent. */

@@ -135,7 +135,8 @@ export class Client {
     const open = this.#ring[this.#placeOf(call)]
     if (open === undefined || open.id !== call || open.peer !== peer) {
       // Our caller gave up while its lease was on the way: others wait for it.
-      if (reply.type === 'lease') this.#deps.outbox.post(peer, 0, { ...reply, type: 'release' })
+      const isLease = reply.type === 'lease' || (reply.type === 'kept' && reply.lease > 0)
+      if (isLease) this.#deps.outbox.post(peer, 0, { lease: reply.lease, boot: reply.boot, type: 'release' })
       return
     }
     if (reply.type === 'waiting') {
@@ -150,6 +151,12 @@ export class Client {
   /** The link to a peer is gone: so are the answers to everything asked over it. */
   linkDown(peer: PeerId): void {
     for (const open of [...this.#ring]) if (open?.peer === peer) this.#fail(open, 'lost')
+  }
+
+  /** Asks whether calls that are under way now still are. */
+  watch(): () => boolean {
+    const open = this.#ring.filter(call => call !== undefined)
+    return () => open.some(call => this.#isOpen(call))
   }
 
   cancel(open: OpenCall): void {

@@ -14,7 +14,7 @@ import type { MeshClock } from '../store/version.ts'
 import type { Client } from './client.ts'
 import { type Frame, readFrame } from './frame.ts'
 import { Inbox } from './inbox.ts'
-import type { MemberTalk, Message, MessageOf, Notice, Request } from './messages.ts'
+import type { LeaseTalk, MemberTalk, Message, MessageOf, Notice, Request } from './messages.ts'
 import type { Outbox } from './outbox.ts'
 import type { Server } from './server.ts'
 
@@ -36,7 +36,7 @@ export interface LinksDeps {
   readonly onHeard: (peer: PeerId, viewHash: number) => void
   readonly onTalk: (peer: PeerId, message: MemberTalk) => void
   /** A holder renews its lease or gives it back. */
-  readonly onLease: (peer: PeerId, notice: MessageOf<'renew' | 'release'>) => void
+  readonly onLease: (peer: PeerId, notice: LeaseTalk) => void
   /** A link ended before its hello: for the mesh it never was. */
   readonly onRefused: (peer: PeerId) => void
 }
@@ -156,6 +156,8 @@ export class Links implements LinkEvents {
       case 'cancel':
       case 'renew':
       case 'release':
+      case 'idle':
+      case 'drop':
         return this.#notice(peer, call, message)
       case 'ping':
       case 'pong':
@@ -177,6 +179,7 @@ export class Links implements LinkEvents {
       case 'add':
       case 'clear':
       case 'keys':
+      case 'follow':
         return this.#deps.server.request(peer, call, message satisfies Request)
       default:
         return this.#deps.client.reply(peer, call, message)
@@ -184,7 +187,8 @@ export class Links implements LinkEvents {
   }
 
   #notice(peer: PeerId, call: number, notice: Exclude<Notice, MemberTalk>): void {
+    if (notice.type === 'hello') return
     if (notice.type === 'cancel') this.#deps.server.cancel(peer, call)
-    if (notice.type === 'renew' || notice.type === 'release') this.#deps.onLease(peer, notice)
+    else this.#deps.onLease(peer, notice)
   }
 }

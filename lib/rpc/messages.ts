@@ -6,6 +6,7 @@
  */
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { Malformed } from '../base/bytes.ts'
+import { TAGS_BYTES_MAX } from '../codec/tags.ts'
 
 export const WEIGHT_MAX = 1000
 
@@ -63,6 +64,14 @@ const listOf = <T>(field: Field<T>, max: number, what: string): Field<readonly T
     return values
   }
 })
+/** One byte more, and nothing of it where there is none. */
+const optional = <T>(field: Field<T>): Field<T | undefined> => ({
+  write: (to, value) => {
+    flag.write(to, value !== undefined)
+    if (value !== undefined) field.write(to, value)
+  },
+  read: from => (flag.read(from) ? field.read(from) : undefined)
+})
 const object = <L extends Layout>(layout: L): Field<Fields<L>> => ({
   write: (to, value) => writeFields(layout, to, value),
   read: from => readFields(layout, from)
@@ -92,8 +101,15 @@ const valueBytes = bytes(VALUE_BYTES_MAX, 'value')
 
 /** `stored`: answer with what is there. `load`: the registered loader may run. `lease`: only the caller's may. */
 export const READ_MODES = ['stored', 'load', 'lease'] as const
-/** Of one key among many: nothing here, not ours to say, too large to come along, a value, a cached nothing. */
-export const FOUND_STATES = ['absent', 'elsewhere', 'large', 'value', 'negative'] as const
+/**
+ * `fresh`: nothing that is stale. `refresh`: what a load brings now, whatever is stored. `warm`: only have it loaded if it
+ * is not there; the value itself stays where it is.
+ */
+export const READ_WISHES = ['usual', 'fresh', 'refresh', 'warm'] as const
+/** Why a load runs. */
+const reason = oneOf('miss', 'stale', 'early', 'warm')
+/** Of one key among many: nothing here, not ours to say, to be asked for alone, a value, a cached nothing. */
+export const FOUND_STATES = ['absent', 'elsewhere', 'alone', 'value', 'negative'] as const
 const failureText = text(16 * 1024, 'failure')
 
 export const MEMBERS_MAX = 4096
@@ -119,9 +135,25 @@ const news = listOf(memberRecord, NEWS_MAX, 'news')
 const members = listOf(memberRecord, MEMBERS_MAX, 'members')
 const prints = listOf(real, MEMBERS_MAX, 'prints')
 
+const tagBytes = bytes(TAGS_BYTES_MAX, 'tags')
+/** How a value is to be kept beyond its TTL (`store/keeping.ts`). */
+const keep = optional(object({ revalidateMs: real, staleMs: real, ahead: real, earlyMs: real, tags: tagBytes }))
+/** What was stored before a load began. */
+const previous = optional(
+  object({ stamp: real, writer: peerText, expiresAtMs: real, stale: flag, bytes: valueBytes, tags: tagBytes })
+)
+
 const outcomeFields = {
   /** What a load came to: a value, or an error that every waiter gets. */
-  code: oneOf('value', 'ERR_MESH_LOAD', 'ERR_MESH_LOAD_TIMEOUT', 'ERR_MESH_VALUE', 'ERR_MESH_VALUE_TOO_LARGE'),
+  code: oneOf(
+    'value',
+    'ERR_MESH_LOAD',
+    'ERR_MESH_LOAD_TIMEOUT',
+    'ERR_MESH_VALUE',
+    'ERR_MESH_VALUE_TOO_LARGE',
+    'ERR_MESH_BACKOFF',
+    'ERR_MESH_OVERLOADED'
+  ),
   bytes: valueBytes,
   failure: failureText
 }
@@ -166,10 +198,10 @@ export const LAYOUTS = {
   /** What the peer has just shown not to know. */
   news: { records: members },
 
-  read: { namespace: namespaceText, key: keyText, mode: oneOf(...READ_MODES) },
+  read: { namespace: namespaceText, key: keyText, mode: oneOf(...READ_MODES), wish: oneOf(...READ_WISHES) },
   /** What is stored of many keys at once; answered in parts, so that none is larger than a small frame. */
   readMany: { namespace: namespaceText, keys: listOf(keyText, KEYS_MAX, 'keys') },
-  write: { namespace: namespaceText, key: keyText, bytes: valueBytes, ttlMs: real, ...once },
+  write: { namespace: namespaceText, key: keyText, bytes: valueBytes, ttlMs: real, keep, ...once },
   remove: { namespace: namespaceText, key: keyText, ...once },
   fill: {
     namespace: namespaceText,
@@ -179,7 +211,8 @@ export const LAYOUTS = {
     ...outcomeFields,
     /** 0 or less: hand out, do not keep. */
     ttlMs: real,
-    negative: flag
+    negative: flag,
+    keep
   },
   renew: { lease: real, boot: real },
   /** The lease came too late, its caller has gone: the next in line may have it. */
@@ -196,9 +229,9 @@ export const LAYOUTS = {
   /** Not an answer yet: a load is running, wait for as long as a load may take. */
   waiting: {},
   /** Load it yourself, then send `fill` with this token. */
-  lease: { lease: real, boot: real },
+  lease: { lease: real, boot: real, reason, previous },
   /** What a flight brought: the version it has, or would have had, and when it expires where it was kept. */
-  loaded: { ...outcomeFields, negative: flag, stamp: real, writer: peerText, expiresAtMs: real },
+  loaded: { ...outcomeFields, negative: flag, stamp: real, writer: peerText, expiresAtMs: real, tags: tagBytes },
   written: { stamp: real, writer: peerText },
   removed: { existed: flag },
   filled: { stored: flag },
@@ -215,8 +248,9 @@ export const LAYOUTS = {
     expectedWriter: peerText,
     bytes: valueBytes,
     ttlMs: real,
-    /** The value that is replaced hands on its expiry. */
+    /** The value that is replaced hands on its expiry, its windows and its tags. */
     keepTtl: flag,
+    keep,
     ...once
   },
   touch: { namespace: namespaceText, key: keyText, ttlMs: real, ...once },
@@ -234,7 +268,32 @@ export const LAYOUTS = {
   /** And where to go on. */
   page: { keys: listOf(keyText, PAGE_KEYS_MAX, 'keys'), partition: count, after: keyText },
   /** The change is past its deadline, or whether it was made is not known any more: nothing was done now. */
-  forgotten: {}
+  forgotten: {},
+
+  /**
+   * A stored value that is more than just there: stale, or with tags. With a lease above 0 the asker is to load it anew,
+   * behind; its callers have this one.
+   */
+  kept: {
+    stamp: real,
+    writer: peerText,
+    /** Till when it is fresh. */
+    expiresAtMs: real,
+    stale: flag,
+    negative: flag,
+    bytes: valueBytes,
+    tags: tagBytes,
+    lease: real,
+    boot: real,
+    reason
+  },
+  /** Asked of a member that owned the key until now: is it being loaded there, and what does that bring? */
+  follow: { namespace: namespaceText, key: keyText },
+  followed: { ...outcomeFields, ttlMs: real, negative: flag, keep },
+  /** The callers of the holder of a lease have gone; it loads on for those who wait at the owner. */
+  idle: { lease: real, boot: real },
+  /** Nobody in the mesh waits for this load any more. */
+  drop: { lease: real, boot: real }
 } as const
 
 export type Kind = keyof typeof LAYOUTS
@@ -249,15 +308,20 @@ type Unsigned<M> = M extends unknown ? Omit<M, keyof Once> : never
 export type ChangeOf<K extends ChangeKind> = Unsigned<MessageOf<K>>
 export type Change = Unsigned<MessageOf<ChangeKind>>
 export type SignedChange = MessageOf<ChangeKind>
-export type Request = MessageOf<'read' | 'readMany' | 'fill' | 'keys' | ChangeKind>
+export type Request = MessageOf<'read' | 'readMany' | 'fill' | 'keys' | 'follow' | ChangeKind>
 /** What members tell each other about members. */
 export type MemberTalk = MessageOf<
   'ping' | 'pong' | 'probe' | 'probed' | 'view' | 'digest' | 'swap' | 'swapped' | 'news'
 >
-export type Notice = MessageOf<'hello' | 'renew' | 'release' | 'cancel'> | MemberTalk
+/** Between the owner of a key and who loads it under its lease. */
+export type LeaseTalk = MessageOf<'renew' | 'release' | 'idle' | 'drop'>
+export type Notice = MessageOf<'hello' | 'cancel'> | LeaseTalk | MemberTalk
 export type Reply = Exclude<Message, Request | Notice>
 export type MemberFields = Fields<{ record: typeof memberRecord }>['record']
 export type Outcome = Fields<typeof outcomeFields>
+export type LoadReason = MessageOf<'lease'>['reason']
+/** What was stored before a load began, its value still as bytes. */
+export type Previous = NonNullable<MessageOf<'lease'>['previous']>
 
 /** The order of this list is the wire format: append only. */
 export const KINDS = [
@@ -301,7 +365,12 @@ export const KINDS = [
   'added',
   'cleared',
   'page',
-  'forgotten'
+  'forgotten',
+  'kept',
+  'follow',
+  'followed',
+  'idle',
+  'drop'
 ] as const satisfies readonly Kind[]
 
 export function writeFields(layout: Layout, to: ByteWriter, value: object): void {

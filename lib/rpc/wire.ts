@@ -19,6 +19,7 @@ import {
   NAMESPACE_TEXT_MAX,
   PEER_TEXT_MAX,
   READ_MODES,
+  READ_WISHES,
   readFields,
   VALUE_BYTES_MAX,
   writeFields
@@ -35,7 +36,8 @@ export function writeMessage(message: Message, to: ByteWriter): void {
     case 'read':
       to.text(message.namespace)
       to.text(message.key)
-      return to.u8(READ_MODES.indexOf(message.mode))
+      to.u8(READ_MODES.indexOf(message.mode))
+      return to.u8(READ_WISHES.indexOf(message.wish))
     case 'hit':
       to.f64(message.stamp)
       to.text(message.writer)
@@ -77,7 +79,9 @@ function readRead(from: ByteReader): MessageOf<'read'> {
   const key = from.text(KEY_TEXT_MAX, 'key')
   const mode = READ_MODES[from.u8()]
   if (mode === undefined) throw new Malformed(`none of ${READ_MODES.join(', ')}`)
-  return { type: 'read', namespace, key, mode }
+  const wish = READ_WISHES[from.u8()]
+  if (wish === undefined) throw new Malformed(`none of ${READ_WISHES.join(', ')}`)
+  return { type: 'read', namespace, key, mode, wish }
 }
 
 function readHit(from: ByteReader): MessageOf<'hit'> {

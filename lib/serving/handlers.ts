@@ -7,6 +7,7 @@ import type { Stats } from '../observe/stats.ts'
 import type { Logger } from '../ports/log.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { MessageOf, Reply, Request, SignedChange } from '../rpc/messages.ts'
+import { freshUntil } from '../store/keeping.ts'
 import type { MeshClock } from '../store/version.ts'
 import { Done } from './done.ts'
 import type { Owner } from './owner.ts'
@@ -20,7 +21,7 @@ const PART_ITEMS_MAX = 256
 const NO_BYTES = new Uint8Array(0)
 const ABSENT: Found = { state: 'absent', bytes: NO_BYTES }
 const ELSEWHERE: Found = { state: 'elsewhere', bytes: NO_BYTES }
-const LARGE: Found = { state: 'large', bytes: NO_BYTES }
+const ALONE: Found = { state: 'alone', bytes: NO_BYTES }
 
 export interface HandlersDeps {
   readonly owner: Owner
@@ -62,8 +63,10 @@ export class Handlers {
         return undefined
       case 'fill':
         // A result belongs to the flight that leased it, wherever the key lives now: those who wait there get it.
-        respond(this.#deps.owner.fill(peer, request))
+        respond(this.#deps.owner.fills.fill(peer, request))
         return undefined
+      case 'follow':
+        return this.#deps.owner.fills.followed(peer, request, respond)
       case 'keys':
         // What a page covers is said by the table, so both sides must have the same one.
         respond(request.viewHash === this.#deps.viewHash() ? this.#deps.page(request) : this.#notOwner())
@@ -79,9 +82,11 @@ export class Handlers {
       respond(this.#notOwner())
       return undefined
     }
-    const found = this.#deps.owner.glance(ask.namespace, ask.key)
-    if (found === undefined) return this.#deps.owner.read(peer, ask, respond)
-    const { version, expiresAtMs, negative, bytes } = found
+    const found = ask.wish === 'usual' ? this.#deps.owner.glance(ask.namespace, ask.key) : undefined
+    // What has tags is answered with them.
+    if (found === undefined || (found.keeping?.tags.length ?? 0) > 0) return this.#deps.owner.read(peer, ask, respond)
+    const { version, negative, bytes } = found
+    const expiresAtMs = freshUntil(found)
     respond({ type: 'hit', stamp: version.stamp, writer: version.writer, expiresAtMs, negative, bytes })
     return undefined
   }
@@ -150,8 +155,8 @@ export class Handlers {
   #find(namespace: string, key: string): Found {
     if (!this.#deps.owns(namespace, key)) return ELSEWHERE
     const found = this.#deps.owner.glance(namespace, key)
-    if (found === undefined) return ABSENT
-    if (found.bytes.length > PART_BYTES_MAX) return LARGE
+    if (found === undefined) return this.#deps.owner.holds(namespace, key) ? ALONE : ABSENT
+    if (found.bytes.length > PART_BYTES_MAX) return ALONE
     return { state: found.negative ? 'negative' : 'value', bytes: found.bytes }
   }
 }

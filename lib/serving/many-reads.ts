@@ -151,10 +151,11 @@ class Batch {
   }
 
   #findHere(key: string): Finding {
-    const found = this.#deps.owner.stored(this.#definition.namespace, key)
-    if (found === undefined) return 'absent'
-    this.#deps.stats.readsLocalTotal++
-    return found
+    const { namespace } = this.#definition
+    const { owner, stats } = this.#deps
+    if (owner.glance(namespace, key) === undefined) return owner.holds(namespace, key) ? 'ask' : 'absent'
+    stats.readsLocalTotal++
+    return owner.stored(namespace, key)
   }
 
   #ask(owner: PeerId, places: readonly number[]): void {

@@ -27,6 +27,8 @@ export interface OwnershipDeps {
   readonly self: PeerId
   readonly mesh: string
   readonly view: () => View
+  /** This partition has come to us from another member. */
+  readonly gained: (partition: number, from: PeerId) => void
   /** These partitions have gone to another member. */
   readonly lose: (lost: (partition: number) => boolean) => void
   readonly tableOf: typeof buildTable
@@ -88,14 +90,16 @@ export class Ownership {
 
   #bringTo(view: View): Table {
     if (view.hash === this.#hash) return this.#table
-    const { self, lose } = this.#deps
+    const { self, lose, gained } = this.#deps
     const table = this.#tableOf(view, this.#table)
     const lost = new Set<number>()
-    for (const { partition, from } of plan(this.#table, table)) if (from === self) lost.add(partition)
+    const moves = plan(this.#table, table)
+    for (const { partition, from } of moves) if (from === self) lost.add(partition)
     this.#table = table
     this.#hash = view.hash
     this.#owned = undefined
     lose(partition => lost.has(partition))
+    for (const { partition, from, to } of moves) if (to === self && from !== undefined) gained(partition, from)
     return table
   }
 

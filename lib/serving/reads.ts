@@ -94,11 +94,16 @@ class SharedRead extends Question {
 class Joinable {
   readonly #first = new Array<SharedRead | undefined>(PARTITIONS).fill(undefined)
 
-  find({ definition, encodedKey, mode }: ReadAsk, partition: number): SharedRead | undefined {
+  find({ definition, encodedKey, mode, wish }: ReadAsk, partition: number): SharedRead | undefined {
     for (let read = this.#first[partition]; read !== undefined; ) {
       const { after, ask } = read
       if (read.hasLeft) this.remove(read)
-      else if (ask.encodedKey === encodedKey && ask.mode === mode && ask.definition.namespace === definition.namespace)
+      else if (
+        ask.encodedKey === encodedKey &&
+        ask.mode === mode &&
+        ask.wish === wish &&
+        ask.definition.namespace === definition.namespace
+      )
         return read
       read = after
     }

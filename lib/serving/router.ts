@@ -12,17 +12,19 @@
  * (`changes.ts`): they wait longer, and must not be made twice.
  */
 import type { Key } from '../codec/keys.ts'
-import type { CacheDefinition, LoadContext, May } from '../fill/definition.ts'
-import { type LoadDeps, type LoadResult, startLoad } from '../fill/load.ts'
+import { NO_TAGS } from '../codec/tags.ts'
+import type { CacheDefinition, LoadContext, LoadMany, May } from '../fill/definition.ts'
+import type { OriginRun } from '../fill/guarded-call.ts'
 import type { Stats } from '../observe/stats.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
 import { CallFailed, type Client } from '../rpc/client.ts'
 import type { MessageOf, Outcome, Reply } from '../rpc/messages.ts'
-import type { Departure, Outbox } from '../rpc/outbox.ts'
+import type { Departure } from '../rpc/outbox.ts'
 import type { MeshClock, Version } from '../store/version.ts'
 import { callError, unavailable, unexpected } from './failures.ts'
-import { LEASE_MS, type Owner } from './owner.ts'
+import type { LeasedLoads } from './leased-loads.ts'
+import type { Owner } from './owner.ts'
 import type { Routes, RoutesDeps } from './routes.ts'
 
 /** Owners asked in turn because views disagreed. */
@@ -31,17 +33,33 @@ const MISROUTES_MAX = 2
 const LOSSES_MAX = 3
 /** How long a read waits for a lost owner's link or a new view, before it goes to the origin by itself. */
 const PATIENCE_MS = 500
-const RENEW_EVERY_MS = LEASE_MS / 3
 
 export interface ReadAsk {
   readonly definition: CacheDefinition
   readonly key: Key
   readonly encodedKey: string
   readonly mode: 'stored' | 'load' | 'lease'
+  readonly wish: MessageOf<'read'>['wish']
   /** Runs in this process under the owner's lease, or alone when there is no owner to ask. */
   readonly load: ((context: LoadContext) => May<unknown>) | undefined
   readonly loadTtlMs: number
+  readonly loadTags: readonly string[] | undefined
+  /** Loads it together with others that this caller wants. */
+  readonly loadMany: LoadMany | undefined
   readonly timeoutMs: number
+}
+
+/** What a read wants, whatever the key. */
+export type ReadTerms = Pick<ReadAsk, 'mode' | 'wish' | 'load' | 'loadTtlMs' | 'loadTags' | 'loadMany'>
+
+/** Answers with what is stored and loads nothing. */
+export const STORED: ReadTerms = {
+  mode: 'stored',
+  wish: 'usual',
+  load: undefined,
+  loadTtlMs: 0,
+  loadTags: undefined,
+  loadMany: undefined
 }
 
 /** What a caller that wants the value and nothing else is given. */
@@ -51,8 +69,11 @@ export interface Stored {
 }
 
 export interface Answer extends Version, Stored {
-  /** By the mesh clock. What is not kept has expired already. */
+  /** Till when it is fresh, by the mesh clock. What is not kept has expired already. */
   readonly expiresAtMs: number
+  readonly stale: boolean
+  /** As they travel (`codec/tags.ts`). */
+  readonly tags: Uint8Array
   readonly from: 'local' | 'owner' | 'load'
 }
 
@@ -66,10 +87,9 @@ export interface RouterDeps {
   readonly clock: Clock
   readonly meshClock: MeshClock
   readonly client: Client
-  readonly outbox: Outbox
   readonly owner: Owner
   readonly stats: Stats
-  readonly load: LoadDeps
+  readonly leased: LeasedLoads
 }
 
 type Failure = 'lost' | 'unlinked'
@@ -116,7 +136,6 @@ export class Router {
   readonly #deps: RouterDeps
   readonly #self: PeerId
   readonly #routes: RoutesDeps
-  readonly #alone = new Map<string, Promise<LoadResult>>()
 
   constructor(deps: RouterDeps) {
     this.#deps = deps
@@ -186,11 +205,10 @@ export class Router {
       } else if (reply.type === 'notOwner') {
         misroutes++
         if (owner !== this.#self) await this.#routes.agreeWith(owner as PeerId)
-      } else if (reply.type === 'lease') return this.#loadUnderLease(owner as PeerId, ask, reply)
+      } else if (reply.type === 'lease') return this.#loadUnderLease(owner as PeerId, question, reply)
       else return this.#answer(owner as PeerId, ask, reply)
     }
-    question.departure = AT_ONCE
-    return question.isAbandoned ? undefined : this.#loadAlone(ask)
+    return question.isAbandoned ? undefined : this.#loadAlone(question)
   }
 
   /** One that leaves is out of the table before its link ends: then there is no change left to wait for. */
@@ -213,10 +231,10 @@ export class Router {
     onReply: (reply: Reply | 'lost') => void,
     onError = (error: unknown) => question.failed(error)
   ): void {
-    const { definition, encodedKey: key, mode, timeoutMs } = question.ask
-    const request = { type: 'read', namespace: definition.namespace, key, mode } as const
+    const { definition, timeoutMs } = question.ask
+    const request = requestOf(question.ask)
     const { client } = this.#deps
-    const call = client.begin(owner, request, { timeoutMs, loadMs: definition.loadTimeoutMs }, reply => {
+    const call = client.begin(owner, request, { timeoutMs, loadMs: definition.loadTimeoutMs * 2 }, reply => {
       if (!(reply instanceof CallFailed)) onReply(reply)
       else if (reply.end === 'lost') onReply('lost')
       else onError(callError(reply, definition, owner))
@@ -225,14 +243,9 @@ export class Router {
   }
 
   #askSelf(question: Question, onReply: (reply: Reply) => void): void {
-    const { definition, encodedKey: key, mode } = question.ask
-    const withdraw = this.#deps.owner.read(
-      this.#self,
-      { type: 'read', namespace: definition.namespace, key, mode },
-      reply => {
-        if (reply.type !== 'waiting') onReply(reply)
-      }
-    )
+    const withdraw = this.#deps.owner.read(this.#self, requestOf(question.ask), reply => {
+      if (reply.type !== 'waiting') onReply(reply)
+    })
     question.askedAt(AT_ONCE, withdraw)
   }
 
@@ -240,7 +253,9 @@ export class Router {
     const { stats } = this.#deps
     switch (reply.type) {
       case 'hit':
-        return this.#found(owner, reply)
+        return this.#found(owner, { ...reply, stale: false, tags: NO_TAGS })
+      case 'kept':
+        return this.#kept(owner, ask, reply)
       case 'absent':
         stats.readsMissTotal++
         return undefined
@@ -252,83 +267,72 @@ export class Router {
     }
   }
 
-  #found(owner: PeerId, { bytes, negative, stamp, writer, expiresAtMs }: MessageOf<'hit'>): Answer {
+  #found(owner: PeerId, { bytes, negative, stamp, writer, expiresAtMs, stale, tags }: Omit<Answer, 'from'>): Answer {
     const from = owner === this.#self ? 'local' : 'owner'
-    if (from === 'local') this.#deps.stats.readsLocalTotal++
+    if (stale) this.#deps.stats.readsStaleTotal++
+    else if (from === 'local') this.#deps.stats.readsLocalTotal++
     else this.#deps.stats.readsOwnerTotal++
-    return { bytes, negative, stamp, writer, expiresAtMs, from }
+    return { bytes, negative, stamp, writer, expiresAtMs, stale, tags, from }
   }
 
-  /** We are the one who loads. The owner hears of the result; our caller does not wait for that. */
-  async #loadUnderLease(owner: PeerId, ask: ReadAsk, lease: MessageOf<'lease'>): Promise<Answer | FailedLoad> {
-    const { type: _, ...token } = lease
-    const about = { namespace: ask.definition.namespace, key: ask.encodedKey, ...token }
-    const stopRenewing = this.#renewing(owner, { type: 'renew', ...token })
-    const result = await this.#startLoad(ask)
-    stopRenewing()
-    const { code, bytes, failure, ttlMs, negative } = result
-    void this.#sendFill(owner, { type: 'fill', ...about, code, bytes, failure, ttlMs, negative })
+  /** Our callers have what there is; if we are to load it anew, that is for the next who ask. */
+  #kept(owner: PeerId, ask: ReadAsk, reply: MessageOf<'kept'>): Answer {
+    const { lease, boot, reason, ...found } = reply
+    const previous = found.negative ? undefined : found
+    if (lease > 0)
+      this.#deps.leased.begin(
+        { owner, lease, boot },
+        ask.encodedKey,
+        runOf(ask, { reason, previous, urgency: 'refresh' })
+      )
+    return this.#found(owner, found)
+  }
+
+  /** We are the one who loads. The owner hears of the result; our callers do not wait for that. */
+  async #loadUnderLease(
+    owner: PeerId,
+    question: Question,
+    { lease, boot, reason, previous }: MessageOf<'lease'>
+  ): Promise<Answer | FailedLoad> {
+    const { ask } = question
+    const run = runOf(ask, { reason, previous, urgency: reason === 'warm' ? 'refresh' : 'user' })
+    const load = this.#deps.leased.begin({ owner, lease, boot }, ask.encodedKey, run)
+    question.askedAt(AT_ONCE, load.callersGone)
+    const result = await load.done
     this.#deps.stats.readsLoadTotal++
-    const expiresAtMs = this.#deps.meshClock.now() + ttlMs
-    return answerOf(result, { stamp: token.lease, writer: owner, negative, expiresAtMs })
-  }
-
-  #startLoad(ask: ReadAsk): Promise<LoadResult> {
-    const { definition, key, loadTtlMs, load } = ask
-    const call = load ?? noLoader(definition)
-    return startLoad(this.#deps.load, { definition, key, ttlMs: loadTtlMs, call }).done
-  }
-
-  #renewing(owner: PeerId, renew: MessageOf<'renew'>): () => void {
-    let disarm = (): void => {}
-    const again = (): void => {
-      if (owner === this.#self) this.#deps.owner.holderSays(owner, renew)
-      else this.#deps.outbox.post(owner, 0, renew)
-      disarm = this.#deps.clock.after(RENEW_EVERY_MS, again)
-    }
-    disarm = this.#deps.clock.after(RENEW_EVERY_MS, again)
-    return () => disarm()
-  }
-
-  async #sendFill(owner: PeerId, fill: MessageOf<'fill'>): Promise<void> {
-    if (owner === this.#self) {
-      this.#deps.owner.fill(owner, fill)
-      return
-    }
-    try {
-      await this.#deps.client.call(owner, fill, { timeoutMs: LEASE_MS }).reply
-    } catch (error) {
-      // The owner is gone or drowning. Its lease runs out and the next waiter loads; our caller has its value.
-      if (!(error instanceof CallFailed)) throw error
-    }
+    const expiresAtMs = this.#deps.meshClock.now() + Math.max(0, result.ttlMs)
+    const tags = result.keep?.tags ?? NO_TAGS
+    return answerOf(result, { stamp: lease, writer: owner, negative: result.negative, expiresAtMs, tags })
   }
 
   /** Nobody to ask. One call of our own for all who ask here, and nothing is stored. */
-  async #loadAlone(ask: ReadAsk): Promise<Answer | FailedLoad> {
-    if (ask.load === undefined) throw unavailable(ask.definition)
-    const name = `${ask.definition.namespace}\n${ask.encodedKey}`
-    const running = this.#alone.get(name)
-    if (running !== undefined) return this.#unstored(await running)
-    this.#deps.stats.loadsUnstoredTotal++
-    const load = this.#startLoad(ask)
-    this.#alone.set(name, load)
-    const result = await load
-    this.#alone.delete(name)
-    return this.#unstored(result)
-  }
-
-  /** A version that no record has, so nothing can be compared with it. */
-  #unstored(result: LoadResult): Answer | FailedLoad {
-    const { meshClock } = this.#deps
-    const { negative } = result
-    return answerOf(result, { stamp: meshClock.stamp(), writer: this.#self, negative, expiresAtMs: meshClock.now() })
+  #loadAlone(question: Question): Promise<Answer | FailedLoad | undefined> {
+    const { ask } = question
+    const { definition, encodedKey, load, loadTtlMs: ttlMs, loadTags: tags } = ask
+    if (load === undefined) return Promise.reject(unavailable(definition))
+    return new Promise(resolve => {
+      const alone = { definition, encodedKey, load, ttlMs, tags }
+      const withdraw = this.#deps.owner.fills.alone(this.#self, alone, reply =>
+        resolve(this.#answer(this.#self, ask, reply))
+      )
+      question.askedAt(AT_ONCE, withdraw)
+    })
   }
 }
 
-function answerOf(outcome: Outcome, kept: Omit<Answer, 'bytes' | 'from'>): Answer | FailedLoad {
+function requestOf({ definition, encodedKey: key, mode, wish }: ReadAsk): MessageOf<'read'> {
+  return { type: 'read', namespace: definition.namespace, key, mode, wish }
+}
+
+function runOf(ask: ReadAsk, why: Pick<OriginRun, 'reason' | 'previous' | 'urgency'>): OriginRun {
+  const { definition, key, loadTtlMs: ttlMs, loadTags: tags, loadMany, load } = ask
+  return { definition, key, ttlMs, tags, loadMany, call: load ?? noLoader(definition), ...why }
+}
+
+function answerOf(outcome: Outcome, kept: Omit<Answer, 'bytes' | 'from' | 'stale'>): Answer | FailedLoad {
   if (outcome.code !== 'value') return { failed: outcome }
-  const { stamp, writer, negative, expiresAtMs } = kept
-  return { bytes: outcome.bytes, negative, stamp, writer, expiresAtMs, from: 'load' }
+  const { stamp, writer, negative, expiresAtMs, tags } = kept
+  return { bytes: outcome.bytes, negative, stamp, writer, expiresAtMs, tags, stale: false, from: 'load' }
 }
 
 function noLoader(definition: CacheDefinition): () => never {

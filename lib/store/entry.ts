@@ -1,3 +1,4 @@
+import { type Keeping, keepingBytes } from './keeping.ts'
 import { isWide } from './key-text.ts'
 import type { Version } from './version.ts'
 
@@ -13,6 +14,8 @@ export interface Entry {
   readonly expiresAtMs: number
   /** A loader found nothing: cached so that the origin is not asked again at once, but `has` says no. */
   readonly negative: boolean
+  /** Till when it is fresh, and its tags; undefined where it is fresh until it expires and has none. */
+  readonly keeping?: Keeping | undefined
 }
 
 /** What an entry costs beside its key and value: a row, a bucket, the head of its cell, what rounding takes. */
@@ -24,8 +27,8 @@ export const SLAB_VALUE_BYTES_MAX = 8 * 1024
 /** What such memory costs more: the objects that hold it. */
 const LARGE_OVERHEAD_BYTES = 320
 
-export function entryBytes({ key, bytes }: Entry): number {
-  return costOf(keyBytes(key.length, isWide(key)), bytes.length)
+export function entryBytes({ key, bytes, keeping }: Entry): number {
+  return costOf(keyBytes(key.length, isWide(key)), bytes.length + keepingBytes(keeping))
 }
 
 export function costOf(ofKey: number, ofValue: number): number {

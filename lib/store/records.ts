@@ -9,6 +9,7 @@
  * written again, and handed out as they are.
  */
 import { costOf, type Entry, keyBytes, SLAB_VALUE_BYTES_MAX } from './entry.ts'
+import { joinKeeping, type Keeping, splitKeeping } from './keeping.ts'
 import { KeyIndex } from './key-index.ts'
 import { isKey, isWide, readKey, writeKey } from './key-text.ts'
 import { FULL, Names } from './names.ts'
@@ -21,7 +22,7 @@ const VALUE_MASK = (1 << VALUE_BITS) - 1
 export const KEY_UNITS_MAX = 8 * 1024
 const PARTITION_MASK = 0xffff
 /** What an entry decides of its row; the rest of the traits belongs to the eviction policy. */
-const FROM_ENTRY = PARTITION_MASK | TRAIT.tombstone | TRAIT.negative | TRAIT.wide | TRAIT.large
+const FROM_ENTRY = PARTITION_MASK | TRAIT.tombstone | TRAIT.negative | TRAIT.wide | TRAIT.large | TRAIT.kept
 const POOL_WORDS = 4 * 1024
 const POOLED_WORDS_MAX = POOL_WORDS / 8
 const NOTHING = new Uint8Array(0)
@@ -75,12 +76,13 @@ export class Records implements Tenants {
   add(cache: number, entry: Entry, hash: number): number {
     const writer = this.#writers.hold(entry.version.writer)
     if (writer === FULL) return NOBODY
+    const stored = storedOf(entry)
     const id = this.rows.add()
     this.rows.set(id, HASH, hash)
     this.rows.set(id, NAMES, (cache << 16) | writer)
-    this.#describe(id, entry)
+    this.#describe(id, entry, stored)
     this.rows.set(id, CELL, this.#slab.add(id, this.cellWordsOf(id)))
-    this.#write(id, entry)
+    this.#write(id, entry.key, stored)
     this.#index.add(id)
     return id
   }
@@ -93,14 +95,15 @@ export class Records implements Tenants {
     this.#writers.release(names & 0xffff)
     this.rows.set(id, NAMES, (names & ~0xffff) | writer)
     const words = this.cellWordsOf(id)
+    const stored = storedOf(entry)
     this.#forgetLarge(id)
-    this.#describe(id, entry)
+    this.#describe(id, entry, stored)
     // A value of the same length is written in place: what was handed out are copies.
     if (this.cellWordsOf(id) !== words) {
       this.#slab.remove(this.rows.get(id, CELL), words)
       this.rows.set(id, CELL, this.#slab.add(id, this.cellWordsOf(id)))
     }
-    this.#write(id, entry)
+    this.#write(id, entry.key, stored)
     return true
   }
 
@@ -138,15 +141,19 @@ export class Records implements Tenants {
     const start = rows.startOf(id)
     const traits = words[start + TRAITS] as number
     const writer = this.#writers.name((words[start + NAMES] as number) & 0xffff)
+    let bytes = this.#value(id, traits, words[start + LENGTHS] as number, words[start + CELL] as number, glance)
+    let keeping: Keeping | undefined
+    if ((traits & TRAIT.kept) !== 0) ({ keeping, value: bytes } = splitKeeping(bytes))
     return {
       namespace,
       key,
       partition: traits & PARTITION_MASK,
       version: { stamp: rows.getDouble(id, STAMP), writer },
       kind: (traits & TRAIT.tombstone) === 0 ? 'value' : 'tombstone',
-      bytes: this.#value(id, traits, words[start + LENGTHS] as number, words[start + CELL] as number, glance),
+      bytes,
       expiresAtMs: rows.getDouble(id, EXPIRES),
-      negative: (traits & TRAIT.negative) !== 0
+      negative: (traits & TRAIT.negative) !== 0,
+      keeping
     }
   }
 
@@ -192,22 +199,23 @@ export class Records implements Tenants {
     this.#slab.tidy(writtenBytes >>> 2)
   }
 
-  #describe(id: number, entry: Entry): void {
-    const { key, bytes, partition, kind, negative } = entry
+  #describe(id: number, entry: Entry, bytes: Uint8Array): void {
+    const { key, partition, kind, negative, keeping } = entry
     const isLarge = bytes.length > SLAB_VALUE_BYTES_MAX
     const traits =
       partition |
       (kind === 'tombstone' ? TRAIT.tombstone : 0) |
       (negative ? TRAIT.negative : 0) |
       (isWide(key) ? TRAIT.wide : 0) |
-      (isLarge ? TRAIT.large : 0)
+      (isLarge ? TRAIT.large : 0) |
+      (keeping === undefined ? 0 : TRAIT.kept)
     this.rows.set(id, TRAITS, (this.rows.get(id, TRAITS) & ~FROM_ENTRY) | traits)
     this.rows.set(id, LENGTHS, (key.length << VALUE_BITS) | (isLarge ? 0 : bytes.length))
     this.rows.setDouble(id, STAMP, entry.version.stamp)
     this.rows.setDouble(id, EXPIRES, entry.expiresAtMs)
   }
 
-  #write(id: number, { key, bytes }: Entry): void {
+  #write(id: number, key: string, bytes: Uint8Array): void {
     const cell = this.rows.get(id, CELL)
     const memory = this.#slab.bytesOf(cell)
     const at = ((cell & OFFSET) + 1) << 2
@@ -242,6 +250,11 @@ export class Records implements Tenants {
     this.#largeBytes -= (this.#large.get(id) as Uint8Array).length
     this.#large.delete(id)
   }
+}
+
+/** What lies in the cell before the key. */
+function storedOf({ bytes, keeping }: Entry): Uint8Array {
+  return keeping === undefined ? bytes : joinKeeping(keeping, bytes)
 }
 
 function copyBytes(from: Uint8Array, to: Uint8Array, at: number): void {

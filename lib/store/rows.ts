@@ -41,7 +41,7 @@ export const NAMES = 13
 export const CELL = 14
 export const LENGTHS = 15
 
-/** In the word of traits, above the 16 bits of the partition. Bits 24 to 31 are free for whoever needs one. */
+/** In the word of traits, above the 16 bits of the partition. Bits 25 to 31 are free for whoever needs one. */
 export const TRAIT = {
   live: 1 << 16,
   tombstone: 1 << 17,
@@ -49,7 +49,9 @@ export const TRAIT = {
   /** The key has code units above 0xff and takes two bytes for each. */
   wide: 1 << 19,
   /** The value is memory of its own, not in the slab. */
-  large: 1 << 20
+  large: 1 << 20,
+  /** In front of the value lies how it is kept (`keeping.ts`). */
+  kept: 1 << 24
 } as const
 
 /** Which of its lists an eviction policy has put the record into: two bits of the traits. */

@@ -8,6 +8,7 @@
  */
 import { ByteReader } from '../../lib/base/bytes.ts'
 import { isMeshError } from '../../lib/base/errors.ts'
+import { Fills } from '../../lib/fill/fills.ts'
 import { LocalMember } from '../../lib/local-member.ts'
 import { Protocol } from '../../lib/membership/protocol.ts'
 import type { MeshStats } from '../../lib/mesh.ts'
@@ -19,7 +20,7 @@ import { Client } from '../../lib/rpc/client.ts'
 import { readFrame } from '../../lib/rpc/frame.ts'
 import { type Message, type MessageOf, readGossip } from '../../lib/rpc/messages.ts'
 import { Server } from '../../lib/rpc/server.ts'
-import { Owner } from '../../lib/serving/owner.ts'
+import { LeasedLoads } from '../../lib/serving/leased-loads.ts'
 import { seededRandom } from '../../lib/sim/random.ts'
 import { Process, World } from '../../lib/sim/world.ts'
 import { Store } from '../../lib/store/store.ts'
@@ -235,7 +236,8 @@ export function watchChanges(): () => void {
     counted(Client.prototype, 'reply'),
     counted(Server.prototype, 'request'),
     counted(Server.prototype, 'cancel'),
-    counted(Owner.prototype, 'holderSays')
+    counted(Fills.prototype, 'holderSays'),
+    counted(LeasedLoads.prototype, 'dropped')
   ]
   return () => {
     for (const restore of restores) restore()

@@ -46,13 +46,21 @@ const outcome = {
     'ERR_MESH_LOAD',
     'ERR_MESH_LOAD_TIMEOUT',
     'ERR_MESH_VALUE',
-    'ERR_MESH_VALUE_TOO_LARGE'
+    'ERR_MESH_VALUE_TOO_LARGE',
+    'ERR_MESH_BACKOFF',
+    'ERR_MESH_OVERLOADED'
   ),
   bytes,
   failure: text
 }
 const where = { namespace: shortText, key: shortText }
 const token = { lease: real, boot: real }
+const tags = fc.uint8Array({ maxLength: 200 })
+const plain = { noNullPrototype: true }
+const maybe = (what: Record<string, fc.Arbitrary<unknown>>) => fc.option(fc.record(what, plain), { nil: undefined })
+const keep = maybe({ revalidateMs: real, staleMs: real, ahead: real, earlyMs: real, tags })
+const version = { stamp: real, writer: shortText, expiresAtMs: real }
+const reason = fc.constantFrom('miss', 'stale', 'early', 'warm')
 const once = { boot: real, number: real, openFrom: real, untilMs: real }
 
 const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
@@ -66,18 +74,22 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   swap: { round: count, records: members, wanted: prints },
   swapped: { round: count, records: members },
   news: { records: members },
-  read: { ...where, mode: fc.constantFrom('stored', 'load', 'lease') },
-  write: { ...where, bytes, ttlMs: real, ...once },
+  read: {
+    ...where,
+    mode: fc.constantFrom('stored', 'load', 'lease'),
+    wish: fc.constantFrom('usual', 'fresh', 'refresh', 'warm')
+  },
+  write: { ...where, bytes, ttlMs: real, keep, ...once },
   remove: { ...where, ...once },
-  fill: { ...where, ...token, ...outcome, ttlMs: real, negative: fc.boolean() },
+  fill: { ...where, ...token, ...outcome, ttlMs: real, negative: fc.boolean(), keep },
   renew: token,
   release: token,
   cancel: {},
   hit: { stamp: real, writer: shortText, expiresAtMs: real, negative: fc.boolean(), bytes },
   absent: {},
   waiting: {},
-  lease: token,
-  loaded: { ...outcome, negative: fc.boolean(), stamp: real, writer: shortText, expiresAtMs: real },
+  lease: { ...token, reason, previous: maybe({ ...version, stale: fc.boolean(), bytes, tags }) },
+  loaded: { ...outcome, negative: fc.boolean(), stamp: real, writer: shortText, expiresAtMs: real, tags },
   written: { stamp: real, writer: shortText },
   removed: { existed: fc.boolean() },
   filled: { stored: fc.boolean() },
@@ -89,7 +101,7 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
     last: fc.boolean(),
     items: fc.array(
       fc.record(
-        { state: fc.constantFrom('absent', 'elsewhere', 'large', 'value', 'negative'), bytes },
+        { state: fc.constantFrom('absent', 'elsewhere', 'alone', 'value', 'negative'), bytes },
         { noNullPrototype: true }
       ),
       { maxLength: 5 }
@@ -102,6 +114,7 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
     bytes,
     ttlMs: real,
     keepTtl: fc.boolean(),
+    keep,
     ...once
   },
   touch: { ...where, ttlMs: real, ...once },
@@ -113,10 +126,15 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   added: { done: fc.boolean(), value: real, expiresAtMs: real },
   cleared: { viewHash: real },
   page: { keys: fc.array(shortText, { maxLength: 20 }), partition: count, after: shortText },
-  forgotten: {}
+  forgotten: {},
+  kept: { ...version, stale: fc.boolean(), negative: fc.boolean(), bytes, tags, ...token, reason },
+  follow: where,
+  followed: { ...outcome, ttlMs: real, negative: fc.boolean(), keep },
+  idle: token,
+  drop: token
 }
 
-const KEPT = { negative: false, stamp: 1, writer: 'a', expiresAtMs: 1 }
+const KEPT = { negative: false, stamp: 1, writer: 'a', expiresAtMs: 1, tags: new Uint8Array() }
 
 const message = (kind: Kind): fc.Arbitrary<Message> =>
   fc.record({ type: fc.constant(kind), ...FIELDS[kind] }, { noNullPrototype: true }) as fc.Arbitrary<Message>
@@ -261,8 +279,8 @@ describe('frames', () => {
   })
 
   it.each([
-    ['key', { type: 'read', namespace: 'n', key: 'x'.repeat(9_000), mode: 'load' }],
-    ['namespace', { type: 'read', namespace: 'x'.repeat(3_000), key: 'k', mode: 'load' }],
+    ['key', { type: 'read', namespace: 'n', key: 'x'.repeat(9_000), mode: 'load', wish: 'usual' }],
+    ['namespace', { type: 'read', namespace: 'x'.repeat(3_000), key: 'k', mode: 'load', wish: 'usual' }],
     [
       'failure',
       { type: 'loaded', code: 'ERR_MESH_LOAD', bytes: new Uint8Array(), failure: 'x'.repeat(20_000), ...KEPT }

@@ -10,7 +10,10 @@ class NotFound extends Error {
 }
 
 function failing(seed: number, load: (id: string, context: LoadContext) => unknown): Promise<Cluster> {
-  return formed(3, { seed, start: member => member.cache('products', { ttl: '1h', loadTimeout: '2s', load }) })
+  return formed(3, {
+    seed,
+    start: member => member.cache('products', { ttl: '1h', loadTimeout: '2s', errorBackoff: 0, load })
+  })
 }
 
 /** What a caller sees of an error, stacks aside. */

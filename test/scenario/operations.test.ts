@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest'
 import { isMeshError, type PartialError } from '../../lib/base/errors.ts'
-import type { Cache, Version } from '../../lib/cache.ts'
+import type { Cache } from '../../lib/cache.ts'
 import type { CacheOptions } from '../../lib/cache-options.ts'
-import type { LoadContext } from '../../lib/fill/definition.ts'
+import type { LoadContext, Version } from '../../lib/fill/definition.ts'
 import type { Cluster } from '../../lib/testing.ts'
 import { errorOf, formed, keyOf, mesh, times, watch } from './story.ts'
 

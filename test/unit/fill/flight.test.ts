@@ -37,7 +37,7 @@ describe('flights', () => {
   it('are fenced by partition, and end with their worker stopped', () => {
     const flights = new Flights()
     const [here, there] = [flights.begin('n', 'k', 1), flights.begin('n', 'l', 2)]
-    flights.fencePartitions(partition => partition === 1)
+    flights.movePartitions(partition => partition === 1)
     expect([here.open, there.open]).toEqual([false, true])
     let stopped = 0
     there.stop = () => stopped++

@@ -5,6 +5,7 @@ import { errorOf, startLoad } from '../../../lib/fill/load.ts'
 import { Stats } from '../../../lib/observe/stats.ts'
 import { noLog } from '../../../lib/ports/log.ts'
 import { seededRandom } from '../../../lib/sim/random.ts'
+import { MeshClock } from '../../../lib/store/version.ts'
 import { ManualClock } from '../rpc/manual-clock.ts'
 
 function start(
@@ -15,8 +16,13 @@ function start(
   const clock = new ManualClock()
   const stats = new Stats()
   const definition = cacheDefinition('c', { ttl: '1h', jitter: 0, ...options } as never)
-  const deps = { clock, stats, random: seededRandom(1), log: noLog }
-  return { clock, stats, definition, ...startLoad(deps, { definition, key: 'k', ttlMs, call }) }
+  const deps = { clock, meshClock: new MeshClock(clock), stats, random: seededRandom(1), log: noLog }
+  return {
+    clock,
+    stats,
+    definition,
+    ...startLoad(deps, { definition, key: 'k', ttlMs, reason: 'miss', previous: undefined, call })
+  }
 }
 
 describe('a load', () => {

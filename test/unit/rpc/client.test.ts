@@ -13,7 +13,7 @@ function setup() {
   const client = new Client({ clock, outbox, stats })
   outbox.open('peer', { type: 'waiting' })
   const ask = (terms: CallTerms = { timeoutMs: 100 }) =>
-    client.call('peer', { type: 'read', namespace: 'n', key: 'sk', mode: 'load' }, terms)
+    client.call('peer', { type: 'read', namespace: 'n', key: 'sk', mode: 'load', wish: 'usual' }, terms)
   return { clock, transport, stats, outbox, client, ask }
 }
 
@@ -122,7 +122,7 @@ describe('a call', () => {
   it('that was given up hands back a lease that comes too late: others wait for it', () => {
     const { clock, transport, client, ask } = setup()
     ask().cancel()
-    client.reply('peer', 1, { type: 'lease', lease: 12, boot: 3 })
+    client.reply('peer', 1, { type: 'lease', lease: 12, boot: 3, reason: 'miss', previous: undefined })
     clock.endTurn()
     expect(transport.kinds('data').flat()).toContain('release')
   })
@@ -151,7 +151,11 @@ describe('a call', () => {
 
   it('to a peer without a link fails at once', async () => {
     const { client } = setup()
-    const call = client.call('nobody', { type: 'read', namespace: 'n', key: 'k', mode: 'stored' }, { timeoutMs: 100 })
+    const call = client.call(
+      'nobody',
+      { type: 'read', namespace: 'n', key: 'k', mode: 'stored', wish: 'usual' },
+      { timeoutMs: 100 }
+    )
     await expect(call.reply).rejects.toBeInstanceOf(CallFailed)
   })
 
@@ -159,7 +163,7 @@ describe('a call', () => {
     const { clock, client } = setup()
     const call = client.begin(
       'peer',
-      { type: 'read', namespace: 'n', key: 'sk', mode: 'stored' },
+      { type: 'read', namespace: 'n', key: 'sk', mode: 'stored', wish: 'usual' },
       { timeoutMs: 100 },
       () => {}
     )
@@ -173,7 +177,7 @@ describe('a call', () => {
     const ends: unknown[] = []
     const call = client.begin(
       'peer',
-      { type: 'read', namespace: 'n', key: 'sk', mode: 'stored' },
+      { type: 'read', namespace: 'n', key: 'sk', mode: 'stored', wish: 'usual' },
       { timeoutMs: 100 },
       end => ends.push(end)
     )
@@ -201,7 +205,12 @@ describe('a call', () => {
   it('that waits long takes its number from nobody: a hundred thousand others come and go', async () => {
     const { client } = setup()
     const ask = (onEnd: (end: unknown) => void) =>
-      client.begin('peer', { type: 'read', namespace: 'n', key: 'sk', mode: 'stored' }, { timeoutMs: 100 }, onEnd)
+      client.begin(
+        'peer',
+        { type: 'read', namespace: 'n', key: 'sk', mode: 'stored', wish: 'usual' },
+        { timeoutMs: 100 },
+        onEnd
+      )
     const ends: unknown[] = []
     const long = ask(end => ends.push(end))
     for (let i = 0; i < 100_000; i++) {

@@ -68,7 +68,11 @@ describe('a link', () => {
     const { links, said } = setup()
     links.onUp('peer')
     expect(links.has('peer')).toBe(false)
-    links.onFrame('peer', 'data', frame(helloOf('peer'), { type: 'read', namespace: 'n', key: 'sk', mode: 'load' }))
+    links.onFrame(
+      'peer',
+      'data',
+      frame(helloOf('peer'), { type: 'read', namespace: 'n', key: 'sk', mode: 'load', wish: 'usual' })
+    )
     expect(links.has('peer')).toBe(true)
     expect(links.peers()).toEqual(['peer'])
     expect(said).toEqual(['up peer', 'heard peer 3', 'request of peer'])

@@ -25,7 +25,8 @@ const value = (bytes: number): Message => ({
   negative: false,
   stamp: 1,
   writer: 'a',
-  expiresAtMs: 1
+  expiresAtMs: 1,
+  tags: new Uint8Array()
 })
 
 describe('an outbox', () => {

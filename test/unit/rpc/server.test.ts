@@ -7,7 +7,7 @@ import { type Handler, Server } from '../../../lib/rpc/server.ts'
 import { ManualClock } from './manual-clock.ts'
 import { ManualTransport } from './manual-transport.ts'
 
-const READ: Request = { type: 'read', namespace: 'n', key: 'sk', mode: 'load' }
+const READ: Request = { type: 'read', namespace: 'n', key: 'sk', mode: 'load', wish: 'usual' }
 
 function setup(handler: Handler) {
   const clock = new ManualClock()

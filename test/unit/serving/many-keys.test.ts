@@ -9,7 +9,10 @@ import { ManualClock } from '../rpc/manual-clock.ts'
 /** A member that owns the keys in `stored`, and those that are missing there, but for what begins with an x. */
 function findMany(keys: readonly string[], stored: Record<string, { bytes: Uint8Array; negative: boolean }>) {
   const handlers = new Handlers({
-    owner: { glance: (_: string, key: string) => stored[key] } as unknown as Owner,
+    owner: {
+      glance: (_: string, key: string) => stored[key],
+      holds: (_: string, key: string) => key === 'stale'
+    } as unknown as Owner,
     stats: new Stats(),
     log: noLog,
     meshClock: new MeshClock(new ManualClock()),
@@ -37,7 +40,7 @@ const value = (length: number, negative = false) => ({ bytes: new Uint8Array(len
 describe('many keys asked of one member', () => {
   it('are answered in order, each with what is true of it', () => {
     const stored = { a: value(3), nothing: value(1, true), huge: value(15 * 1024 + 1), x: value(9) }
-    expect(findMany(['a', 'b', 'x', 'nothing', 'huge', 'a'], stored)).toEqual([
+    expect(findMany(['a', 'b', 'x', 'nothing', 'huge', 'stale', 'a'], stored)).toEqual([
       {
         last: true,
         items: [
@@ -45,7 +48,8 @@ describe('many keys asked of one member', () => {
           ['absent', 0],
           ['elsewhere', 0],
           ['negative', 1],
-          ['large', 0],
+          ['alone', 0],
+          ['alone', 0],
           ['value', 3]
         ]
       }

@@ -1,11 +1,16 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import { cacheDefinition } from '../../../lib/cache-options.ts'
+import { BackOffs } from '../../../lib/fill/back-off.ts'
 import type { CacheDefinition, Load } from '../../../lib/fill/definition.ts'
+import { LEASE_MS } from '../../../lib/fill/fills.ts'
 import { Flights } from '../../../lib/fill/flight.ts'
+import { openGate } from '../../../lib/fill/guard.ts'
+import { Moves } from '../../../lib/fill/moves.ts'
+import { Origin } from '../../../lib/fill/origin.ts'
 import { Stats } from '../../../lib/observe/stats.ts'
 import { noLog } from '../../../lib/ports/log.ts'
 import type { MessageOf, Reply } from '../../../lib/rpc/messages.ts'
-import { LEASE_MS, Owner } from '../../../lib/serving/owner.ts'
+import { Owner } from '../../../lib/serving/owner.ts'
 import { seededRandom } from '../../../lib/sim/random.ts'
 import { Store } from '../../../lib/store/store.ts'
 import { MeshClock } from '../../../lib/store/version.ts'
@@ -21,6 +26,9 @@ let stats: Stats
 let owner: Owner
 let definition: CacheDefinition | undefined
 let owned: boolean
+let moves: Moves
+let dropped: unknown[]
+let follows: { peer: string; ask: unknown; onReply: (reply: Reply | undefined) => void }[]
 
 function declare(load?: Load): void {
   definition = cacheDefinition('c', { ttl: '1h', jitter: 0, ...(load === undefined ? {} : { load: load as never }) })
@@ -33,15 +41,27 @@ beforeEach(() => {
   flights = new Flights()
   owned = true
   declare()
+  const meshClock = new MeshClock(clock)
+  moves = new Moves(clock)
+  dropped = []
+  follows = []
   owner = new Owner({
     self: 'self',
     boot: BOOT,
     clock,
-    meshClock: new MeshClock(clock),
+    meshClock,
     store,
     flights,
+    backOffs: new BackOffs(clock),
+    moves,
     stats,
-    load: { clock, random: seededRandom(1), stats, log: noLog },
+    random: seededRandom(2),
+    origin: new Origin({ clock, meshClock, random: seededRandom(1), stats, log: noLog, guard: openGate }),
+    tell: (peer, notice) => dropped.push([peer, notice]),
+    follow: (peer, ask, onReply) => {
+      follows.push({ peer, ask, onReply })
+      return () => {}
+    },
     detach: fn => fn(),
     definition: () => definition,
     partitionOf: () => 5,
@@ -55,7 +75,9 @@ const NAMESPACE = cacheDefinition('c', { ttl: '1h' }).namespace
 /** A caller and all it is told. */
 function ask(peer: string, mode: 'stored' | 'load' | 'lease' = 'lease') {
   const told: Reply[] = []
-  const withdraw = owner.read(peer, { type: 'read', namespace: NAMESPACE, key: KEY, mode }, reply => told.push(reply))
+  const withdraw = owner.read(peer, { type: 'read', namespace: NAMESPACE, key: KEY, mode, wish: 'usual' }, reply =>
+    told.push(reply)
+  )
   return { told, withdraw: withdraw ?? (() => {}), kinds: () => told.map(({ type }) => type) }
 }
 
@@ -65,12 +87,12 @@ function leaseOf({ told }: { told: Reply[] }): MessageOf<'lease'> {
 
 function fill(peer: string, { lease, boot }: MessageOf<'lease'>, over: Partial<MessageOf<'fill'>> = {}): boolean {
   const outcome = { code: 'value', bytes: Uint8Array.of(2), failure: '' } as const
-  const token = { namespace: NAMESPACE, key: KEY, lease, boot, ttlMs: 1_000, negative: false }
-  return owner.fill(peer, { type: 'fill', ...token, ...outcome, ...over }).stored
+  const token = { namespace: NAMESPACE, key: KEY, lease, boot, ttlMs: 1_000, negative: false, keep: undefined }
+  return owner.fills.fill(peer, { type: 'fill', ...token, ...outcome, ...over }).stored
 }
 
 const write = () =>
-  owner.write({ type: 'write', namespace: NAMESPACE, key: KEY, bytes: Uint8Array.of(9), ttlMs: 1_000 })
+  owner.write({ type: 'write', namespace: NAMESPACE, key: KEY, bytes: Uint8Array.of(9), ttlMs: 1_000, keep: undefined })
 const remove = () => owner.remove({ type: 'remove', namespace: NAMESPACE, key: KEY })
 const later = async (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
@@ -128,12 +150,12 @@ describe('a lease', () => {
     const { lease } = leaseOf(holder)
     for (let i = 0; i < 10; i++) {
       clock.pass(LEASE_MS / 3)
-      owner.holderSays('a', { type: 'renew', lease, boot: BOOT })
+      owner.fills.holderSays('a', { type: 'renew', lease, boot: BOOT })
     }
     expect(next.kinds()).toEqual(['waiting'])
     clock.pass(LEASE_MS - 1)
-    owner.holderSays('b', { type: 'renew', lease, boot: BOOT })
-    owner.holderSays('a', { type: 'renew', lease, boot: BOOT + 1 })
+    owner.fills.holderSays('b', { type: 'renew', lease, boot: BOOT })
+    owner.fills.holderSays('a', { type: 'renew', lease, boot: BOOT + 1 })
     clock.pass(1)
     expect(next.kinds()).toEqual(['waiting', 'lease'])
   })
@@ -141,11 +163,11 @@ describe('a lease', () => {
   it('that is handed back, or whose holder is gone from the view, is handed on at once', () => {
     const holder = ask('a')
     const [next, last] = [ask('b'), ask('c')]
-    owner.holderSays('a', { type: 'release', lease: leaseOf(holder).lease, boot: BOOT })
+    owner.fills.holderSays('a', { type: 'release', lease: leaseOf(holder).lease, boot: BOOT })
     expect(next.kinds()).toEqual(['waiting', 'lease'])
-    owner.memberGone('b')
+    owner.fills.memberGone('b')
     expect(last.kinds().at(-1)).toBe('lease')
-    owner.memberGone('c')
+    owner.fills.memberGone('c')
     expect([flights.size, clock.armed]).toEqual([0, 0])
   })
 
@@ -175,6 +197,8 @@ describe('a lease', () => {
       const next = ask('b')
       expect(fill('a', leaseOf(holder), { code, failure: '{}' })).toBe(false)
       expect(next.told.at(-1)).toMatchObject({ type: 'loaded', code })
+      expect(ask('c').told).toMatchObject([{ type: 'loaded', code: 'ERR_MESH_BACKOFF' }])
+      clock.pass(100)
       expect(ask('c').kinds()).toEqual(['lease'])
     }
   )
@@ -211,7 +235,7 @@ describe('a write, a delete or the loss of the partition in the middle of a load
     ask('a')
     const early = ask('b')
     write()
-    owner.memberGone('a')
+    owner.fills.memberGone('a')
     expect(early.told.at(-1)).toMatchObject({ type: 'hit', bytes: Uint8Array.of(9) })
     ask('c', 'stored')
     owned = true
@@ -220,7 +244,7 @@ describe('a write, a delete or the loss of the partition in the middle of a load
     const moved = ask('e')
     owned = false
     owner.lose(() => true)
-    owner.memberGone('d')
+    owner.fills.memberGone('d')
     expect(moved.kinds().at(-1)).toBe('notOwner')
   })
 
@@ -228,7 +252,7 @@ describe('a write, a delete or the loss of the partition in the middle of a load
     ask('a')
     const [early, other] = [ask('b'), ask('c')]
     remove()
-    owner.memberGone('a')
+    owner.fills.memberGone('a')
     expect(early.kinds()).toEqual(['waiting', 'lease'])
     expect(other.kinds().filter(kind => kind !== 'waiting')).toEqual([])
     other.withdraw()
@@ -280,7 +304,7 @@ describe('our own loader', () => {
 
   it('is not asked for a key that no member would have written', () => {
     const read = (): unknown =>
-      owner.read('a', { type: 'read', namespace: NAMESPACE, key: 'nonsense', mode: 'load' }, () => {})
+      owner.read('a', { type: 'read', namespace: NAMESPACE, key: 'nonsense', mode: 'load', wish: 'usual' }, () => {})
     expect(read).toThrow(/expected an encoded key/)
     expect(flights.size).toBe(0)
     expect(flights.find(NAMESPACE, 'nonsense')).toBeUndefined()

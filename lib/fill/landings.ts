@@ -1,0 +1,146 @@
+/**
+ * What becomes of the result of a load, and what is said where none is made.
+ *
+ * A value is stored only if nothing has happened to the key since its lease; those who wait get it in any case, for
+ * their reads began before. A failure reaches each waiter once, or what is stale in its place where the caller allows
+ * that, and begins a back-off.
+ */
+import { decodeFailure } from '../codec/load-failure.ts'
+import { NO_TAGS } from '../codec/tags.ts'
+import type { Stats } from '../observe/stats.ts'
+import type { PeerId } from '../ports/transport.ts'
+import type { MessageOf, Outcome, Reply } from '../rpc/messages.ts'
+import type { Entry } from '../store/entry.ts'
+import { freshUntil, keptFrom } from '../store/keeping.ts'
+import type { MeshClock } from '../store/version.ts'
+import type { BackOff, BackOffs } from './back-off.ts'
+import type { CacheDefinition } from './definition.ts'
+import type { Flight, Flights } from './flight.ts'
+import { type LoadResult, withCause } from './load.ts'
+
+const UNKNOWN_BACK_OFF_MS = 100
+const NOTHING = new Uint8Array(0)
+
+export interface LandingsDeps {
+  readonly self: PeerId
+  readonly meshClock: MeshClock
+  readonly flights: Flights
+  readonly backOffs: BackOffs
+  readonly stats: Stats
+  readonly definition: (namespace: string) => CacheDefinition | undefined
+  readonly owns: (partition: number) => boolean
+  /** What is stored of a key and may be answered with, stale or not. */
+  readonly stored: (namespace: string, key: string) => Entry | undefined
+  readonly keep: (entry: Entry) => boolean
+}
+
+export class Landings {
+  readonly #deps: LandingsDeps
+
+  constructor(deps: LandingsDeps) {
+    this.#deps = deps
+  }
+
+  /** The last load failed a moment ago: answered without another. */
+  isLeftAlone({ namespace, key, wish }: MessageOf<'read'>, respond: (reply: Reply) => void): boolean {
+    const backOff = this.#deps.backOffs.of(namespace, key)
+    if (backOff === undefined) return false
+    this.#deps.stats.loadsBackedOffTotal++
+    const stale = wish === 'usual' ? this.#deps.stored(namespace, key) : undefined
+    if (stale !== undefined) respond(this.stale(stale))
+    else respond(this.#unkept({ code: 'ERR_MESH_BACKOFF', bytes: NOTHING, failure: backOffText(backOff) }, false))
+    return true
+  }
+
+  /** The result is here: keep it if nothing has happened to the key since the lease, and answer all who waited. */
+  land(flight: Flight, result: LoadResult): boolean {
+    const { stats, owns, flights } = this.#deps
+    // Asked before anything else: a view that took the partition away closes the flight here at the latest.
+    const wasOpen = flight.open && owns(flight.partition) && flight.open
+    flights.end(flight)
+    this.#noteOutcome(flight, wasOpen, result)
+    const keep = result.code === 'value' && result.ttlMs > 0
+    if (keep && flight.state !== 'alone' && !wasOpen) stats.fillsFencedTotal++
+    const kept = keptFrom(this.#deps.meshClock.now(), result.ttlMs, result.keep)
+    const { namespace, key, partition, stamp } = flight
+    const version = { stamp, writer: this.#deps.self }
+    const { bytes, negative } = result
+    const entry = { namespace, key, partition, version, kind: 'value', bytes, negative, ...kept } as const
+    const stored = keep && wasOpen && this.#deps.keep(entry)
+    this.#answer(flight, result, stored ? entry : undefined)
+    return stored
+  }
+
+  /** A failure keeps others from trying at once. What no origin was asked for is no failure. */
+  #noteOutcome({ namespace, key, state }: Flight, wasOpen: boolean, { code, bytes, failure }: LoadResult): void {
+    if (!wasOpen && state !== 'alone') return
+    const { backOffs, definition } = this.#deps
+    if (code === 'value') return backOffs.forget(namespace, key)
+    if (code === 'ERR_MESH_OVERLOADED' || code === 'ERR_MESH_BACKOFF') return
+    backOffs.failed(
+      namespace,
+      key,
+      { code, bytes, failure },
+      definition(namespace)?.errorBackoffMs ?? UNKNOWN_BACK_OFF_MS
+    )
+  }
+
+  #answer(flight: Flight, result: LoadResult, stored: Entry | undefined): void {
+    const { code, bytes, failure, negative, ttlMs, keep } = result
+    const stale = code === 'value' ? undefined : this.#deps.stored(flight.namespace, flight.key)
+    const outcome = { code, bytes, failure }
+    const answer: Reply =
+      stored === undefined
+        ? { ...this.#unkept(outcome, negative), stamp: flight.stamp, tags: keep?.tags ?? NO_TAGS }
+        : {
+            type: 'loaded',
+            ...outcome,
+            negative,
+            ...stored.version,
+            expiresAtMs: freshUntil(stored),
+            tags: keep?.tags ?? NO_TAGS
+          }
+    for (const { mode, wish, respond, disarm } of flight.waiters) {
+      disarm()
+      if (mode === 'follow') respond({ type: 'followed', ...outcome, ttlMs, negative, keep })
+      else if (stale !== undefined && wish === 'usual') respond(this.stale(stale))
+      else respond(answer)
+    }
+  }
+
+  stale(entry: Entry): MessageOf<'kept'> {
+    return keptReply(entry, freshUntil(entry) <= this.#deps.meshClock.now())
+  }
+
+  /** What is not kept has expired already, and a version that no record will ever have. */
+  #unkept(outcome: Outcome, negative: boolean): MessageOf<'loaded'> {
+    const { meshClock, self } = this.#deps
+    const stamp = meshClock.stamp()
+    return { type: 'loaded', ...outcome, negative, stamp, writer: self, expiresAtMs: meshClock.now(), tags: NO_TAGS }
+  }
+
+  previous(namespace: string, key: string): MessageOf<'lease'>['previous'] {
+    const entry = this.#deps.stored(namespace, key)
+    if (entry === undefined || entry.negative) return undefined
+    const expiresAtMs = freshUntil(entry)
+    const stale = expiresAtMs <= this.#deps.meshClock.now()
+    return { ...entry.version, expiresAtMs, stale, bytes: entry.bytes, tags: entry.keeping?.tags ?? NO_TAGS }
+  }
+}
+
+/** A stored value with all that is known of it; without a lease. */
+export function keptReply(entry: Entry, stale: boolean): MessageOf<'kept'> {
+  const { version, negative, bytes, keeping } = entry
+  const tags = keeping?.tags ?? NO_TAGS
+  const lease = { lease: 0, boot: 0, reason: 'miss' } as const
+  return { type: 'kept', ...version, expiresAtMs: freshUntil(entry), stale, negative, bytes, tags, ...lease }
+}
+
+function backOffText({ failures, leftMs, last }: BackOff): string {
+  const times = failures === 1 ? 'The last load of this key' : `The last ${failures} loads of this key`
+  const why = (last.code === 'ERR_MESH_LOAD' ? decodeFailure(last.failure).message : last.failure)
+    .replaceAll('\n', ' ')
+    .slice(0, 500)
+  const message = `${times} failed (${why}), so the origin is left alone with it for ${Math.ceil(leftMs)} ms more. Try again then; staleIfError answers with what was there before.`
+  return last.code === 'ERR_MESH_LOAD' ? withCause(message, last.failure) : message
+}

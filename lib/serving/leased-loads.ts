@@ -1,0 +1,110 @@
+/**
+ * Loads that this member runs because a key's owner has leased them to it: its caller's own loader, or a cache's where
+ * the owner has none. The lease is renewed while the loader waits or runs, the owner hears of the result, and our
+ * callers do not wait for that.
+ *
+ * The load is not ours alone: others in the mesh wait for it at the owner. So when our callers have gone, the owner is
+ * told, and only when it says that nobody is left is the loader aborted.
+ *
+ *   1. our caller gives up ─ idle ─▶ owner: two others wait ─ both give up ─ drop ─▶ aborted here
+ */
+
+import { LEASE_MS } from '../fill/fills.ts'
+import type { OriginRun } from '../fill/guarded-call.ts'
+import type { LoadResult } from '../fill/load.ts'
+import type { Origin } from '../fill/origin.ts'
+import type { Cancel, Clock } from '../ports/clock.ts'
+import type { PeerId } from '../ports/transport.ts'
+import { CallFailed, type Client } from '../rpc/client.ts'
+import type { LeaseTalk, MessageOf } from '../rpc/messages.ts'
+import type { Outbox } from '../rpc/outbox.ts'
+import type { Owner } from './owner.ts'
+
+const RENEW_EVERY_MS = LEASE_MS / 3
+
+export interface LeasedLoadsDeps {
+  readonly self: PeerId
+  readonly clock: Clock
+  readonly client: Client
+  readonly outbox: Outbox
+  readonly owner: Owner
+  readonly origin: Origin
+}
+
+export interface Lease {
+  readonly owner: PeerId
+  readonly lease: number
+  readonly boot: number
+}
+
+/** One that waits for its turn at the origin, or runs. */
+interface Held extends Lease {
+  readonly abort: () => void
+}
+
+export class LeasedLoads {
+  readonly #deps: LeasedLoadsDeps
+  readonly #held = new Set<Held>()
+
+  constructor(deps: LeasedLoadsDeps) {
+    this.#deps = deps
+  }
+
+  get size(): number {
+    return this.#held.size
+  }
+
+  /** `callersGone`: none of ours waits for it any more. */
+  begin(lease: Lease, encodedKey: string, run: OriginRun): { done: Promise<LoadResult>; callersGone: () => void } {
+    const token = { lease: lease.lease, boot: lease.boot }
+    const { done, abort } = this.#deps.origin.begin(run)
+    const held = { ...lease, abort }
+    this.#held.add(held)
+    const stopRenewing = this.#renewing(lease.owner, { type: 'renew', ...token })
+    void done.then(({ code, bytes, failure, ttlMs, negative, keep }) => {
+      stopRenewing()
+      // Dropped by the owner: it has ended the flight, and what comes is for nobody.
+      if (!this.#held.delete(held)) return
+      const about = { namespace: run.definition.namespace, key: encodedKey, ...token }
+      void this.#sendFill(lease.owner, { type: 'fill', ...about, code, bytes, failure, ttlMs, negative, keep })
+    })
+    return { done, callersGone: () => this.#held.has(held) && this.#say(lease.owner, { type: 'idle', ...token }) }
+  }
+
+  /** The owner says that nobody in the mesh waits for it any more. */
+  dropped(owner: PeerId, { lease, boot }: LeaseTalk): void {
+    for (const held of this.#held) {
+      if (held.owner !== owner || held.lease !== lease || held.boot !== boot) continue
+      this.#held.delete(held)
+      held.abort()
+    }
+  }
+
+  #renewing(owner: PeerId, renew: MessageOf<'renew'>): Cancel {
+    let disarm: Cancel = () => {}
+    const again = (): void => {
+      this.#say(owner, renew)
+      disarm = this.#deps.clock.after(RENEW_EVERY_MS, again)
+    }
+    disarm = this.#deps.clock.after(RENEW_EVERY_MS, again)
+    return () => disarm()
+  }
+
+  #say(owner: PeerId, notice: LeaseTalk): void {
+    if (owner === this.#deps.self) this.#deps.owner.fills.holderSays(owner, notice)
+    else this.#deps.outbox.post(owner, 0, notice)
+  }
+
+  async #sendFill(owner: PeerId, fill: MessageOf<'fill'>): Promise<void> {
+    if (owner === this.#deps.self) {
+      this.#deps.owner.fills.fill(owner, fill)
+      return
+    }
+    try {
+      await this.#deps.client.call(owner, fill, { timeoutMs: LEASE_MS }).reply
+    } catch (error) {
+      // The owner is gone or drowning. Its lease runs out and the next waiter loads; our callers have their value.
+      if (!(error instanceof CallFailed)) throw error
+    }
+  }
+}

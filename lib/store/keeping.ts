@@ -1,0 +1,138 @@
+/**
+ * How a value is kept beyond "until it expires": till when it is fresh, how long it may be answered stale, when it is
+ * loaded anew ahead of time, and its tags. Most values have nothing of this; those that do carry it in front of their
+ * bytes, so that it costs nobody else a word of a row, and an owner that has never declared the cache keeps it right.
+ *
+ *   stored ──── fresh ────▶ freshUntil ── answered, loaded anew behind ──▶ revalidateUntil ── only if a load fails ──▶ expires
+ *                  ▲ from `aheadFrom` on, or by chance shortly before the end, a read has it loaded anew
+ *
+ * Early refresh is XFetch (Vattani, Chierichetti, Lowenstein: optimal probabilistic cache stampede prevention): each
+ * read draws how many load times before the end it takes for the end, −ln of an even chance; so of many readers one is
+ * early enough, however many there are, and of few hardly any.
+ */
+export interface Keeping {
+  /** By the mesh clock, as all that follows. */
+  readonly freshUntilMs: number
+  /** Till then a stale value is answered while another is loaded behind. */
+  readonly revalidateUntilMs: number
+  /** From then on a read has it loaded anew; Infinity is never. */
+  readonly aheadFromMs: number
+  /** What a load took, times the eagerness of the cache; 0 is no early refresh. */
+  readonly earlyMs: number
+  /** Opaque here (`codec/tags.ts`). */
+  readonly tags: Uint8Array
+}
+
+/** The same before it is known when it begins. */
+export interface KeepTerms {
+  readonly revalidateMs: number
+  /** How long a stale value may stand in for a load that failed. */
+  readonly staleMs: number
+  /** The last share of the TTL in which a read has it loaded anew; 0 is none. */
+  readonly ahead: number
+  readonly earlyMs: number
+  readonly tags: Uint8Array
+}
+
+/** Further from the end than this many load times nobody draws, but one in 3,000. */
+const EARLY_MAX = 8
+
+export const KEEPING_BYTES_MIN = 34
+
+/** When a value stored now is over for good, and how it is kept until then. */
+export function keptFrom(nowMs: number, ttlMs: number, terms: KeepTerms | undefined): Kept {
+  const freshUntilMs = nowMs + ttlMs
+  if (terms === undefined) return { expiresAtMs: freshUntilMs, keeping: undefined }
+  const { revalidateMs, staleMs, ahead, earlyMs, tags } = terms
+  const aheadFromMs = ahead > 0 ? freshUntilMs - ttlMs * ahead : Number.POSITIVE_INFINITY
+  return {
+    expiresAtMs: freshUntilMs + Math.max(revalidateMs, staleMs),
+    keeping: {
+      freshUntilMs,
+      revalidateUntilMs: freshUntilMs + revalidateMs,
+      // Of a value that is kept for ever there is no last share.
+      aheadFromMs: Number.isNaN(aheadFromMs) ? Number.POSITIVE_INFINITY : aheadFromMs,
+      earlyMs,
+      tags
+    }
+  }
+}
+
+export interface Kept {
+  readonly expiresAtMs: number
+  readonly keeping: Keeping | undefined
+}
+
+/** The same value for another time: its windows and tags stay what they were. */
+export function keptAnew(
+  { expiresAtMs, keeping }: { expiresAtMs: number; keeping?: Keeping | undefined },
+  nowMs: number,
+  ttlMs: number
+): Kept {
+  if (keeping === undefined) return { expiresAtMs: nowMs + ttlMs, keeping }
+  const { freshUntilMs, revalidateUntilMs, aheadFromMs, earlyMs, tags } = keeping
+  const terms = {
+    revalidateMs: lengthOf(freshUntilMs, revalidateUntilMs),
+    staleMs: lengthOf(freshUntilMs, expiresAtMs),
+    ahead: 0,
+    earlyMs,
+    tags
+  }
+  const anew = keptFrom(nowMs, ttlMs, terms)
+  if (anew.keeping === undefined || aheadFromMs === Number.POSITIVE_INFINITY) return anew
+  const aheadMs = lengthOf(aheadFromMs, freshUntilMs)
+  return { ...anew, keeping: { ...anew.keeping, aheadFromMs: anew.keeping.freshUntilMs - Math.min(aheadMs, ttlMs) } }
+}
+
+function lengthOf(fromMs: number, untilMs: number): number {
+  return untilMs === fromMs ? 0 : untilMs - fromMs
+}
+
+/** When a value stops being fresh. */
+export function freshUntil({ expiresAtMs, keeping }: { expiresAtMs: number; keeping?: Keeping | undefined }): number {
+  return keeping === undefined ? expiresAtMs : keeping.freshUntilMs
+}
+
+/** Nothing is to be done about it but to answer it. */
+export function isPlainlyFresh({ freshUntilMs, aheadFromMs, earlyMs }: Keeping, nowMs: number): boolean {
+  return nowMs < freshUntilMs - earlyMs * EARLY_MAX && nowMs < aheadFromMs
+}
+
+/** Of a fresh value: whether this read is the one that has it loaded anew. `chance` is even, from 0 to 1. */
+export function isDue({ freshUntilMs, aheadFromMs, earlyMs }: Keeping, nowMs: number, chance: number): boolean {
+  return nowMs >= aheadFromMs || (earlyMs > 0 && nowMs - earlyMs * Math.log(1 - chance) >= freshUntilMs)
+}
+
+export function keepingBytes(keeping: Keeping | undefined): number {
+  return keeping === undefined ? 0 : KEEPING_BYTES_MIN + keeping.tags.length
+}
+
+/** The keeping and the value behind it, as one piece of memory. */
+export function joinKeeping(keeping: Keeping, value: Uint8Array): Uint8Array {
+  const { freshUntilMs, revalidateUntilMs, aheadFromMs, earlyMs, tags } = keeping
+  const joined = new Uint8Array(keepingBytes(keeping) + value.length)
+  const view = new DataView(joined.buffer)
+  view.setUint16(0, tags.length)
+  view.setFloat64(2, freshUntilMs)
+  view.setFloat64(10, revalidateUntilMs)
+  view.setFloat64(18, aheadFromMs)
+  view.setFloat64(26, earlyMs)
+  joined.set(tags, KEEPING_BYTES_MIN)
+  joined.set(value, KEEPING_BYTES_MIN + tags.length)
+  return joined
+}
+
+/** Views of what `joinKeeping` made. */
+export function splitKeeping(joined: Uint8Array): { keeping: Keeping; value: Uint8Array } {
+  const view = new DataView(joined.buffer, joined.byteOffset, joined.length)
+  const valueAt = KEEPING_BYTES_MIN + view.getUint16(0)
+  const keeping = {
+    freshUntilMs: view.getFloat64(2),
+    revalidateUntilMs: view.getFloat64(10),
+    aheadFromMs: view.getFloat64(18),
+    earlyMs: view.getFloat64(26),
+    // Its own, for the value may be the store's memory and the keeping is kept longer than a glance.
+    tags: joined.slice(KEEPING_BYTES_MIN, valueAt)
+  }
+  return { keeping, value: joined.subarray(valueAt) }
+}

@@ -1,0 +1,83 @@
+/**
+ * Warming up: many keys are looked at one after the other, at a given rate, and those that are missing are loaded where
+ * they belong. It comes behind users at the origin and holds only a few keys at a time, however many there are.
+ */
+import { got, MeshError } from './base/errors.ts'
+import type { Key } from './codec/keys.ts'
+import type { Clock } from './ports/clock.ts'
+
+/** Keys under way at once. */
+const AT_ONCE_MAX = 64
+const PROGRESS_EVERY_MS = 100
+const DEFAULT_RATE = 1_000
+
+export interface Warmed {
+  readonly loaded: number
+  readonly present: number
+  readonly failed: number
+}
+
+export interface Warming {
+  readonly cache: string
+  readonly keys: Iterable<Key> | AsyncIterable<Key>
+  /** Keys a second. */
+  readonly rate: number
+  readonly signal: AbortSignal | undefined
+  /** True when it was loaded, false when it was there. */
+  readonly warm: (key: Key) => Promise<boolean>
+  readonly onProgress: (progress: Warmed & { readonly done: boolean }) => void
+}
+
+export async function warming(clock: Clock, { cache, keys, rate, signal, warm, onProgress }: Warming): Promise<Warmed> {
+  const count = { loaded: 0, present: 0, failed: 0 }
+  const under = new Set<Promise<void>>()
+  const beganMs = clock.monotonic()
+  let begun = 0
+  let toldMs = beganMs
+  const one = async (key: Key): Promise<void> => {
+    try {
+      if (await warm(key)) count.loaded++
+      else count.present++
+    } catch (error) {
+      // A key that cannot be one is a mistake of the caller; a load that failed is counted, and the others go on.
+      if (error instanceof MeshError && error.code === 'ERR_MESH_KEY') throw error
+      count.failed++
+    }
+    if (clock.monotonic() - toldMs < PROGRESS_EVERY_MS) return
+    toldMs = clock.monotonic()
+    onProgress({ ...count, done: false })
+  }
+  for await (const key of checkedKeys(keys, cache)) {
+    signal?.throwIfAborted()
+    const waitMs = beganMs + (begun++ / rate) * 1_000 - clock.monotonic()
+    if (waitMs > 0) await new Promise<void>(resolve => clock.after(waitMs, resolve))
+    const work = one(key).finally(() => under.delete(work))
+    under.add(work)
+    if (under.size >= AT_ONCE_MAX) await Promise.race(under)
+  }
+  await Promise.all(under)
+  signal?.throwIfAborted()
+  onProgress({ ...count, done: true })
+  return count
+}
+
+export function warmRate(rate: unknown, cache: string): number {
+  if (rate === undefined) return DEFAULT_RATE
+  if (typeof rate === 'number' && Number.isFinite(rate) && rate > 0) return rate
+  throw new MeshError(
+    'ERR_MESH_OPTION',
+    `Expected rate of warm of cache '${cache}' to be a number of keys a second above 0, got ${got(rate)}. Write cache.warm(keys, { rate: 200 }).`,
+    { cache }
+  )
+}
+
+function checkedKeys(keys: unknown, cache: string): Iterable<Key> | AsyncIterable<Key> {
+  const isIterable =
+    typeof keys === 'object' && keys !== null && (Symbol.iterator in keys || Symbol.asyncIterator in keys)
+  if (isIterable) return keys as Iterable<Key> | AsyncIterable<Key>
+  throw new MeshError(
+    'ERR_MESH_OPTION',
+    `Expected the keys of warm of cache '${cache}' to be iterable, got ${got(keys)}. Write cache.warm(['a', 'b']), or give it a stream of ids.`,
+    { cache }
+  )
+}
