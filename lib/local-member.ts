@@ -27,6 +27,7 @@ import { type Member, memberOf } from './member.ts'
 import { Membership } from './membership/membership.ts'
 import { isPresent, type MemberRecord, type View } from './membership/view.ts'
 import type { Mesh, MeshEvents, MeshStats } from './mesh.ts'
+import { Complaints } from './observe/complaints.ts'
 import { Events } from './observe/events.ts'
 import { Stats } from './observe/stats.ts'
 import { withWarnings } from './observe/warnings.ts'
@@ -103,6 +104,7 @@ export class LocalMember implements Mesh {
     const { clock, random, transport, pubsub, detach, log } = this.#ports
     const stats = this.#stats
     this.#events = new Events(log)
+    const complaints = new Complaints({ clock, log, stats })
     this.#boot = random.integer(Number.MAX_SAFE_INTEGER)
     this.#meshClock = new MeshClock(clock)
     const meshClock = this.#meshClock
@@ -153,7 +155,7 @@ export class LocalMember implements Mesh {
       owner,
       meshClock,
       stats,
-      log,
+      complaints,
       isCertain: () => this.#membership.isCertain(),
       owns: (namespace, key) => this.#ownership.ownerOf(namespace, key) === transport.self,
       viewHash: () => this.#membership.view.hash,
@@ -162,7 +164,7 @@ export class LocalMember implements Mesh {
     const server = new Server({
       outbox,
       stats,
-      log,
+      complaints,
       handler: (peer, request, respond) => handlers.handle(peer, request, respond)
     })
     this.#links = new Links({
@@ -174,6 +176,7 @@ export class LocalMember implements Mesh {
       meshClock,
       stats,
       log,
+      complaints,
       hello: () => this.#hello(),
       onUp: (peer, hello) => {
         this.#membership.linkUp(peer, hello)
@@ -201,6 +204,7 @@ export class LocalMember implements Mesh {
         random: random.fork('membership'),
         stats,
         log,
+        complaints,
         sources: settings.sources,
         onView: (before, after) => this.#viewChanged(before, after),
         onBuried: () => owner.lose(() => true),

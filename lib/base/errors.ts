@@ -31,9 +31,9 @@ export const ERROR_CODES = {
     todo: 'Store plain data, or give the cache a codec; the message has the path.'
   },
   ERR_MESH_VALUE_TOO_LARGE: {
-    when: 'A value is larger than maxValueBytes.',
+    when: 'A value is larger than maxValueBytes, or than all that its owner may hold of the cache.',
     retryable: false,
-    todo: 'Raise maxValueBytes, or cache something smaller.'
+    todo: 'Raise the limit that the message names, or cache something smaller.'
   },
   ERR_MESH_REDEFINED: {
     when: 'A mesh of this name runs in this process already, or a cache or counter is declared again differently.',

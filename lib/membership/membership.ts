@@ -7,6 +7,7 @@
 import { unlessAborted, whenAborted } from '../base/abort.ts'
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { MeshError } from '../base/errors.ts'
+import type { Complaints } from '../observe/complaints.ts'
 import type { Stats } from '../observe/stats.ts'
 import type { Cancel, Clock } from '../ports/clock.ts'
 import type { DiscoverySource } from '../ports/discovery.ts'
@@ -40,6 +41,7 @@ export interface MembershipDeps {
   readonly random: Random
   readonly stats: Stats
   readonly log: Logger
+  readonly complaints: Complaints
   readonly sources: readonly DiscoverySource[]
   readonly onView: (before: View, after: View) => void
   /** We stood still, and others took over what we own. */
@@ -281,7 +283,8 @@ export class Membership {
       return readGossip(new ByteReader(message))
     } catch (error) {
       this.#deps.stats.linksRefusedTotal++
-      this.#deps.log.warn({ err: error, code: 'CACHEMESH_GOSSIP_REFUSED' }, 'refused a malformed gossip message')
+      const complaint = { err: error, type: 'gossip', code: 'CACHEMESH_GOSSIP_REFUSED' }
+      this.#deps.complaints.warn(complaint, 'refused a malformed gossip message')
       return undefined
     }
   }

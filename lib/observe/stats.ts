@@ -94,6 +94,8 @@ export class Stats {
   deathsRefutedTotal = 0
   /** Failures of discovery; each is asked again. */
   discoveryFailuresTotal = 0
+  /** Lines about messages of others kept out of the log, because the same was said of that member within a minute. */
+  logLinesWithheldTotal = 0
 }
 
 /** What is so now. */

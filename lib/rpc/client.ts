@@ -150,7 +150,11 @@ export class Client {
 
   /** The link to a peer is gone: so are the answers to everything asked over it. */
   linkDown(peer: PeerId): void {
-    for (const open of [...this.#ring]) if (open?.peer === peer) this.#fail(open, 'lost')
+    for (const open of [...this.#ring]) {
+      if (open?.peer !== peer) continue
+      // Whoever heard of one loss may have cancelled another call, and begun a new one in its place.
+      if (this.#isOpen(open)) this.#fail(open, 'lost')
+    }
   }
 
   /** Asks whether calls that are under way now still are. */

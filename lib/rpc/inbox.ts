@@ -9,8 +9,8 @@
  * Messages keep their order. Whoever must know that nothing is left over, because a link has ended, finishes first.
  * Beyond a bound nothing waits: then reading slows down with the work, and that is what holds a flood back.
  */
+import type { Complaints } from '../observe/complaints.ts'
 import type { Clock } from '../ports/clock.ts'
-import type { Logger } from '../ports/log.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { Addressed } from './frame.ts'
 import type { Message } from './messages.ts'
@@ -20,7 +20,7 @@ const WAITING_MAX = 1_024
 
 export interface InboxDeps {
   readonly clock: Clock
-  readonly log: Logger
+  readonly complaints: Complaints
   readonly onMessage: (peer: PeerId, call: number, message: Message) => void
 }
 
@@ -79,7 +79,8 @@ export class Inbox {
       this.#deps.onMessage(peer, call, message)
     } catch (err) {
       // A message is nobody's caller: what it breaks must not end the process, nor keep the next from being heard.
-      this.#deps.log.error({ err, peer, type: message.type }, 'a message of another member failed inside cachemesh')
+      const complaint = { err, peer, type: message.type }
+      this.#deps.complaints.error(complaint, 'a message of another member failed inside cachemesh')
     }
   }
 

@@ -6,6 +6,7 @@
  *                                   └ wrong mesh, wire, partitions, clock or bytes ─▶ closed, counted, said once a peer
  */
 import { Malformed } from '../base/bytes.ts'
+import type { Complaints } from '../observe/complaints.ts'
 import type { Stats } from '../observe/stats.ts'
 import type { Cancel, Clock } from '../ports/clock.ts'
 import type { Logger } from '../ports/log.ts'
@@ -29,6 +30,7 @@ export interface LinksDeps {
   readonly meshClock: MeshClock
   readonly stats: Stats
   readonly log: Logger
+  readonly complaints: Complaints
   readonly hello: () => MessageOf<'hello'>
   readonly onUp: (peer: PeerId, hello: MessageOf<'hello'>) => void
   readonly onDown: (peer: PeerId) => void
@@ -51,8 +53,12 @@ export class Links implements LinkEvents {
 
   constructor(deps: LinksDeps) {
     this.#deps = deps
-    const { clock, log } = deps
-    this.#inbox = new Inbox({ clock, log, onMessage: (peer, call, message) => this.#dispatch(peer, call, message) })
+    const { clock, complaints } = deps
+    this.#inbox = new Inbox({
+      clock,
+      complaints,
+      onMessage: (peer, call, message) => this.#dispatch(peer, call, message)
+    })
   }
 
   has(peer: PeerId): boolean {

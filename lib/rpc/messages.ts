@@ -293,7 +293,9 @@ export const LAYOUTS = {
   /** The callers of the holder of a lease have gone; it loads on for those who wait at the owner. */
   idle: { lease: real, boot: real },
   /** Nobody in the mesh waits for this load any more. */
-  drop: { lease: real, boot: real }
+  drop: { lease: real, boot: real },
+  /** The value can never be kept here, whatever is given up for it: nothing was done. Key and overhead count. */
+  tooLarge: { recordBytes: real, recordBytesMax: real }
 } as const
 
 export type Kind = keyof typeof LAYOUTS
@@ -370,7 +372,8 @@ export const KINDS = [
   'follow',
   'followed',
   'idle',
-  'drop'
+  'drop',
+  'tooLarge'
 ] as const satisfies readonly Kind[]
 
 export function writeFields(layout: Layout, to: ByteWriter, value: object): void {

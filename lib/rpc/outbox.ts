@@ -1,10 +1,13 @@
 /**
- * What is on its way out, by peer and lane. All messages of one turn travel in one frame: a frame costs an encryption
- * and a system call, a message in it costs its bytes.
+ * What is on its way out, by peer and lane. Messages of one turn travel together: a frame costs an encryption and a
+ * system call, a message in it costs its bytes.
  *
- *   post ─▶ open frame ─(end of turn)─▶ transport.send ─▶ taken: its messages are sent
- *                                             │
- *                                             └─ budget full: waits here for onDrain, up to QUEUED_BYTES_MAX
+ *   post ─▶ open frame ─(full, or end of turn)─▶ transport.send ─▶ taken: its messages are sent
+ *                                                      │
+ *                                                      └─ budget full: waits here for onDrain, up to QUEUED_BYTES_MAX
+ *
+ * A frame of the data lane is full at FULL_BYTES and leaves within the `post` that fills it; one of the bulk lane always
+ * waits for the end of the turn.
  *
  * What `post` gives back tells whether the message has really left: until then later callers of the same read may
  * still join it, and a call that fails is known not to have been heard.

@@ -2,8 +2,8 @@
  * Requests of other members: each is handed to one handler and answered at most once with a final reply. A request
  * that its caller has given up, or whose link has died, is taken back from the handler.
  */
+import type { Complaints } from '../observe/complaints.ts'
 import type { Stats } from '../observe/stats.ts'
-import type { Logger } from '../ports/log.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { Reply, Request } from './messages.ts'
 import type { Outbox } from './outbox.ts'
@@ -18,14 +18,14 @@ export class Server {
   readonly #outbox: Outbox
   readonly #handler: Handler
   readonly #stats: Stats
-  readonly #log: Logger
+  readonly #complaints: Complaints
   readonly #open = new Map<PeerId, Map<number, () => void>>()
 
-  constructor(deps: { outbox: Outbox; handler: Handler; stats: Stats; log: Logger }) {
+  constructor(deps: { outbox: Outbox; handler: Handler; stats: Stats; complaints: Complaints }) {
     this.#outbox = deps.outbox
     this.#handler = deps.handler
     this.#stats = deps.stats
-    this.#log = deps.log
+    this.#complaints = deps.complaints
   }
 
   request(peer: PeerId, call: number, request: Request): void {
@@ -46,7 +46,8 @@ export class Server {
       const withdraw = this.#handler(peer, request, respond)
       if (!finished && withdraw !== undefined) open.set(call, withdraw)
     } catch (error) {
-      this.#log.error({ err: error, request: request.type }, 'a request of another member failed inside cachemesh')
+      const complaint = { err: error, peer, type: request.type }
+      this.#complaints.error(complaint, 'a request of another member failed inside cachemesh')
       respond({ type: 'broken', reason: `${(error as Error).name} while serving ${request.type}` })
     }
   }

@@ -30,7 +30,7 @@ import type { PeerId } from '../ports/transport.ts'
 import { CallFailed, type Client } from '../rpc/client.ts'
 import type { Change, ChangeOf, MessageOf, Once, Reply, SignedChange } from '../rpc/messages.ts'
 import type { MeshClock } from '../store/version.ts'
-import { outcomeUnknown, overloaded, unavailable, unexpected } from './failures.ts'
+import { outcomeUnknown, overloaded, tooLarge, unavailable, unexpected } from './failures.ts'
 import type { Owner } from './owner.ts'
 import type { Routes } from './routes.ts'
 
@@ -177,10 +177,10 @@ class Errand {
       const peer = this.#wish.target()
       if (peer === 'gone') return undefined
       if (peer === undefined || !isReachable(peer)) await routes.change(this.#leftMs)
-      else if (peer === self) return owner.perform(this.#wish.change)
+      else if (peer === self) return this.#decided(peer, owner.perform(this.#wish.change))
       else {
         const reply = await this.#send(peer)
-        if (reply !== undefined && !(await this.#isRefused(peer, reply))) return reply
+        if (reply !== undefined && !(await this.#isRefused(peer, reply))) return this.#decided(peer, reply)
       }
     }
     throw this.#doubtful() ?? unavailable(this.#wish.about)
@@ -225,6 +225,13 @@ class Errand {
       default:
         return false
     }
+  }
+
+  /** What the owner has no room for is not made there; somebody asked before may have had the room. */
+  #decided(peer: PeerId, reply: Reply): Reply {
+    if (reply.type !== 'tooLarge') return reply
+    this.#doubts.delete(peer)
+    throw this.#doubtful() ?? tooLarge(this.#wish.about, reply)
   }
 
   #beginAnew(): void {

@@ -5,7 +5,7 @@
 import { MeshError } from '../base/errors.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { CallFailed } from '../rpc/client.ts'
-import type { Reply } from '../rpc/messages.ts'
+import type { MessageOf, Reply } from '../rpc/messages.ts'
 
 /** The cache or counter the call was about. */
 interface About {
@@ -52,6 +52,15 @@ export function outcomeUnknown({ name }: About, member: PeerId, why: string, isR
     'ERR_MESH_TIMEOUT',
     `Member ${member} ${why} (cache '${name}'): the outcome is unknown. ${todo}.`,
     { cache: name, member, outcome: 'unknown', retryable: isRepeatable }
+  )
+}
+
+/** A value that its owner can never keep, since it gives this cache, or all that it stores, less room than that. */
+export function tooLarge({ name }: About, { recordBytes, recordBytesMax }: MessageOf<'tooLarge'>): MeshError {
+  return new MeshError(
+    'ERR_MESH_VALUE_TOO_LARGE',
+    `Expected a value that takes at most ${recordBytesMax} bytes, which is all the room its owner has for '${name}', got one that takes ${recordBytes} with its key and overhead. Nothing was done. Raise maxBytes of '${name}' or the memory of its members, or cache something smaller.`,
+    { cache: name }
   )
 }
 

@@ -3,8 +3,8 @@
  * else is done: the two make their views equal and it asks again. A change that comes again is answered from memory,
  * also when the key is no longer ours: it was done here, whoever would do it now.
  */
+import type { Complaints } from '../observe/complaints.ts'
 import type { Stats } from '../observe/stats.ts'
-import type { Logger } from '../ports/log.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { MessageOf, Reply, Request, SignedChange } from '../rpc/messages.ts'
 import { freshUntil } from '../store/keeping.ts'
@@ -27,7 +27,7 @@ export interface HandlersDeps {
   readonly owner: Owner
   readonly meshClock: MeshClock
   readonly stats: Stats
-  readonly log: Logger
+  readonly complaints: Complaints
   /** False while this member does not trust its own view. */
   readonly isCertain: () => boolean
   readonly owns: (namespace: string, key: string) => boolean
@@ -116,10 +116,8 @@ export class Handlers {
       try {
         withdraw = this.handle(peer, request, respond)
       } catch (error) {
-        this.#deps.log.error(
-          { err: error, request: request.type },
-          'a request that was held back failed inside cachemesh'
-        )
+        const complaint = { err: error, peer, type: request.type }
+        this.#deps.complaints.error(complaint, 'a request that was held back failed inside cachemesh')
         respond({ type: 'broken', reason: `${(error as Error).name} while serving ${request.type}` })
       }
     }

@@ -3,16 +3,18 @@
  *
  * Only what is simple is done together. A key that is absent and has a loader, that moved meanwhile, whose owner cannot
  * be reached or whose value is too large to come along, is left to a read of its own, which knows what to do; so every
- * promise of a single read holds for many as well, and a load is shared with whoever asks for the key alone.
+ * promise of a single read holds for many as well, and a load is shared with whoever asks for the key alone. A member
+ * that is overloaded or broken is not asked again: a thousand reads in place of one would not help it.
  */
 import { whenAborted } from '../base/abort.ts'
+import type { MeshError } from '../base/errors.ts'
 import type { CacheDefinition } from '../fill/definition.ts'
 import type { Stats } from '../observe/stats.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
 import { CallFailed, type Client, type OpenCall } from '../rpc/client.ts'
-import { KEYS_MAX, type MessageOf } from '../rpc/messages.ts'
-import { callError } from './failures.ts'
+import { KEYS_MAX, type MessageOf, type Reply } from '../rpc/messages.ts'
+import { callError, unexpected } from './failures.ts'
 import type { Owner } from './owner.ts'
 import type { Patience, Reads } from './reads.ts'
 import type { ReadAsk, Stored } from './router.ts'
@@ -175,15 +177,21 @@ class Batch {
     const terms = { timeoutMs: this.#timeoutMs, onPart: take }
     this.#pending++
     const call = this.#deps.client.begin(owner, request, terms, reply => {
-      if (!(reply instanceof CallFailed)) {
-        if (reply.type === 'found') take(reply)
-      } else if (reply.end !== 'lost') this.#fail(places.slice(next), callError(reply, this.#definition, owner))
+      if (!(reply instanceof CallFailed) && reply.type === 'found') take(reply)
+      else this.#fail(places.slice(next), this.#errorOf(reply, owner))
       this.#oneOver()
     })
     this.#calls.push(call)
   }
 
-  #fail(places: readonly number[], error: unknown): void {
+  /** Undefined where each key may be asked for alone. Not of a member that is overloaded: that is a call for each. */
+  #errorOf(end: Reply | CallFailed, owner: PeerId): MeshError | undefined {
+    if (!(end instanceof CallFailed)) return unexpected(this.#definition, end)
+    return end.end === 'lost' ? undefined : callError(end, this.#definition, owner)
+  }
+
+  #fail(places: readonly number[], error: MeshError | undefined): void {
+    if (error === undefined) return
     for (const place of places) this.#found[place] = { error }
   }
 

@@ -106,9 +106,12 @@ export class Owner {
     }
   }
 
-  write(ask: ChangeOf<'write'>): MessageOf<'written'> {
+  write(ask: ChangeOf<'write'>): MessageOf<'written' | 'tooLarge'> {
     const { namespace, key, bytes, ttlMs, keep } = ask
-    const stamp = this.#put(namespace, key, 'value', bytes, this.#forMs(ttlMs, keep))
+    const kept = this.#forMs(ttlMs, keep)
+    const excess = this.#excess(namespace, key, bytes, kept)
+    if (excess !== undefined) return excess
+    const stamp = this.#put(namespace, key, 'value', bytes, kept)
     return { type: 'written', stamp, writer: this.#deps.self }
   }
 
@@ -119,13 +122,15 @@ export class Owner {
     return { type: 'removed', existed }
   }
 
-  #compareAndSet(ask: ChangeOf<'compareAndSet'>): MessageOf<'compared'> {
+  #compareAndSet(ask: ChangeOf<'compareAndSet'>): MessageOf<'compared' | 'tooLarge'> {
     const { namespace, key, expectedStamp, expectedWriter, bytes, ttlMs, keepTtl, keep } = ask
     const found = this.#valueOf(ask)
     const { stamp: foundStamp, writer: foundWriter } = found?.version ?? { stamp: 0, writer: '' }
     if (foundStamp !== expectedStamp || foundWriter !== expectedWriter)
       return { type: 'compared', done: false, stamp: 0, writer: '' }
     const kept = keepTtl && found !== undefined ? keptOf(found) : this.#forMs(ttlMs, keep)
+    const excess = this.#excess(namespace, key, bytes, kept)
+    if (excess !== undefined) return excess
     const stamp = this.#put(namespace, key, 'value', bytes, kept)
     return { type: 'compared', done: true, stamp, writer: this.#deps.self }
   }
@@ -139,14 +144,17 @@ export class Owner {
   }
 
   /** The TTL begins with the first add: a window of a rate limiter must end, however often it is counted in. */
-  #add(ask: ChangeOf<'add'>): MessageOf<'added'> {
+  #add(ask: ChangeOf<'add'>): MessageOf<'added' | 'tooLarge'> {
     const { namespace, key, by, ttlMs } = ask
     const found = this.#valueOf(ask)
     const before = found === undefined ? 0 : decodeCount(found.bytes)
     const kept = found === undefined ? this.#forMs(ttlMs) : keptOf(found)
     const { expiresAtMs } = kept
     if (!isExact(before + by)) return { type: 'added', done: false, value: before, expiresAtMs }
-    this.#put(namespace, key, 'value', encodeCount(before + by), kept)
+    const bytes = encodeCount(before + by)
+    const excess = this.#excess(namespace, key, bytes, kept)
+    if (excess !== undefined) return excess
+    this.#put(namespace, key, 'value', bytes, kept)
     return { type: 'added', done: true, value: before + by, expiresAtMs }
   }
 
@@ -174,6 +182,12 @@ export class Owner {
 
   #forMs(ttlMs: number, keep?: KeepTerms | undefined): Kept {
     return keptFrom(this.#deps.meshClock.now(), ttlMs, keep)
+  }
+
+  /** Asked before anything is changed: a refused change leaves the value of before, and the loads under way. */
+  #excess(namespace: string, key: string, bytes: Uint8Array, { keeping }: Kept): MessageOf<'tooLarge'> | undefined {
+    const excess = this.#deps.store.excess(namespace, { key, bytes, keeping })
+    return excess && { type: 'tooLarge', ...excess }
   }
 
   #put(namespace: string, key: string, kind: 'value' | 'tombstone', bytes: Uint8Array, kept: Kept): number {

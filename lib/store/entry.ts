@@ -27,7 +27,7 @@ export const SLAB_VALUE_BYTES_MAX = 8 * 1024
 /** What such memory costs more: the objects that hold it. */
 const LARGE_OVERHEAD_BYTES = 320
 
-export function entryBytes({ key, bytes, keeping }: Entry): number {
+export function entryBytes({ key, bytes, keeping }: Pick<Entry, 'key' | 'bytes' | 'keeping'>): number {
   return costOf(keyBytes(key.length, isWide(key)), bytes.length + keepingBytes(keeping))
 }
 

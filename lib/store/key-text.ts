@@ -4,7 +4,8 @@
  *
  * The hash is HalfSipHash-1-3 over the code units, keyed by chance: who chooses keys cannot make them meet in one
  * bucket. It is not the hash that finds the partition: that one needs the salt of the mesh and its namespace, is known
- * to all members, and has twice the rounds.
+ * to all members, and has twice the rounds. The round stands in both: one function with the numbers of rounds as its
+ * arguments took 8 % longer for this hash and 19 to 27 % for the other, for keys of 12 to 40 units.
  */
 export interface Seed {
   readonly low: number

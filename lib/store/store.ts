@@ -58,6 +58,11 @@ export interface Limit {
   readonly eviction: EvictionName
 }
 
+export interface Excess {
+  readonly recordBytes: number
+  readonly recordBytesMax: number
+}
+
 export class Store {
   readonly #records = new Records()
   readonly #rows = this.#records.rows
@@ -100,6 +105,13 @@ export class Store {
 
   bytesOf(namespace: string): number {
     return this.#shares.get(namespace)?.bytes ?? 0
+  }
+
+  /** What a record would take and what it may, where it is too large ever to be kept; undefined where it is not. */
+  excess(namespace: string, record: Pick<Entry, 'key' | 'bytes' | 'keeping'>): Excess | undefined {
+    const recordBytes = entryBytes(record)
+    const recordBytesMax = this.#recordBytesMax(this.#shares.get(namespace))
+    return recordBytes > recordBytesMax ? { recordBytes, recordBytesMax } : undefined
   }
 
   /** What a cache may hold of its own, and who of it goes first. One that is not told may take all there is, as `lru`. */
@@ -251,7 +263,11 @@ export class Store {
   }
 
   #canFit(share: Share, entry: Entry): boolean {
-    return entryBytes(entry) <= Math.min(this.#bytesMax, share.bytesMax) && entry.key.length <= KEY_UNITS_MAX
+    return entryBytes(entry) <= this.#recordBytesMax(share) && entry.key.length <= KEY_UNITS_MAX
+  }
+
+  #recordBytesMax(share: Share | undefined): number {
+    return Math.min(this.#bytesMax, share?.bytesMax ?? this.#bytesMax)
   }
 
   #makeRoom(share: Share, cost: number, kind: Entry['kind'] = 'value'): void {

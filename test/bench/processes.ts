@@ -96,6 +96,7 @@ export class Program<First> {
     this.#ended = once(child, 'exit').then(([code, signal]) => {
       throw new Error(`${name} ended with ${code ?? signal}`)
     })
+    // Whoever waits for an answer races it and hears. Between two answers nobody does: the next one to ask will.
     this.#ended.catch(() => {})
     this.started = this.#answer(startMsMax)
   }

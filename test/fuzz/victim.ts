@@ -220,7 +220,7 @@ export class Victim {
 }
 
 function withoutRefusals(stats: MeshStats): object {
-  const { linksRefusedTotal: _refused, framesReceivedTotal: _received, ...rest } = stats
+  const { linksRefusedTotal: _refused, framesReceivedTotal: _received, logLinesWithheldTotal: _said, ...rest } = stats
   return rest
 }
 

@@ -131,7 +131,8 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   follow: where,
   followed: { ...outcome, ttlMs: real, negative: fc.boolean(), keep },
   idle: token,
-  drop: token
+  drop: token,
+  tooLarge: { recordBytes: real, recordBytesMax: real }
 }
 
 const KEPT = { negative: false, stamp: 1, writer: 'a', expiresAtMs: 1, tags: new Uint8Array() }

@@ -146,3 +146,18 @@ describe('a wrong call', () => {
     expect((await errorOf(t, mesh(t, 0).ready(options as never))).code).toBe('ERR_MESH_OPTION')
   })
 })
+
+describe('nonsense of others', () => {
+  it('in gossip is refused each time, and the operator hears of it once a minute', async () => {
+    const t = await formed(2, { seed: 954 })
+    const warned: string[] = []
+    mesh(t, 0).on('warning', ({ code }) => void warned.push(code))
+    const stranger = t.network.pubsub({} as never, 'stranger')
+    for (let i = 0; i < 20; i++) stranger.publish('cachemesh/sim/members', Uint8Array.of(1, 2, 3))
+    await t.run('2s')
+    const { linksRefusedTotal, logLinesWithheldTotal } = mesh(t, 0).stats()
+    expect(warned).toEqual(['CACHEMESH_GOSSIP_REFUSED'])
+    expect(logLinesWithheldTotal).toBe(linksRefusedTotal - 1)
+    expect(logLinesWithheldTotal).toBeGreaterThan(10)
+  })
+})

@@ -104,6 +104,45 @@ describe('values', () => {
     expect(t.meshes.map(member => member.stats().linksRefusedTotal)).toEqual([0, 0, 0])
   })
 
+  describe.each([
+    ['maxBytes of the cache', { maxBytes: '8kb' }, {}],
+    ['memory of the member', {}, { memory: '8kb' }]
+  ] as const)('over the %s', (_, options, memberOptions) => {
+    const few = () =>
+      formed(2, {
+        seed: 409,
+        options: memberOptions,
+        start: member => member.cache('few', { ttl: '1h', ...options } as never)
+      })
+    const TOO_LARGE = 'x'.repeat(8 * 1024 - 50)
+
+    it.each([
+      ['this member', 0],
+      ['another member', 1]
+    ])('are refused where %s is the owner, and what was there stays', async (__, caller) => {
+      const t = await few()
+      const key = keyOf(t, 0, { cache: 'few' })
+      const cache = mesh(t, caller).cache('few')
+      const version = await t.until(cache.set(key, 'small'))
+      const refused = [
+        () => cache.set(key, TOO_LARGE),
+        () => cache.compareAndSet(key, version, TOO_LARGE),
+        () => cache.update(key, () => TOO_LARGE)
+      ]
+      for (const call of refused) {
+        const error = await errorOf(t, call())
+        expect(error).toMatchObject({ code: 'ERR_MESH_VALUE_TOO_LARGE', retryable: false })
+        expect(error.message).toMatch(
+          /takes at most 8192 bytes, .* got one that takes 8\d\d\d with its key and overhead\. Nothing was done/
+        )
+      }
+      expect(await t.until(cache.compareAndSet(key, null, TOO_LARGE))).toBe(false)
+      expect(await t.until(cache.get(key))).toBe('small')
+      await t.until(cache.set(key, TOO_LARGE.slice(300)))
+      expect(await t.until(cache.get(key))).toBe(TOO_LARGE.slice(300))
+    })
+  })
+
   it('of a few hundred kilobytes travel between members', async () => {
     const t = await plain(407)
     const large = 'é'.repeat(400_000)

@@ -4,7 +4,7 @@
  * Which kinds of faults and operations a seed has is itself chosen by the seed, each with probability one half: a run
  * with only crashes and deletes finds what a run with a little of everything never would.
  */
-import { PartialError } from '../../lib/base/errors.ts'
+import { isMeshError, PartialError } from '../../lib/base/errors.ts'
 import type { Cache, LoadingCache } from '../../lib/cache.ts'
 import type { Member } from '../../lib/member.ts'
 import { Roster } from '../../lib/membership/roster.ts'
@@ -261,14 +261,12 @@ class Simulation {
         return version === false ? {} : { version }
       })
     }
-    // A read that fails is judged where reads are; here there is nothing to compare then.
-    void hand().catch(() => {})
+    // Without a version there is nothing to compare.
+    this.#unjudged(hand())
   }
 
   #touch(member: number, key: string): void {
-    this.#cacheOf(member, 'plain')
-      .touch(key, '2h')
-      .catch(() => {})
+    this.#unjudged(this.#cacheOf(member, 'plain').touch(key, '2h'))
   }
 
   #count(member: number): void {
@@ -344,6 +342,15 @@ class Simulation {
     })
   }
 
+  /** Faults may fail it, and no checker asks how it ended; what is not an error of the mesh is a bug of it. */
+  #unjudged(work: Promise<unknown>): void {
+    work.catch(error => this.#objectUnlessOurs(error))
+  }
+
+  #objectUnlessOurs(error: unknown): void {
+    if (!isMeshError(error)) this.#firstObjection ??= error as Error
+  }
+
   #call(
     what: Pick<ClientCall, 'kind' | 'cache' | 'key' | 'member'> & { wrote?: number; expected?: string | null },
     work: () => Promise<Partial<ClientCall>>
@@ -359,9 +366,10 @@ class Simulation {
     // The process of a crashed member answers nobody: its calls are not waited for.
     const mesh = this.#cluster.meshes[what.member]
     const pending = work()
-      .then(finish, error =>
+      .then(finish, error => {
+        this.#objectUnlessOurs(error)
         finish({ failed: `${error.code ?? error}`, ...(error.outcome === 'unknown' && { isUnknown: true }) })
-      )
+      })
       .finally(() => this.#pending.delete(pending))
     this.#pending.add(pending)
     this.#owners.set(pending, mesh as Mesh)

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import { Stats } from '../../../lib/observe/stats.ts'
-import { CallFailed, type CallTerms, Client } from '../../../lib/rpc/client.ts'
+import { CallFailed, type CallTerms, Client, type OpenCall } from '../../../lib/rpc/client.ts'
 import { Outbox } from '../../../lib/rpc/outbox.ts'
 import { ManualClock } from './manual-clock.ts'
 import { ManualTransport } from './manual-transport.ts'
@@ -95,6 +95,34 @@ describe('a call', () => {
     expect(await Promise.all([end(seen.reply), end(unseen.reply)])).toEqual(['lost sent', 'lost'])
     clock.pass(100)
     expect(clock.armed).toBe(0)
+  })
+
+  it('that another one cancels as their link is lost is not ended twice, nor the one begun in its place', () => {
+    const { client, outbox } = setup()
+    outbox.open('other', { type: 'waiting' })
+    const request = { type: 'read', namespace: 'n', key: 'sk', mode: 'stored', wish: 'usual' } as const
+    const ends: string[] = []
+    const begin = (peer: string, name: string, onEnd = (): void => {}): OpenCall =>
+      client.begin(peer, request, { timeoutMs: 100 }, end => {
+        ends.push(`${name} ${end instanceof CallFailed ? end.end : end.type}`)
+        onEnd()
+      })
+    const begun: OpenCall[] = []
+    begin('peer', 'first', () => {
+      client.cancel(second)
+      // Around the ring until the place of the cancelled call is taken anew.
+      while (begun.at(-1) === undefined || (begun.at(-1) as OpenCall).id % 256 !== second.id % 256) {
+        const last = begun.at(-1)
+        if (last !== undefined) client.cancel(last)
+        begun.push(begin('other', 'in its place'))
+      }
+    })
+    const second = begin('peer', 'second')
+    outbox.close('peer')
+    client.linkDown('peer')
+    expect(ends).toEqual(['first lost'])
+    client.reply('other', (begun.at(-1) as OpenCall).id, { type: 'absent' })
+    expect(ends).toEqual(['first lost', 'in its place absent'])
   })
 
   it('that its caller has given up never settles, and its late reply hurts nobody', async () => {

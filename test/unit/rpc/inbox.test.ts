@@ -1,4 +1,6 @@
 import { describe, expect, it } from 'vitest'
+import { Complaints } from '../../../lib/observe/complaints.ts'
+import { Stats } from '../../../lib/observe/stats.ts'
 import type { Logger } from '../../../lib/ports/log.ts'
 import { noLog } from '../../../lib/ports/log.ts'
 import { Inbox } from '../../../lib/rpc/inbox.ts'
@@ -9,7 +11,7 @@ function setup(onMessage?: (inbox: Inbox, call: number) => void, log: Logger = n
   const heard: string[] = []
   const inbox: Inbox = new Inbox({
     clock,
-    log,
+    complaints: new Complaints({ clock, log, stats: new Stats() }),
     onMessage: (peer, call) => {
       heard.push(`${peer}${call}`)
       onMessage?.(inbox, call)

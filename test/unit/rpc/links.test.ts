@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { Complaints } from '../../../lib/observe/complaints.ts'
 import { Stats } from '../../../lib/observe/stats.ts'
 import type { PeerId } from '../../../lib/ports/transport.ts'
 import { Client } from '../../../lib/rpc/client.ts'
@@ -34,6 +35,7 @@ function setup() {
     error: () => {},
     warn: (_: object, text: string) => void warned.push(text)
   }
+  const complaints = new Complaints({ clock, log, stats })
   const outbox = new Outbox({ transport, clock, stats, header: () => ({ clockMs: 1, viewHash: 0 }) })
   const links = new Links({
     transport,
@@ -43,7 +45,7 @@ function setup() {
     server: new Server({
       outbox,
       stats,
-      log,
+      complaints,
       handler: peer => {
         said.push(`request of ${peer}`)
         return undefined
@@ -52,6 +54,7 @@ function setup() {
     meshClock: new MeshClock(clock),
     stats,
     log,
+    complaints,
     hello: () => helloOf('self'),
     onUp: peer => said.push(`up ${peer}`),
     onDown: peer => said.push(`down ${peer}`),

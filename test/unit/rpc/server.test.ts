@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
+import { Complaints } from '../../../lib/observe/complaints.ts'
 import { Stats } from '../../../lib/observe/stats.ts'
-import { noLog } from '../../../lib/ports/log.ts'
+import { type Logger, noLog } from '../../../lib/ports/log.ts'
 import type { Reply, Request } from '../../../lib/rpc/messages.ts'
 import { Outbox } from '../../../lib/rpc/outbox.ts'
 import { type Handler, Server } from '../../../lib/rpc/server.ts'
@@ -9,12 +10,12 @@ import { ManualTransport } from './manual-transport.ts'
 
 const READ: Request = { type: 'read', namespace: 'n', key: 'sk', mode: 'load', wish: 'usual' }
 
-function setup(handler: Handler) {
+function setup(handler: Handler, log: Logger = noLog) {
   const clock = new ManualClock()
   const transport = new ManualTransport()
   const stats = new Stats()
   const outbox = new Outbox({ transport, clock, stats, header: () => ({ clockMs: 1, viewHash: 0 }) })
-  const server = new Server({ outbox, handler, stats, log: noLog })
+  const server = new Server({ outbox, handler, stats, complaints: new Complaints({ clock, log, stats }) })
   outbox.open('peer', { type: 'waiting' })
   clock.endTurn()
   transport.taken.length = 0
@@ -52,6 +53,17 @@ describe('a server', () => {
     })
     server.request('peer', 5, READ)
     expect(replies()).toEqual(['5 broken'])
+  })
+
+  it('tells its log of a peer that asks for nonsense once, and the peer each time', () => {
+    let lines = 0
+    const log = { ...noLog, error: () => lines++ }
+    const { server, stats, replies } = setup(() => {
+      throw new TypeError('a bug')
+    }, log)
+    for (let call = 1; call <= 100; call++) server.request('peer', call, READ)
+    expect(replies()).toHaveLength(100)
+    expect([lines, stats.logLinesWithheldTotal]).toEqual([1, 99])
   })
 
   it('takes a request back when its caller gives up or its link dies, and only once', () => {

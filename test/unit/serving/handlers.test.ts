@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest'
+import { Complaints } from '../../../lib/observe/complaints.ts'
 import { Stats } from '../../../lib/observe/stats.ts'
 import { noLog } from '../../../lib/ports/log.ts'
 import type { Change, Reply, Request, SignedChange } from '../../../lib/rpc/messages.ts'
@@ -28,7 +29,7 @@ beforeEach(() => {
     owner: { perform } as unknown as Owner,
     meshClock,
     stats,
-    log: noLog,
+    complaints: new Complaints({ clock: new ManualClock(), log: noLog, stats }),
     isCertain: () => isCertain,
     owns: () => isOurs,
     viewHash: () => 7,

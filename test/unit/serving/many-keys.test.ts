@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest'
+import { Complaints } from '../../../lib/observe/complaints.ts'
 import { Stats } from '../../../lib/observe/stats.ts'
 import { noLog } from '../../../lib/ports/log.ts'
 import { Handlers } from '../../../lib/serving/handlers.ts'
@@ -14,7 +15,7 @@ function findMany(keys: readonly string[], stored: Record<string, { bytes: Uint8
       holds: (_: string, key: string) => key === 'stale'
     } as unknown as Owner,
     stats: new Stats(),
-    log: noLog,
+    complaints: new Complaints({ clock: new ManualClock(), log: noLog, stats: new Stats() }),
     meshClock: new MeshClock(new ManualClock()),
     viewHash: () => 0,
     page: () => {

@@ -262,6 +262,31 @@ describe('a write, a delete or the loss of the partition in the middle of a load
   })
 })
 
+describe('a change whose record is larger than all its cache may hold', () => {
+  it('is refused before anything is done: the value of before stays, and so do loads under way', () => {
+    write()
+    const { stamp, writer } = store.entry(NAMESPACE, KEY)?.version ?? { stamp: 0, writer: '' }
+    const [cost, room] = [store.bytes, store.bytes + 100]
+    store.limit(NAMESPACE, { bytesMax: room, eviction: 'lru' })
+    const terms = { namespace: NAMESPACE, key: KEY, bytes: new Uint8Array(102), ttlMs: 1_000, keep: undefined }
+    const compare = { ...terms, type: 'compareAndSet', expectedStamp: stamp, expectedWriter: writer } as const
+    const refusal = { type: 'tooLarge', recordBytes: room + 1, recordBytesMax: room }
+    expect(owner.perform({ ...terms, type: 'write' })).toEqual(refusal)
+    expect(owner.perform({ ...compare, keepTtl: true })).toEqual(refusal)
+    expect(owner.perform({ ...compare, expectedStamp: 1, keepTtl: true })).toMatchObject({ done: false })
+    expect(owner.stored(NAMESPACE, KEY)?.bytes).toEqual(Uint8Array.of(9))
+    remove()
+    const holder = ask('a')
+    owner.perform({ ...terms, type: 'write' })
+    expect(fill('a', leaseOf(holder))).toBe(true)
+    store.limit(NAMESPACE, { bytesMax: cost - 1, eviction: 'lru' })
+    expect(owner.perform({ type: 'add', namespace: NAMESPACE, key: KEY, by: 1, ttlMs: 1_000 })).toMatchObject({
+      type: 'tooLarge'
+    })
+    expect(store.size).toBe(0)
+  })
+})
+
 describe('our own loader', () => {
   it('runs once for all, and a loader that ends in the same turn answers all the same', async () => {
     let calls = 0
