@@ -144,14 +144,16 @@ export class MeshCache implements Cache<unknown, Key> {
 
   async refresh(key: Key, options?: CallOptions): Promise<unknown> {
     const definition = this.#enter('refresh', options)
-    const terms: ReadTerms = { ...this.#loading(definition, 'refresh', key), wish: 'refresh' }
+    this.#checkLoads(definition, 'refresh')
+    const terms: ReadTerms = { ...this.#registered(definition, key, undefined), wish: 'refresh' }
     return this.#valueOf(definition, key, await this.#read(definition, key, encodeKey(key, this.name), terms, options))
   }
 
   async warm(keys: Iterable<Key> | AsyncIterable<Key>, options?: WarmOptions): Promise<Warmed> {
     const definition = this.#enter('warm', options)
+    this.#checkLoads(definition, 'warm')
     const warm = async (key: Key): Promise<boolean> => {
-      const terms: ReadTerms = { ...this.#loading(definition, 'warm', key), wish: 'warm' }
+      const terms: ReadTerms = { ...this.#registered(definition, key, undefined), wish: 'warm' }
       const answer = await this.#read(definition, key, encodeKey(key, this.name), terms, options)
       return answer?.from === 'load'
     }
@@ -276,9 +278,8 @@ export class MeshCache implements Cache<unknown, Key> {
   }
 
   /** What only a cache with a loader can do. */
-  #loading(definition: CacheDefinition, call: 'refresh' | 'warm', key: Key): ReadTerms {
-    const terms = this.#registered(definition, key, undefined)
-    if (terms.mode === 'load') return terms
+  #checkLoads({ load }: CacheDefinition, call: 'refresh' | 'warm'): void {
+    if (load !== undefined) return
     throw new MeshError(
       'ERR_MESH_OPTION',
       `Expected the cache '${this.name}' to have a loader for ${call}, and it is declared without one in this process. Declare it with load.`,

@@ -2,7 +2,7 @@
  * Warming up: many keys are looked at one after the other, at a given rate, and those that are missing are loaded where
  * they belong. It comes behind users at the origin and holds only a few keys at a time, however many there are.
  */
-import { got, MeshError } from './base/errors.ts'
+import { got, isMeshError, MeshError } from './base/errors.ts'
 import type { Key } from './codec/keys.ts'
 import type { Clock } from './ports/clock.ts'
 
@@ -34,21 +34,26 @@ export async function warming(clock: Clock, { cache, keys, rate, signal, warm, o
   const beganMs = clock.monotonic()
   let begun = 0
   let toldMs = beganMs
+  let mistake: unknown
+  const checkGoing = (): void => {
+    signal?.throwIfAborted()
+    if (mistake !== undefined) throw mistake
+  }
   const one = async (key: Key): Promise<void> => {
     try {
       if (await warm(key)) count.loaded++
       else count.present++
     } catch (error) {
-      // A key that cannot be one is a mistake of the caller; a load that failed is counted, and the others go on.
-      if (error instanceof MeshError && error.code === 'ERR_MESH_KEY') throw error
       count.failed++
+      // A key that cannot be one is a mistake of the caller; a load that failed is counted, and the others go on.
+      if (isMeshError(error, 'ERR_MESH_KEY')) mistake ??= error
     }
     if (clock.monotonic() - toldMs < PROGRESS_EVERY_MS) return
     toldMs = clock.monotonic()
     onProgress({ ...count, done: false })
   }
   for await (const key of checkedKeys(keys, cache)) {
-    signal?.throwIfAborted()
+    checkGoing()
     const waitMs = beganMs + (begun++ / rate) * 1_000 - clock.monotonic()
     if (waitMs > 0) await new Promise<void>(resolve => clock.after(waitMs, resolve))
     const work = one(key).finally(() => under.delete(work))
@@ -56,7 +61,7 @@ export async function warming(clock: Clock, { cache, keys, rate, signal, warm, o
     if (under.size >= AT_ONCE_MAX) await Promise.race(under)
   }
   await Promise.all(under)
-  signal?.throwIfAborted()
+  checkGoing()
   onProgress({ ...count, done: true })
   return count
 }

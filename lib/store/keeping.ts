@@ -8,7 +8,9 @@
  *
  * Early refresh is XFetch (Vattani, Chierichetti, Lowenstein: optimal probabilistic cache stampede prevention): each
  * read draws how many load times before the end it takes for the end, −ln of an even chance; so of many readers one is
- * early enough, however many there are, and of few hardly any.
+ * early enough, however many there are, and of few hardly any. The end is put two load times forward: a load begun
+ * within the last one would not be over in time, and its readers would wait after all. So a key that is read at least
+ * once in the time its load takes is never missed, unless the load takes twice as long as the one before.
  */
 export interface Keeping {
   /** By the mesh clock, as all that follows. */
@@ -34,8 +36,10 @@ export interface KeepTerms {
   readonly tags: Uint8Array
 }
 
+/** What a load needs to be over in time. */
+const LEAD = 2
 /** Further from the end than this many load times nobody draws, but one in 3,000. */
-const EARLY_MAX = 8
+const EARLY_MAX = LEAD + 8
 
 export const KEEPING_BYTES_MIN = 34
 
@@ -100,7 +104,7 @@ export function isPlainlyFresh({ freshUntilMs, aheadFromMs, earlyMs }: Keeping, 
 
 /** Of a fresh value: whether this read is the one that has it loaded anew. `chance` is even, from 0 to 1. */
 export function isDue({ freshUntilMs, aheadFromMs, earlyMs }: Keeping, nowMs: number, chance: number): boolean {
-  return nowMs >= aheadFromMs || (earlyMs > 0 && nowMs - earlyMs * Math.log(1 - chance) >= freshUntilMs)
+  return nowMs >= aheadFromMs || (earlyMs > 0 && nowMs + earlyMs * (LEAD - Math.log(1 - chance)) >= freshUntilMs)
 }
 
 export function keepingBytes(keeping: Keeping | undefined): number {
