@@ -25,7 +25,8 @@ import { Moves } from './fill/moves.ts'
 import { Origin } from './fill/origin.ts'
 import { type Member, memberOf } from './member.ts'
 import { Membership } from './membership/membership.ts'
-import { isPresent, type MemberRecord, type View } from './membership/view.ts'
+import type { MemberRecord, View } from './membership/view.ts'
+import { changesBetween, isPresentIn } from './membership/view-changes.ts'
 import type { Mesh, MeshEvents, MeshStats } from './mesh.ts'
 import { Complaints } from './observe/complaints.ts'
 import { Events } from './observe/events.ts'
@@ -185,7 +186,7 @@ export class LocalMember implements Mesh {
       onDown: peer => {
         this.#membership.linkDown(peer)
         // One that has left said so long ago, and was heard to the end of what it loaded.
-        if (!isPresentIn(this.#membership.view, peer)) owner.fills.memberGone(peer)
+        if (!isPresentIn(this.#membership.view, peer)) this.#gone(peer)
       },
       onHeard: (peer, viewHash) => this.#membership.heard(peer, viewHash),
       onTalk: (peer, message) => this.#membership.message(peer, message),
@@ -378,6 +379,12 @@ export class LocalMember implements Mesh {
       await new Promise<void>(resolve => clock.after(Math.min(FINISHING_MS, untilMs - clock.monotonic()), resolve))
   }
 
+  /** Neither loads anything for us any more nor waits for what we load. */
+  #gone(peer: PeerId): void {
+    this.#owner.fills.memberGone(peer)
+    this.#leased.ownerGone(peer)
+  }
+
   #tellHolder(peer: PeerId, notice: LeaseTalk): void {
     if (peer === this.id) this.#leased.dropped(peer, notice)
     else this.#outbox.post(peer, 0, notice)
@@ -391,23 +398,16 @@ export class LocalMember implements Mesh {
   #viewChanged(before: View, after: View): void {
     const own = this.id
     this.#ownership.viewChanged(before, after)
-    for (const record of before.present()) {
-      const now = after.get(record.id)
-      if (now?.boot === record.boot && isPresent(now)) continue
+    const { gone, come, suspected } = changesBetween(before, after)
+    for (const record of gone) {
       // One that leaves brings home what it loads; until its link ends, its leases hold.
+      const now = after.get(record.id)
       const leavesInPeace = now?.status === 'left' && now.boot === record.boot && this.#links.has(record.id)
-      if (record.id !== own && !leavesInPeace) this.#owner.fills.memberGone(record.id)
-      this.#events.emit('leave', memberOf(record, this.id))
+      if (record.id !== own && !leavesInPeace) this.#gone(record.id)
+      this.#events.emit('leave', memberOf(record, own))
     }
-    for (const record of after.present()) {
-      const was = before.get(record.id)
-      if (was?.boot === record.boot && isPresent(was)) continue
-      this.#events.emit('join', memberOf(record, this.id))
-    }
-    for (const record of after.present()) {
-      if (record.status !== 'suspect' || before.get(record.id)?.status === 'suspect') continue
-      this.#events.emit('suspect', memberOf(record, this.id))
-    }
+    for (const record of come) this.#events.emit('join', memberOf(record, own))
+    for (const record of suspected) this.#events.emit('suspect', memberOf(record, own))
     this.#events.emit('view', this.members)
     this.#routes.changed()
   }
@@ -438,11 +438,6 @@ export class LocalMember implements Mesh {
       record
     }
   }
-}
-
-function isPresentIn(view: View, peer: PeerId): boolean {
-  const record = view.get(peer)
-  return record !== undefined && isPresent(record)
 }
 
 const READY: ReadonlySet<string> = new Set(['members', 'signal', 'timeout'])

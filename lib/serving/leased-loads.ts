@@ -7,6 +7,7 @@
  * told, and only when it says that nobody is left is the loader aborted.
  *
  *   1. our caller gives up ─ idle ─▶ owner: two others wait ─ both give up ─ drop ─▶ aborted here
+ *   2. the same, but the link is down: idle is said again with each renewal; an owner that is gone needs no asking
  */
 
 import { LEASE_MS } from '../fill/fills.ts'
@@ -40,6 +41,8 @@ export interface Lease {
 /** One that waits for its turn at the origin, or runs. */
 interface Held extends Lease {
   readonly abort: () => void
+  /** No caller of ours waits for it. */
+  isIdle: boolean
 }
 
 export class LeasedLoads {
@@ -58,9 +61,9 @@ export class LeasedLoads {
   begin(lease: Lease, encodedKey: string, run: OriginRun): { done: Promise<LoadResult>; callersGone: () => void } {
     const token = { lease: lease.lease, boot: lease.boot }
     const { done, abort } = this.#deps.origin.begin(run)
-    const held = { ...lease, abort }
+    const held: Held = { ...lease, abort, isIdle: false }
     this.#held.add(held)
-    const stopRenewing = this.#renewing(lease.owner, { type: 'renew', ...token })
+    const stopRenewing = this.#renewing(held)
     void done.then(({ code, bytes, failure, ttlMs, negative, keep }) => {
       stopRenewing()
       // Dropped by the owner: it has ended the flight, and what comes is for nobody.
@@ -68,7 +71,12 @@ export class LeasedLoads {
       const about = { namespace: run.definition.namespace, key: encodedKey, ...token }
       void this.#sendFill(lease.owner, { type: 'fill', ...about, code, bytes, failure, ttlMs, negative, keep })
     })
-    return { done, callersGone: () => this.#held.has(held) && this.#say(lease.owner, { type: 'idle', ...token }) }
+    const callersGone = (): void => {
+      if (!this.#held.has(held)) return
+      held.isIdle = true
+      this.#say(lease.owner, { type: 'idle', ...token })
+    }
+    return { done, callersGone }
   }
 
   /** The owner says that nobody in the mesh waits for it any more. */
@@ -80,10 +88,21 @@ export class LeasedLoads {
     }
   }
 
-  #renewing(owner: PeerId, renew: MessageOf<'renew'>): Cancel {
+  /** The owner has gone from the view, and with it those who waited there: what none of ours waits for is for nobody. */
+  ownerGone(owner: PeerId): void {
+    for (const held of this.#held) {
+      if (held.owner !== owner || !held.isIdle) continue
+      this.#held.delete(held)
+      held.abort()
+    }
+  }
+
+  #renewing(held: Held): Cancel {
+    const { owner, lease, boot } = held
     let disarm: Cancel = () => {}
     const again = (): void => {
-      this.#say(owner, renew)
+      this.#say(owner, { type: 'renew', lease, boot })
+      if (held.isIdle) this.#say(owner, { type: 'idle', lease, boot })
       disarm = this.#deps.clock.after(RENEW_EVERY_MS, again)
     }
     disarm = this.#deps.clock.after(RENEW_EVERY_MS, again)

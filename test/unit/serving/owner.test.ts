@@ -335,3 +335,140 @@ describe('our own loader', () => {
     expect(flights.find(NAMESPACE, 'nonsense')).toBeUndefined()
   })
 })
+
+describe('who is left to want a load', () => {
+  const idle = (peer: string, lease: MessageOf<'lease'>): void =>
+    owner.fills.holderSays(peer, { type: 'idle', lease: lease.lease, boot: BOOT })
+  const dropOf = (peer: string, { lease }: MessageOf<'lease'>) => [peer, { type: 'drop', lease, boot: BOOT }]
+
+  it('is asked when the callers of the holder have gone: nobody, so it is dropped', () => {
+    const holder = ask('a')
+    idle('a', leaseOf(holder))
+    expect(dropped).toEqual([dropOf('a', leaseOf(holder))])
+    expect([flights.size, clock.armed]).toEqual([0, 0])
+    expect(fill('a', leaseOf(holder))).toBe(false)
+  })
+
+  it('are those who wait here: it is dropped when they have gone too, and filled if they stay', () => {
+    const [holder, one, two] = [ask('a'), ask('b'), ask('c')]
+    idle('a', leaseOf(holder))
+    one.withdraw()
+    expect(dropped).toEqual([])
+    expect(fill('a', leaseOf(holder))).toBe(true)
+    expect(two.kinds().at(-1)).toBe('loaded')
+    remove()
+    const [again, last] = [ask('a'), ask('b')]
+    last.withdraw()
+    expect(dropped).toEqual([])
+    idle('a', leaseOf(again))
+    expect(dropped).toEqual([dropOf('a', leaseOf(again))])
+  })
+
+  it('is nobody of whom this member knows, where it does not know the lease', () => {
+    idle('a', { type: 'lease', lease: 5, boot: BOOT, reason: 'miss', previous: undefined })
+    expect(dropped).toEqual([['a', { type: 'drop', lease: 5, boot: BOOT }]])
+  })
+})
+
+describe('a key that has come from another member', () => {
+  const PARTITION = 5
+  const outcome = { code: 'value', bytes: Uint8Array.of(3), failure: '', ttlMs: 1_000, negative: false } as const
+  let calls: number
+
+  beforeEach(() => {
+    calls = 0
+    declare(() => ++calls)
+    moves.gained(PARTITION, 'before')
+  })
+
+  it('is not loaded while its old owner still loads it: what comes of that is stored here', async () => {
+    const [one, two] = [ask('a', 'load'), ask('b', 'load')]
+    expect(follows.map(({ peer, ask: asked }) => [peer, asked])).toEqual([
+      ['before', { type: 'follow', namespace: NAMESPACE, key: KEY }]
+    ])
+    follows[0]?.onReply({ type: 'followed', ...outcome, keep: undefined })
+    await later()
+    expect([one, two].map(({ kinds }) => kinds().at(-1))).toEqual(['loaded', 'loaded'])
+    expect([calls, ask('c').told]).toMatchObject([0, [{ type: 'hit', bytes: Uint8Array.of(3) }]])
+  })
+
+  it.each([
+    ['is silent', undefined],
+    ['loads nothing', { type: 'absent' } as const]
+  ])('is loaded here when its old owner %s', async (_, reply) => {
+    const caller = ask('a', 'load')
+    follows[0]?.onReply(reply)
+    await later()
+    expect([calls, caller.kinds().at(-1)]).toEqual([1, 'loaded'])
+  })
+
+  it('is loaded here once anything has changed in its partition: the old load may have begun before that', async () => {
+    remove()
+    const caller = ask('a', 'load')
+    await later()
+    expect([follows.length, calls, caller.kinds().at(-1)]).toEqual([0, 1, 'loaded'])
+  })
+
+  it('that is changed while its old owner is followed is not stored', async () => {
+    const caller = ask('a', 'load')
+    remove()
+    follows[0]?.onReply({ type: 'followed', ...outcome, keep: undefined })
+    expect(caller.kinds().at(-1)).toBe('loaded')
+    expect(store.value(NAMESPACE, KEY, 0)).toBeUndefined()
+  })
+
+  it('that moves on while its old owner is followed sends those who wait to where it is now', () => {
+    const caller = ask('a', 'load')
+    owned = false
+    owner.lose(() => true)
+    follows[0]?.onReply({ type: 'absent' })
+    expect([caller.kinds().at(-1), calls]).toEqual(['notOwner', 0])
+  })
+
+  it('is followed for a while only', async () => {
+    clock.pass(30_000)
+    ask('a', 'load')
+    await later()
+    expect([follows.length, calls]).toEqual([0, 1])
+  })
+})
+
+describe('a member that is followed', () => {
+  const follow = (): Reply[] => {
+    const told: Reply[] = []
+    owner.fills.followed('after', { type: 'follow', namespace: NAMESPACE, key: KEY }, reply => told.push(reply))
+    return told
+  }
+
+  it('says that it loads nothing', () => {
+    expect(follow()).toEqual([{ type: 'absent' }])
+  })
+
+  it('tells what its load brings, and keeps nothing itself', () => {
+    const holder = ask('a')
+    owned = false
+    owner.lose(() => true)
+    const told = follow()
+    expect(fill('a', leaseOf(holder))).toBe(false)
+    expect(told).toMatchObject([{ type: 'waiting' }, { type: 'followed', code: 'value', bytes: Uint8Array.of(2) }])
+    expect(store.size).toBe(0)
+  })
+
+  it('does not lend its lease to who follows: it has a loader of its own', () => {
+    const holder = ask('a')
+    owned = false
+    owner.lose(() => true)
+    const told = follow()
+    owner.fills.memberGone('a')
+    expect(told).toEqual([{ type: 'waiting' }, { type: 'absent' }])
+    expect(fill('a', leaseOf(holder))).toBe(false)
+  })
+
+  it('is not asked about a load that was fenced: it began before the change', () => {
+    ask('a')
+    remove()
+    owned = false
+    owner.lose(() => true)
+    expect(follow()).toEqual([{ type: 'absent' }])
+  })
+})
