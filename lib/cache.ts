@@ -5,6 +5,7 @@ import type { Duration } from './base/units.ts'
 import type { CallOptions, GetOptions, PrefixOptions, SetOptions, WarmOptions } from './calls.ts'
 import type { Key } from './codec/keys.ts'
 import type { Entry, LoadContext, LoadManyContext, May, Version } from './fill/definition.ts'
+import type { LoadReason } from './rpc/messages.ts'
 import type { Warmed } from './warming.ts'
 
 export interface Cache<V, K extends Key = string> {
@@ -61,11 +62,37 @@ export interface Cache<V, K extends Key = string> {
    * side of a split; what that side holds comes back when it heals.
    */
   clear(options?: PrefixOptions): Promise<void>
+  /** Why the key is as it is, in words for people: who owns it, what is stored, who loads and waits, what happened. */
+  explain(key: K, options?: CallOptions): Promise<Explanation>
   /**
    * The keys that have a value, page by page. Weakly consistent: a key that is there the whole time is told once, as
    * long as no member is lost; one that comes or goes meanwhile may be told or not. `timeout` is for each page.
    */
   keys(options?: PrefixOptions): AsyncIterable<K>
+}
+
+/** What the owner of a key knows of it. */
+export interface Explanation {
+  readonly owner: string
+  /** Who holds a copy; the owner first. */
+  readonly replicas: readonly string[]
+  /** What is stored, its value aside. `expiresAt` may lie in the past: it is stale then, until `overAt`. */
+  readonly entry:
+    | (Omit<Entry<never>, 'value' | 'from'> & {
+        readonly bytes: number
+        readonly overAt: number
+        readonly negative: boolean
+      })
+    | undefined
+  /** When it was deleted, where that is remembered. */
+  readonly deletedAt: number | undefined
+  readonly fill:
+    | { readonly member: string; readonly waiters: number; readonly ms: number; readonly reason: LoadReason }
+    | undefined
+  /** Its last loads have failed, and it is left alone. */
+  readonly backOff: { readonly failures: number; readonly leftMs: number; readonly why: string } | undefined
+  /** As `Date.now()` counts on this machine, oldest first. */
+  readonly lastEvents: readonly { readonly at: number; readonly what: string }[]
 }
 
 /** A cache that loads what it lacks: `get` answers with what the loader returns. */

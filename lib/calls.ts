@@ -66,6 +66,7 @@ const SHAPES = {
   setMany: { before: ['entries'], options: SET },
   update: { before: ['key', 'fn'], options: SET },
   compareAndSet: { before: ['key', 'version', 'next'], options: SET },
+  explain: { before: ['key'], options: CALL },
   touch: { before: ['key', 'ttl'], options: CALL },
   delete: { before: ['key'], options: CALL },
   deleteMany: { before: ['keys'], options: CALL },

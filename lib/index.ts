@@ -1,7 +1,7 @@
 /** The public surface of cachemesh: everything an application may use, and nothing else. */
 export { type ErrorCode, isMeshError, LoadError, MeshError, PartialError } from './base/errors.ts'
 export type { Bytes, Duration } from './base/units.ts'
-export type { Cache, CacheEvents, LoadingCache } from './cache.ts'
+export type { Cache, CacheEvents, Explanation, LoadingCache } from './cache.ts'
 export type { CacheOptions, CounterOptions } from './cache-options.ts'
 export type { Cached } from './caches.ts'
 export type { CallOptions, GetOptions, PrefixOptions, SetOptions, WarmOptions } from './calls.ts'

@@ -30,6 +30,7 @@ import { changesBetween, isPresentIn } from './membership/view-changes.ts'
 import type { Mesh, MeshEvents, MeshStats } from './mesh.ts'
 import { Complaints } from './observe/complaints.ts'
 import { Events } from './observe/events.ts'
+import { Journal } from './observe/journal.ts'
 import { Stats } from './observe/stats.ts'
 import { withWarnings } from './observe/warnings.ts'
 import type { MeshSettings } from './options.ts'
@@ -47,6 +48,7 @@ import type { LeaseTalk, MessageOf } from './rpc/messages.ts'
 import { Outbox } from './rpc/outbox.ts'
 import { Server } from './rpc/server.ts'
 import { Changes } from './serving/changes.ts'
+import { Explanations } from './serving/explanations.ts'
 import { following } from './serving/following.ts'
 import { Handlers } from './serving/handlers.ts'
 import { pageOf } from './serving/key-pages.ts'
@@ -120,6 +122,8 @@ export class LocalMember implements Mesh {
     const load = { clock, meshClock, random: random.fork('jitter'), stats, log }
     const origin = new Origin({ ...load, guard: openGate })
     const moves = new Moves(clock)
+    const backOffs = new BackOffs(clock)
+    const journal = new Journal(() => clock.monotonic())
     this.#owner = new Owner({
       self: transport.self,
       boot: this.#boot,
@@ -127,7 +131,8 @@ export class LocalMember implements Mesh {
       meshClock,
       store: this.#store,
       flights: this.#flights,
-      backOffs: new BackOffs(clock),
+      backOffs,
+      journal,
       moves,
       origin,
       stats,
@@ -160,6 +165,7 @@ export class LocalMember implements Mesh {
       isCertain: () => this.#membership.isCertain(),
       owns: (namespace, key) => this.#ownership.ownerOf(namespace, key) === transport.self,
       viewHash: () => this.#membership.view.hash,
+      explain: ask => explanations.explain(ask),
       page: ask => pageOf(pages, ask)
     })
     const server = new Server({
@@ -241,6 +247,16 @@ export class LocalMember implements Mesh {
     const router = new Router({ routes, clock, meshClock, client, owner, stats, leased: this.#leased })
     const { timeoutMs } = settings
     const changes = new Changes({ boot: this.#boot, routes, client, owner, meshClock, stats, attemptMs: timeoutMs })
+    const explanations = new Explanations({
+      routes,
+      client,
+      clock,
+      meshClock,
+      store: this.#store,
+      flights: this.#flights,
+      backOffs,
+      journal
+    })
     const reads = new Reads({ routes, router, clock, stats })
     this.#caches = new Caches(
       {
@@ -248,6 +264,7 @@ export class LocalMember implements Mesh {
         many: new ManyReads({ routes, clock, client, owner, reads, stats, timeoutMs }),
         router,
         changes,
+        explanations,
         surveys: new Surveys({ routes, client, changes, ownPage: ask => pageOf(pages, ask) }),
         clock,
         random: random.fork('updates'),

@@ -9,7 +9,7 @@ import { unlessAborted } from './base/abort.ts'
 import { MeshError } from './base/errors.ts'
 import { type Duration, ttlMs } from './base/units.ts'
 import { allOrPartial, inBatches } from './batches.ts'
-import type { Cache, CacheEvents } from './cache.ts'
+import type { Cache, CacheEvents, Explanation } from './cache.ts'
 import {
   type CallName,
   type CallOptions,
@@ -29,6 +29,7 @@ import {
 } from './calls.ts'
 import { decodeKey, encodeKey, type Key } from './codec/keys.ts'
 import { decodeTags } from './codec/tags.ts'
+import { explanationOf } from './explanation.ts'
 import {
   type CacheDefinition,
   type Entry,
@@ -48,6 +49,7 @@ import type { Logger } from './ports/log.ts'
 import type { Random } from './ports/random.ts'
 import type { ChangeOf } from './rpc/messages.ts'
 import type { Changes } from './serving/changes.ts'
+import type { Explanations } from './serving/explanations.ts'
 import type { Found, ManyReads } from './serving/many-reads.ts'
 import type { Patience, Reads } from './serving/reads.ts'
 import { type Answer, type ReadAsk, type ReadTerms, type Router, STORED, type Stored } from './serving/router.ts'
@@ -62,6 +64,7 @@ export interface CacheDeps {
   readonly many: ManyReads
   readonly changes: Changes
   readonly surveys: Surveys
+  readonly explanations: Explanations
   readonly clock: Clock
   readonly random: Random
   readonly meshClock: MeshClock
@@ -210,6 +213,15 @@ export class MeshCache implements Cache<unknown, Key> {
   ): Promise<Version | false> {
     const definition = this.#enter('compareAndSet', options)
     return this.#compareAndSet(definition, key, expected, next, options)
+  }
+
+  async explain(key: Key, options?: CallOptions): Promise<Explanation> {
+    const definition = this.#enter('explain', options)
+    const { explanations, meshClock, clock, timeoutMs } = this.#deps
+    const encoded = encodeKey(key, this.name)
+    const work = () => explanations.ask(definition, encoded, ownTimeoutMs(options) ?? timeoutMs)
+    const { owner, told } = await unlessAborted(options?.signal, work)
+    return explanationOf(owner, told, { clock, meshClock })
   }
 
   async touch(key: Key, ttl: Duration | 'forever', options?: CallOptions): Promise<boolean> {

@@ -21,6 +21,7 @@ const LADDER = [
   'member.ts',
   'counter.ts',
   'mesh-cache.ts',
+  'explanation.ts',
   'update.ts',
   'batches.ts',
   'cache.ts',

@@ -231,6 +231,7 @@ export class Fills {
     const before = flight.open && !flight.followed ? moves.before(flight.partition) : undefined
     if (before === undefined) return false
     flight.followed = true
+    this.#note(flight, `asked ${before}, its owner until now, for a load under way`)
     flights.lease(flight, meshClock.stamp(), undefined)
     const { namespace, key } = flight
     let isOver = false
@@ -261,6 +262,7 @@ export class Fills {
     how: Pick<Parameters<Origin['begin']>[0], 'call' | 'ttlMs' | 'tags' | 'loadMany'>
   ): void {
     const { namespace, key: encodedKey, reason, waiters } = flight
+    this.#note(flight, `load begun here, ${reason}`)
     const running = this.#deps.origin.begin({
       ...how,
       definition,
@@ -291,6 +293,7 @@ export class Fills {
     const { flights, meshClock, clock, boot } = this.#deps
     flights.lease(flight, meshClock.stamp(), holder)
     flight.grantedAtMs = clock.monotonic()
+    this.#note(flight, `leased to ${holder}, ${flight.reason}`)
     this.#armLease(flight)
     const { stamp, reason, namespace, key } = flight
     return { type: 'lease', lease: stamp, boot, reason, previous: this.#landings.previous(namespace, key) }
@@ -312,6 +315,7 @@ export class Fills {
     flight.stop()
     flight.holderWaits = false
     this.#deps.stats.leasesLostTotal++
+    this.#note(flight, `lease of ${flight.holder} ended without a result`)
     if (!flight.open) return this.#askAnew(flight)
     this.#work(flight)
     // Whoever waits on waits for a load that has only just begun.
@@ -346,9 +350,14 @@ export class Fills {
     const { flights, boot, tell, stats } = this.#deps
     if (flights.byLease(stamp) !== flight) return
     stats.loadsAbortedTotal++
+    this.#note(flight, 'load given up: nobody waited any more')
     flights.end(flight)
     flight.stop = () => {}
     if (holder !== undefined) tell(holder, { type: 'drop', lease: stamp, boot })
+  }
+
+  #note({ namespace, key }: Flight, what: string): void {
+    this.#deps.journal.note(namespace, key, what)
   }
 
   /** After `softTimeout` what is stale will do; the load goes on behind. */
@@ -359,6 +368,7 @@ export class Fills {
       const stale = this.#deps.stored(flight.namespace, flight.key)
       if (stale === undefined || !flight.waiters.delete(waiter)) return
       flight.behind = true
+      this.#note(flight, `answered with what is stale after ${softMs} ms`)
       waiter.respond(this.#landings.stale(stale))
     })
   }

@@ -7,6 +7,7 @@
  */
 import { decodeFailure } from '../codec/load-failure.ts'
 import { NO_TAGS } from '../codec/tags.ts'
+import type { Journal } from '../observe/journal.ts'
 import type { Stats } from '../observe/stats.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { MessageOf, Outcome, Reply } from '../rpc/messages.ts'
@@ -27,6 +28,7 @@ export interface LandingsDeps {
   readonly flights: Flights
   readonly backOffs: BackOffs
   readonly stats: Stats
+  readonly journal: Journal
   readonly definition: (namespace: string) => CacheDefinition | undefined
   readonly owns: (partition: number) => boolean
   /** What is stored of a key and may be answered with, stale or not. */
@@ -46,6 +48,7 @@ export class Landings {
     const backOff = this.#deps.backOffs.of(namespace, key)
     if (backOff === undefined) return false
     this.#deps.stats.loadsBackedOffTotal++
+    this.#deps.journal.note(namespace, key, `not loaded: its last load failed, ${Math.ceil(backOff.leftMs)} ms left`)
     const stale = wish === 'usual' ? this.#deps.stored(namespace, key) : undefined
     if (stale !== undefined) respond(this.stale(stale))
     else respond(this.#unkept({ code: 'ERR_MESH_BACKOFF', bytes: NOTHING, failure: backOffText(backOff) }, false))
@@ -59,6 +62,7 @@ export class Landings {
     const wasOpen = flight.open && owns(flight.partition) && flight.open
     flights.end(flight)
     this.#noteOutcome(flight, wasOpen, result)
+    this.#deps.journal.note(flight.namespace, flight.key, this.#storyOf(flight, wasOpen, result))
     const keep = result.code === 'value' && result.ttlMs > 0
     if (keep && flight.state !== 'alone' && !wasOpen) stats.fillsFencedTotal++
     const kept = keptFrom(this.#deps.meshClock.now(), result.ttlMs, result.keep)
@@ -69,6 +73,16 @@ export class Landings {
     const stored = keep && wasOpen && this.#deps.keep(entry)
     this.#answer(flight, result, stored ? entry : undefined)
     return stored
+  }
+
+  #storyOf({ state, holder }: Flight, wasOpen: boolean, { code, failure, ttlMs, negative }: LoadResult): string {
+    const by = holder === undefined ? 'here' : `by ${holder}`
+    if (code === 'ERR_MESH_LOAD') return `load ${by} failed: ${decodeFailure(failure).message}`
+    if (code !== 'value') return `load ${by} came to ${code}: ${failure}`
+    const what = negative ? 'nothing was found' : 'loaded'
+    if (ttlMs <= 0) return `${what} ${by}, not kept`
+    if (wasOpen) return `${what} ${by}, kept for ${Math.round(ttlMs)} ms`
+    return `${what} ${by}, not kept: the key was ${state === 'moved' ? 'given to another member' : 'changed'} meanwhile`
   }
 
   /** A failure keeps others from trying at once. What no origin was asked for is no failure. */
@@ -136,7 +150,7 @@ export function keptReply(entry: Entry, stale: boolean): MessageOf<'kept'> {
   return { type: 'kept', ...version, expiresAtMs: freshUntil(entry), stale, negative, bytes, tags, ...lease }
 }
 
-function backOffText({ failures, leftMs, last }: BackOff): string {
+export function backOffText({ failures, leftMs, last }: BackOff): string {
   const times = failures === 1 ? 'The last load of this key' : `The last ${failures} loads of this key`
   const why = (last.code === 'ERR_MESH_LOAD' ? decodeFailure(last.failure).message : last.failure)
     .replaceAll('\n', ' ')

@@ -186,6 +186,7 @@ export class Links implements LinkEvents {
       case 'clear':
       case 'keys':
       case 'follow':
+      case 'explain':
         return this.#deps.server.request(peer, call, message satisfies Request)
       default:
         return this.#deps.client.reply(peer, call, message)

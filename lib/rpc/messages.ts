@@ -295,7 +295,28 @@ export const LAYOUTS = {
   /** Nobody in the mesh waits for this load any more. */
   drop: { lease: real, boot: real },
   /** The value can never be kept here, whatever is given up for it: nothing was done. Key and overhead count. */
-  tooLarge: { recordBytes: real, recordBytesMax: real }
+  tooLarge: { recordBytes: real, recordBytesMax: real },
+  /** For people who ask why a key is as it is. */
+  explain: { namespace: namespaceText, key: keyText },
+  explained: {
+    entry: optional(
+      object({
+        kind: oneOf('value', 'tombstone'),
+        stamp: real,
+        writer: peerText,
+        expiresAtMs: real,
+        /** When nothing of it is left to answer with, stale or not. */
+        overAtMs: real,
+        stale: flag,
+        negative: flag,
+        bytes: count,
+        tags: tagBytes
+      })
+    ),
+    fill: optional(object({ member: peerText, waiters: count, ms: real, reason })),
+    backOff: optional(object({ failures: count, leftMs: real, why: text(2_048, 'why') })),
+    lines: listOf(object({ agoMs: real, what: text(1_024, 'line') }), 64, 'lines')
+  }
 } as const
 
 export type Kind = keyof typeof LAYOUTS
@@ -310,7 +331,7 @@ type Unsigned<M> = M extends unknown ? Omit<M, keyof Once> : never
 export type ChangeOf<K extends ChangeKind> = Unsigned<MessageOf<K>>
 export type Change = Unsigned<MessageOf<ChangeKind>>
 export type SignedChange = MessageOf<ChangeKind>
-export type Request = MessageOf<'read' | 'readMany' | 'fill' | 'keys' | 'follow' | ChangeKind>
+export type Request = MessageOf<'read' | 'readMany' | 'fill' | 'keys' | 'follow' | 'explain' | ChangeKind>
 /** What members tell each other about members. */
 export type MemberTalk = MessageOf<
   'ping' | 'pong' | 'probe' | 'probed' | 'view' | 'digest' | 'swap' | 'swapped' | 'news'
@@ -373,7 +394,9 @@ export const KINDS = [
   'followed',
   'idle',
   'drop',
-  'tooLarge'
+  'tooLarge',
+  'explain',
+  'explained'
 ] as const satisfies readonly Kind[]
 
 export function writeFields(layout: Layout, to: ByteWriter, value: object): void {

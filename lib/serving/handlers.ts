@@ -32,6 +32,7 @@ export interface HandlersDeps {
   readonly isCertain: () => boolean
   readonly owns: (namespace: string, key: string) => boolean
   readonly viewHash: () => number
+  readonly explain: (ask: MessageOf<'explain'>) => MessageOf<'explained'>
   readonly page: (ask: MessageOf<'keys'>) => MessageOf<'page'>
 }
 
@@ -64,6 +65,9 @@ export class Handlers {
       case 'fill':
         // A result belongs to the flight that leased it, wherever the key lives now: those who wait there get it.
         respond(this.#deps.owner.fills.fill(peer, request))
+        return undefined
+      case 'explain':
+        respond(this.#deps.owns(request.namespace, request.key) ? this.#deps.explain(request) : this.#notOwner())
         return undefined
       case 'follow':
         return this.#deps.owner.fills.followed(peer, request, respond)

@@ -41,7 +41,7 @@ const LEAD = 2
 /** Further from the end than this many load times nobody draws, but one in 3,000. */
 const EARLY_MAX = LEAD + 8
 
-export const KEEPING_BYTES_MIN = 34
+const KEEPING_BYTES_MIN = 34
 
 /** When a value stored now is over for good, and how it is kept until then. */
 export function keptFrom(nowMs: number, ttlMs: number, terms: KeepTerms | undefined): Kept {

@@ -32,6 +32,11 @@ export function isNewer(a: Version, b: Version): boolean {
   return a.stamp !== b.stamp ? a.stamp > b.stamp : a.writer > b.writer
 }
 
+/** When it was stamped, by the mesh clock. */
+export function stampMs(stamp: number): number {
+  return stamp / COUNTS_PER_MS
+}
+
 /** As text that sorts like the version: what the application gets, and may use as an ETag. */
 export function versionText(version: Version): string {
   return `${version.stamp.toString(36).padStart(11, '0')}-${version.writer}`

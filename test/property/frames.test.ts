@@ -132,7 +132,22 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   followed: { ...outcome, ttlMs: real, negative: fc.boolean(), keep },
   idle: token,
   drop: token,
-  tooLarge: { recordBytes: real, recordBytesMax: real }
+  tooLarge: { recordBytes: real, recordBytesMax: real },
+  explain: where,
+  explained: {
+    entry: maybe({
+      ...version,
+      kind: fc.constantFrom('value', 'tombstone'),
+      overAtMs: real,
+      stale: fc.boolean(),
+      negative: fc.boolean(),
+      bytes: count,
+      tags
+    }),
+    fill: maybe({ member: shortText, waiters: count, ms: real, reason }),
+    backOff: maybe({ failures: count, leftMs: real, why: shortText }),
+    lines: fc.array(fc.record({ agoMs: real, what: shortText }, plain), { maxLength: 5 })
+  }
 }
 
 const KEPT = { negative: false, stamp: 1, writer: 'a', expiresAtMs: 1, tags: new Uint8Array() }

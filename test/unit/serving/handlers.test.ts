@@ -33,6 +33,7 @@ beforeEach(() => {
     isCertain: () => isCertain,
     owns: () => isOurs,
     viewHash: () => 7,
+    explain: () => ({ type: 'explained', entry: undefined, fill: undefined, backOff: undefined, lines: [] }),
     page: () => ({ type: 'page', keys: ['sk'], partition: 1, after: '' })
   })
 })

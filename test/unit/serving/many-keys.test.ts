@@ -18,6 +18,9 @@ function findMany(keys: readonly string[], stored: Record<string, { bytes: Uint8
     complaints: new Complaints({ clock: new ManualClock(), log: noLog, stats: new Stats() }),
     meshClock: new MeshClock(new ManualClock()),
     viewHash: () => 0,
+    explain: () => {
+      throw new Error('nothing was to be explained')
+    },
     page: () => {
       throw new Error('no page was asked for')
     },

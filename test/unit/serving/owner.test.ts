@@ -7,6 +7,7 @@ import { Flights } from '../../../lib/fill/flight.ts'
 import { openGate } from '../../../lib/fill/guard.ts'
 import { Moves } from '../../../lib/fill/moves.ts'
 import { Origin } from '../../../lib/fill/origin.ts'
+import { Journal } from '../../../lib/observe/journal.ts'
 import { Stats } from '../../../lib/observe/stats.ts'
 import { noLog } from '../../../lib/ports/log.ts'
 import type { MessageOf, Reply } from '../../../lib/rpc/messages.ts'
@@ -55,6 +56,7 @@ beforeEach(() => {
     backOffs: new BackOffs(clock),
     moves,
     stats,
+    journal: new Journal(() => clock.monotonic()),
     random: seededRandom(2),
     origin: new Origin({ clock, meshClock, random: seededRandom(1), stats, log: noLog, guard: openGate }),
     tell: (peer, notice) => dropped.push([peer, notice]),
