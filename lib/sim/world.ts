@@ -100,6 +100,12 @@ export class World {
     return promise
   }
 
+  /** Lets one thing happen, however far away in time: so that a history can be walked moment by moment. */
+  async step(): Promise<void> {
+    const { steps } = this
+    while (this.steps === steps && this.#queue.first !== undefined) await this.#step()
+  }
+
   resume(process: Process): void {
     process.paused = false
     for (const event of process.held.splice(0)) {

@@ -29,8 +29,18 @@ export interface ReadPlan {
   how: 'get' | 'getOrSet' | 'getMany'
   cache?: 'products' | 'plain'
   keys: readonly Key[]
-  /** Calls begun at once; each is made in a context of its own. */
+  /** Calls begun at once, of each key where the call takes one; each is made in a context of its own. */
   times: number
+  /** Bounds each call; without it, the mesh's own defaults do. */
+  timeoutMs?: number
+}
+
+/** What a tally does not tell of the calls of this process so far. */
+export interface Fates {
+  /** Errors that callers were given, and how many different ones. */
+  readonly errors: number
+  readonly ownErrors: number
+  readonly slowestMs: number
 }
 
 /** An outcome as text, and how many callers had it. */
@@ -58,6 +68,10 @@ const request = new AsyncLocalStorage<string>()
 const loads = new Map<number, (answer: OriginAnswer) => void>()
 let loadsBegun = 0
 let readsBegun = 0
+let errors = 0
+let ownErrors = 0
+const given = new WeakSet<Error>()
+let slowestMs = 0
 let mesh: Mesh | undefined
 let reading: { stop: boolean; done: Promise<{ reads: number; failures: string[] }> } | undefined
 
@@ -90,11 +104,17 @@ function plain() {
 }
 
 async function outcome(read: Promise<unknown>): Promise<string> {
+  const beganMs = performance.now()
   try {
     return JSON.stringify({ value: await read })
   } catch (error) {
     if (!isMeshError(error)) throw error
+    errors++
+    if (!given.has(error)) ownErrors++
+    given.add(error)
     return JSON.stringify(described(error))
+  } finally {
+    slowestMs = Math.max(slowestMs, performance.now() - beganMs)
   }
 }
 
@@ -130,16 +150,16 @@ const commands = {
   async stats(): Promise<MeshStats> {
     return the().stats()
   },
-  async read({ how, cache = 'products', keys, times }: ReadPlan): Promise<Tally> {
+  async read({ how, cache = 'products', keys, times, timeoutMs }: ReadPlan): Promise<Tally> {
     const from = cache === 'products' ? products() : plain()
-    const [first] = keys
-    if (first === undefined) throw new Error('nothing to read')
-    const call = (): Promise<unknown> => {
-      if (how === 'get') return from.get(first)
-      return how === 'getMany' ? from.getMany(keys) : from.getOrSet(first, () => origin(first))
-    }
-    const begun = request.run(contextOf(process.pid), () => Array.from({ length: times }, () => outcome(call())))
-    readsBegun += times
+    const o = { timeout: timeoutMs }
+    const calls: (() => Promise<unknown>)[] =
+      how === 'getMany'
+        ? [() => from.getMany(keys, o)]
+        : keys.map(key => () => (how === 'get' ? from.get(key, o) : from.getOrSet(key, () => origin(key), o)))
+    const all = Array.from({ length: times }, () => calls).flat()
+    const begun = request.run(contextOf(process.pid), () => all.map(call => outcome(call())))
+    readsBegun += all.length
     const tally: Tally = {}
     for (const text of await Promise.all(begun)) tally[text] = (tally[text] ?? 0) + 1
     return tally
@@ -147,6 +167,9 @@ const commands = {
   /** Reads begun by `read` so far, ended or not. */
   async begun(): Promise<number> {
     return readsBegun
+  },
+  async fates(): Promise<Fates> {
+    return { errors, ownErrors, slowestMs }
   },
   async set(key: Key, value: unknown): Promise<void> {
     await plain().set(key, value)

@@ -1,11 +1,8 @@
 /** What the stories share: a mesh that has formed, and keys whose owner is known before anything is asked. */
-import { encodeKey, type Key } from '../../lib/codec/keys.ts'
-import { namespaceOf } from '../../lib/fill/definition.ts'
+import type { Key } from '../../lib/codec/keys.ts'
 import type { Mesh } from '../../lib/mesh.ts'
-import { saltOf } from '../../lib/placement/hash.ts'
-import { partitionOf } from '../../lib/placement/partitions.ts'
-import { buildTable } from '../../lib/placement/table.ts'
 import { type Cluster, type ClusterOptions, cluster } from '../../lib/testing.ts'
+import { placed } from '../placed.ts'
 
 /** Members that have found each other and agree. */
 export async function formed(size: number, options: ClusterOptions): Promise<Cluster> {
@@ -26,17 +23,17 @@ export function ownerOf(t: Cluster, key: Key, o: { cache?: string; by?: number }
 /** Of many keys, with one table for all. */
 export function ownersOf(t: Cluster, keys: readonly Key[], o: { cache?: string; by?: number } = {}): number[] {
   const { cache = 'products', by = 0 } = o
-  const salt = saltOf('sim')
-  const table = buildTable(mesh(t, by).members, salt, 1)
   const indexOf = new Map(t.meshes.map(({ id }, index) => [id, index]))
-  const place = saltOf(namespaceOf(cache, 1), salt)
-  return keys.map(key => indexOf.get(table.primary(partitionOf(encodeKey(key, cache), place)) as string) as number)
+  return placed('sim', mesh(t, by).members, cache, keys).map(id => indexOf.get(id) as number)
 }
+
+const CANDIDATES = times(1_000, i => `key-${i}`)
 
 /** A key that member `index` decides for. */
 export function keyOf(t: Cluster, index: number, o: { cache?: string; by?: number } = {}): string {
-  for (let i = 0; i < 10_000; i++) if (ownerOf(t, `key-${i}`, o) === index) return `key-${i}`
-  throw new Error(`member ${index} owns nothing`)
+  const place = ownersOf(t, CANDIDATES, o).indexOf(index)
+  if (place === -1) throw new Error(`member ${index} owns nothing`)
+  return CANDIDATES[place] as string
 }
 
 /** What a promise came to, without an unhandled rejection while nobody looks. */

@@ -20,6 +20,10 @@ export interface Knobs {
   readonly counts: boolean
   readonly clears: boolean
   readonly lostLinks: boolean
+  /** Callers that give up before they are answered. */
+  readonly aborts: boolean
+  /** The origin fails every call for seconds on end, and at once. */
+  readonly downOrigin: boolean
 }
 
 export function chooseKnobs(dice: Random): Knobs {
@@ -43,6 +47,8 @@ export function chooseKnobs(dice: Random): Knobs {
     compares: half(),
     counts: half(),
     clears: half(),
-    lostLinks: half()
+    lostLinks: half(),
+    aborts: half(),
+    downOrigin: half()
   }
 }

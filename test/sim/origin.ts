@@ -7,6 +7,19 @@ interface OriginHooks {
   sleep(ms: number): Promise<void>
   began(call: OriginCall): void
   ended(call: OriginCall): void
+  aborted(call: OriginCall): void
+}
+
+/** An origin that goes down is down for every third of these. */
+const MOOD_MS = 3_000
+
+/** What an origin that is unwell says, with the number of the call: who is told of which call can be followed. */
+const FAILURE = 'the origin is unwell, call '
+
+/** The number of the call whose failure an error tells of. */
+export function failedCallIn(message: string): number | undefined {
+  const at = message.indexOf(FAILURE)
+  return at === -1 ? undefined : Number.parseInt(message.slice(at + FAILURE.length), 10)
 }
 
 /** What the mesh protects: rows that only ever rise, and a record of every call. */
@@ -35,8 +48,8 @@ export class Origin {
   }
 
   async load(key: string, member: number, signal: AbortSignal, askedMs: number): Promise<number> {
-    this.calls++
     const call: OriginCall = {
+      number: ++this.calls,
       key,
       member,
       askedMs,
@@ -47,16 +60,23 @@ export class Origin {
     }
     signal.addEventListener('abort', () => {
       call.aborted = true
+      this.#hooks.aborted(call)
     })
     this.#hooks.began(call)
     // Read first, then slow: what arrives may be old by then, as with a real database.
     const row = this.#rows.get(key) ?? 1
-    const fails = this.#knobs.failingOrigin && !this.isWell && this.#chance.float() < 0.2
-    await this.#hooks.sleep(this.#knobs.slowOrigin ? this.#chance.float() * 3_000 : 5 + this.#chance.float() * 50)
+    const isUnwell = this.#knobs.failingOrigin && !this.isWell && this.#chance.float() < 0.2
+    const fails = isUnwell || this.#isDown
+    const takesMs = this.#knobs.slowOrigin ? this.#chance.float() * 3_000 : 5 + this.#chance.float() * 50
+    await this.#hooks.sleep(this.#isDown ? 1 : takesMs)
     call.endedMs = this.#hooks.now()
     call.ok = !fails
     this.#hooks.ended(call)
-    if (fails) throw new Error('the origin is unwell')
+    if (fails) throw new Error(`${FAILURE}${call.number}`)
     return row
+  }
+
+  get #isDown(): boolean {
+    return this.#knobs.downOrigin && !this.isWell && Math.floor(this.#hooks.now() / MOOD_MS) % 3 === 2
   }
 }

@@ -16,6 +16,7 @@ import { type Cluster, cluster } from '../../lib/testing.ts'
 import type { Calm, Checker, ClientCall, SettledState } from './checkers/checker.ts'
 import { oneWins } from './checkers/compares.ts'
 import { countsAreExact } from './checkers/counts.ts'
+import { type FillPromise, fillCheckers } from './checkers/fills.ts'
 import { freshness } from './checkers/freshness.ts'
 import { keysAreComplete } from './checkers/key-lists.ts'
 import { liveness } from './checkers/liveness.ts'
@@ -24,7 +25,7 @@ import { singleFill } from './checkers/single-fill.ts'
 import { versionsRise } from './checkers/versions.ts'
 import { viewsConverge } from './checkers/views.ts'
 import { chooseKnobs, type Knobs } from './knobs.ts'
-import { Origin } from './origin.ts'
+import { failedCallIn, Origin } from './origin.ts'
 
 const FORM_MS = 4_000
 const CHAOS_MS = 20_000
@@ -44,8 +45,15 @@ export interface Run {
   readonly lastEvents: readonly string[]
 }
 
-export async function runSeed(seed: number): Promise<Run> {
-  const run = new Simulation(seed)
+export interface RunOptions {
+  /** What the seed does not choose. */
+  readonly knobs?: Partial<Knobs>
+  /** What is judged beside all else. */
+  readonly fills?: readonly FillPromise[]
+}
+
+export async function runSeed(seed: number, options: RunOptions = {}): Promise<Run> {
+  const run = new Simulation(seed, options)
   let violation: Error | undefined
   const restore = run.watch()
   try {
@@ -58,10 +66,15 @@ export async function runSeed(seed: number): Promise<Run> {
   return run.report(violation)
 }
 
+/** Why a caller's signal aborts. */
+const GAVE_UP = 'gave up'
+
 class Simulation {
   readonly #seed: number
   readonly #knobs: Knobs
   readonly #chance: Random
+  /** Whether callers give up, apart from what they call: the workload of a seed stays what it was. */
+  readonly #moods: Random
   readonly #cluster: Cluster
   readonly #checkers: Checker[]
   readonly #versions: ReturnType<typeof versionsRise>
@@ -74,12 +87,14 @@ class Simulation {
   #lastApartMs = 0
   #firstObjection: Error | undefined
 
-  constructor(seed: number) {
+  constructor(seed: number, { knobs = {}, fills = [] }: RunOptions) {
     this.#seed = seed
     const dice = cluster(1, { seed }).random.fork('knobs')
-    this.#knobs = chooseKnobs(dice)
+    this.#knobs = { ...chooseKnobs(dice), ...knobs }
+    this.#moods = dice.fork('moods')
     this.#chance = dice.fork('workload')
     const calm: Calm = {
+      nowMs: () => this.#cluster.now,
       sinceMs: () => this.#calmSinceMs(),
       lastApartMs: () => this.#lastApartMs,
       lastUnrestMs: () => (this.#faults > 0 || !this.#isOneView() ? Number.POSITIVE_INFINITY : this.#disturbedMs)
@@ -94,7 +109,8 @@ class Simulation {
       oneWins(calm),
       countsAreExact(calm),
       keysAreComplete(calm),
-      liveness()
+      liveness(),
+      ...fillCheckers(fills, calm, this.#knobs)
     ]
     this.#origin = new Origin(this.#knobs, dice.fork('origin'), {
       now: () => this.#cluster.now,
@@ -103,7 +119,8 @@ class Simulation {
         this.#cluster.world.note(`origin begins ${call.key} at member ${call.member}, asked ${call.askedMs}`)
         this.#judge(checker => checker.originBegan?.(call))
       },
-      ended: call => this.#judge(checker => checker.originEnded?.(call))
+      ended: call => this.#judge(checker => checker.originEnded?.(call)),
+      aborted: call => this.#judge(checker => checker.originAborted?.(call))
     })
     this.#cluster = cluster(this.#knobs.members, {
       seed,
@@ -306,22 +323,33 @@ class Simulation {
 
   #get(member: number, cache: 'loaded' | 'plain', key: string): void {
     this.#call({ kind: 'get', cache, key, member }, async () => ({
-      value: await this.#cacheOf(member, cache).get(key)
+      value: await this.#cacheOf(member, cache).get(key, this.#patience())
     }))
+  }
+
+  /** Some callers give up: sometimes before the load has begun, sometimes just before it ends. */
+  #patience(): { signal?: AbortSignal } {
+    if (!this.#knobs.aborts || this.#moods.float() < 0.6) return {}
+    const gone = new AbortController()
+    const afterMs = this.#moods.float() < 0.3 ? this.#moods.float() * 4 : this.#moods.float() * 600
+    void this.#cluster.sleep(afterMs).then(() => gone.abort(new Error(GAVE_UP)))
+    return { signal: gone.signal }
   }
 
   /** All keys in one call; judged as one get each. */
   #getMany(member: number, cache: 'loaded' | 'plain'): void {
     const all = this.#cacheOf(member, cache).getMany(KEYS)
     for (const [place, key] of KEYS.entries())
-      this.#call({ kind: 'get', cache, key, member }, async () => ({ value: await oneOf(all, place) }))
+      this.#call({ kind: 'get', cache, key, member, isPart: true }, async () => ({ value: await oneOf(all, place) }))
   }
 
   #getOrSet(member: number, key: string): void {
     const askedMs = this.#cluster.now
     this.#call({ kind: 'getOrSet', cache: 'loaded', key, member }, async () => ({
-      value: await this.#cacheOf(member, 'loaded').getOrSet(key, ({ signal }) =>
-        this.#origin.load(key, member, signal, askedMs)
+      value: await this.#cacheOf(member, 'loaded').getOrSet(
+        key,
+        ({ signal }) => this.#origin.load(key, member, signal, askedMs),
+        this.#patience()
       )
     }))
   }
@@ -348,28 +376,40 @@ class Simulation {
   }
 
   #objectUnlessOurs(error: unknown): void {
-    if (!isMeshError(error)) this.#firstObjection ??= error as Error
+    if (!isMeshError(error) && (error as Error).message !== GAVE_UP) this.#firstObjection ??= error as Error
   }
 
   #call(
-    what: Pick<ClientCall, 'kind' | 'cache' | 'key' | 'member'> & { wrote?: number; expected?: string | null },
+    what: Pick<ClientCall, 'kind' | 'cache' | 'key' | 'member' | 'isPart'> & {
+      wrote?: number
+      expected?: string | null
+    },
     work: () => Promise<Partial<ClientCall>>
   ): void {
     this.#calls++
     const beganMs = this.#cluster.now
-    this.#judge(checker => checker.began?.(what))
-    const finish = (result: Partial<ClientCall>): void => {
+    this.#judge(checker => checker.began?.({ ...what, beganMs }))
+    const finish = (result: Partial<ClientCall>): ClientCall => {
       const call: ClientCall = { ...what, ...result, beganMs, endedMs: this.#cluster.now }
       this.#cluster.world.note(`client ${JSON.stringify(call)}`)
       this.#judge(checker => checker.called?.(call))
+      return call
+    }
+    const fail = (error: Error & { code?: string; outcome?: string }): void => {
+      this.#objectUnlessOurs(error)
+      const toldOf = error.code === 'ERR_MESH_LOAD' ? { toldOf: failedCallIn(error.message) } : {}
+      const call = finish({
+        failed: `${error.code ?? error}`,
+        ...toldOf,
+        ...(error.outcome === 'unknown' && { isUnknown: true })
+      })
+      this.#judge(checker => checker.told?.(error, call))
     }
     // The process of a crashed member answers nobody: its calls are not waited for.
     const mesh = this.#cluster.meshes[what.member]
     const pending = work()
-      .then(finish, error => {
-        this.#objectUnlessOurs(error)
-        finish({ failed: `${error.code ?? error}`, ...(error.outcome === 'unknown' && { isUnknown: true }) })
-      })
+      .then(finish, fail)
+      .then(() => {})
       .finally(() => this.#pending.delete(pending))
     this.#pending.add(pending)
     this.#owners.set(pending, mesh as Mesh)
@@ -391,7 +431,7 @@ class Simulation {
     if (this.#faults > 0 && dice < 0.6) return this.#endFaults()
     this.#faults++
     if (this.#knobs.crash && dice < 0.7) {
-      if (this.#cluster.isAlive(one)) this.#cluster.crash(one)
+      if (this.#cluster.isAlive(one)) this.#crash(one)
       else this.#cluster.restart(one)
     } else this.#keepApart(dice, one, others)
   }
@@ -402,8 +442,13 @@ class Simulation {
     this.#judge(checker => checker.leaves?.(mesh.id, this.#cluster.now))
     this.#disturb()
     void mesh.leave().then(() => {
-      if (this.#cluster.meshes[one] === mesh) this.#cluster.crash(one)
+      if (this.#cluster.meshes[one] === mesh) this.#crash(one)
     })
+  }
+
+  #crash(one: number): void {
+    this.#cluster.crash(one)
+    this.#judge(checker => checker.died?.(one))
   }
 
   #keepApart(dice: number, one: number, others: readonly number[]): void {
@@ -478,7 +523,9 @@ class Simulation {
   /** The origin may still fail now and then: that is its right, and the next try must succeed. */
   async #finalRead(member: number, cache: 'loaded' | 'plain', key: string): Promise<number | undefined> {
     this.#origin.isWell = true
-    return this.#cacheOf(member, cache).get(key)
+    const read = this.#cacheOf(member, cache).get(key)
+    this.#call({ kind: 'get', cache, key, member }, async () => ({ value: await read }))
+    return read
   }
 }
 

@@ -9,6 +9,8 @@ export interface Span {
 
 /** A call of a client that has come back. `value` is what the mesh returned; a failed call has none. */
 export interface ClientCall extends Span {
+  /** One key of many: it ends when all of them do. */
+  readonly isPart?: boolean
   readonly kind: 'get' | 'getOrSet' | 'set' | 'delete' | 'compareAndSet' | 'add' | 'count' | 'keys'
   readonly cache: 'loaded' | 'plain' | 'guarded' | 'hits'
   readonly key: string
@@ -22,11 +24,16 @@ export interface ClientCall extends Span {
   /** What `keys` told. */
   readonly listed?: readonly string[]
   readonly failed?: string
+  /** The call of the origin whose failure this call was told of. */
+  readonly toldOf?: number | undefined
   /** A change that failed and may have been made. */
   readonly isUnknown?: boolean
 }
 
+export type BegunCall = Pick<ClientCall, 'kind' | 'cache' | 'key' | 'member' | 'beganMs' | 'isPart'>
+
 export interface OriginCall {
+  readonly number: number
   readonly key: string
   readonly member: number
   /** When it was asked for: a caller that loads under a lease asked before the lease came back to it. */
@@ -40,6 +47,7 @@ export interface OriginCall {
 
 /** How the checkers learn whether the promises of a stable view apply. */
 export interface Calm {
+  nowMs(): number
   /** Since when all live members have held one view with all links up; Infinity when they do not now. */
   sinceMs(): number
   /** When members were last kept apart or stopped; Infinity while they are. Crashes and joins do not count. */
@@ -59,9 +67,15 @@ export interface Checker {
   /** A client's call has ended. */
   called?(call: ClientCall): void
   /** A client's call has begun: what it may overlap with is known only at its end. */
-  began?(call: Pick<ClientCall, 'kind' | 'cache' | 'key'>): void
+  began?(call: BegunCall): void
+  /** The very error that a call has ended with. */
+  told?(error: unknown, call: ClientCall): void
   originBegan?(call: OriginCall): void
   originEnded?(call: OriginCall): void
+  /** Its signal has aborted. */
+  originAborted?(call: OriginCall): void
+  /** A process is gone, and its callers with it. */
+  died?(member: number): void
   /** A member's view has changed. `isHere`: it has not begun to leave. */
   saw?(state: { readonly member: string; readonly isHere: boolean; readonly view: readonly string[] }): void
   /** A member takes its leave, and comes again. */

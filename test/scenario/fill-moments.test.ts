@@ -1,0 +1,221 @@
+/**
+ * A key is invalidated at every moment of a fill. A fill is so many events of the simulator from the first get to the
+ * last answer; for each of them the same seed is run again, and the invalidation begins right after that event. The
+ * origin changes its row at that very moment, so what a loader has read before is stale from then on: once the
+ * invalidation has resolved, nobody who comes gets it and no member stores it.
+ *
+ * Each history is walked twice: with callers at all members from the moment the invalidation has resolved, and with
+ * nobody for a while after it, because callers that come at once start a load whose newer version would hide that the
+ * old value was stored after it.
+ */
+import { afterEach, describe, expect, it, vi } from 'vitest'
+import { Flights } from '../../lib/fill/flight.ts'
+import { Store } from '../../lib/store/store.ts'
+import { type Cluster, cluster } from '../../lib/testing.ts'
+import { keyOf, mesh, watch } from './story.ts'
+
+const FORM_MS = 500
+const ORIGIN_MS = 12
+/** Other members ask while the first load is on its way, and around its end. */
+const WAITERS_AT_MS = [4, 11]
+/** By then every load has landed. */
+const WHILE_MS = 60
+const [OWNER, CALLER, OTHER] = [0, 1, 2]
+const MEMBERS = [OWNER, CALLER, OTHER]
+const OLD = 1
+const NEW = 2
+
+type Kind = 'load' | 'getOrSet'
+type Invalidation = 'delete' | 'set' | 'clear'
+
+interface Walk {
+  readonly kind: Kind
+  /** Who asks first: with getOrSet it is who has the lease. */
+  readonly first: number
+  readonly invalidation: Invalidation
+  readonly by: number
+}
+
+interface Read {
+  /** It began after the invalidation had resolved. */
+  readonly isLater: boolean
+  readonly member: number
+  readonly settled: { state: string; value: number | undefined; error: unknown }
+}
+
+/** One key for all histories: the same seed has the same owners. */
+let key: string | undefined
+
+/** One history: a fill for callers at all members, and a key that may be invalidated at any time. */
+class Fill {
+  readonly t: Cluster
+  readonly reads: Read[] = []
+  readonly #kind: Kind
+  readonly #key: string
+  #row = OLD
+  isOver = false
+  calls = 0
+
+  constructor(t: Cluster, kind: Kind) {
+    this.t = t
+    this.#kind = kind
+    key ??= keyOf(t, OWNER)
+    this.#key = key
+  }
+
+  static async formed(kind: Kind): Promise<Fill> {
+    const t: Cluster = cluster(MEMBERS.length, {
+      seed: 400,
+      start: member => {
+        const load = (): Promise<number> => fill.#origin()
+        if (kind === 'load') member.cache('products', { ttl: '1h', load })
+        else member.cache('products', { ttl: '1h' })
+      }
+    })
+    await t.run(FORM_MS)
+    const fill = new Fill(t, kind)
+    return fill
+  }
+
+  /** Read first and slow then: what arrives may be old, as with a real database. */
+  async #origin(): Promise<number> {
+    this.calls++
+    const row = this.#row
+    await this.t.sleep(ORIGIN_MS)
+    return row
+  }
+
+  begin(first: number): void {
+    this.read(first)
+    const others = MEMBERS.filter(index => index !== first)
+    for (const ms of WAITERS_AT_MS) for (const index of others) void this.t.sleep(ms).then(() => this.read(index))
+  }
+
+  read(member: number): void {
+    const cache = mesh(this.t, member).cache<number>('products')
+    const value = this.#kind === 'load' ? cache.get(this.#key) : cache.getOrSet(this.#key, () => this.#origin())
+    this.reads.push({ isLater: this.isOver, member, settled: watch(this.t, value) })
+  }
+
+  get hasSettled(): boolean {
+    return this.reads.every(({ settled }) => settled.state !== 'pending')
+  }
+
+  async invalidate({ invalidation, by }: Walk): Promise<void> {
+    this.#row = NEW
+    const cache = mesh(this.t, by).cache<number>('products')
+    if (invalidation === 'delete') await this.t.until(cache.delete(this.#key))
+    else if (invalidation === 'clear') await this.t.until(cache.clear())
+    else await this.t.until(cache.set(this.#key, NEW))
+    this.isOver = true
+  }
+}
+
+/** Every value that any member stores meanwhile. */
+async function storedDuring(work: () => Promise<void>): Promise<Buffer[]> {
+  const stored: Buffer[] = []
+  const { put } = Store.prototype
+  Store.prototype.put = function (this: Store, entry) {
+    const bytes = Buffer.from(entry.bytes)
+    const isStored = put.call(this, entry)
+    if (isStored && entry.kind === 'value') stored.push(bytes)
+    return isStored
+  }
+  try {
+    await work()
+  } finally {
+    Store.prototype.put = put
+  }
+  return stored
+}
+
+/** How many events it is from the first get to the last answer, and the bytes of the value that will be old. */
+async function measure({ kind, first }: Walk): Promise<{ events: number; old: Buffer }> {
+  const fill = await Fill.formed(kind)
+  const before = fill.t.world.steps
+  let events = 0
+  const stored = await storedDuring(async () => {
+    fill.begin(first)
+    while (fill.reads.length < 1 + 2 * WAITERS_AT_MS.length || !fill.hasSettled) await fill.t.world.step()
+    events = fill.t.world.steps - before
+    await fill.t.run(WHILE_MS)
+  })
+  expect(fill.reads.map(({ settled }) => settled.value)).toEqual(fill.reads.map(() => OLD))
+  expect(fill.calls).toBe(1)
+  expect(stored).toHaveLength(1)
+  return { events, old: stored[0] as Buffer }
+}
+
+/** What was wrong when it was invalidated after that many events. */
+async function invalidateAfter(events: number, along: Walk, old: Buffer, then: 'at once' | 'later'): Promise<string[]> {
+  const fill = await Fill.formed(along.kind)
+  fill.begin(along.first)
+  for (let i = 0; i < events; i++) await fill.t.world.step()
+  await fill.invalidate(along)
+  const stored = await storedDuring(async () => {
+    if (then === 'at once') for (const index of MEMBERS) fill.read(index)
+    await fill.t.run(WHILE_MS)
+    for (const index of MEMBERS) fill.read(index)
+    await fill.t.run(WHILE_MS)
+  })
+  return [...wrongIn(fill), ...stored.filter(bytes => bytes.equals(old)).map(() => 'stored')]
+}
+
+function wrongIn({ reads }: Fill): string[] {
+  return reads.flatMap(({ isLater, member, settled: { state, value, error } }) => {
+    if (state !== 'fulfilled') return [`${state} at ${member} (${error})`]
+    if (value !== OLD && value !== NEW) return [`${value} at ${member}`]
+    return isLater && value === OLD ? [`returned at ${member}`] : []
+  })
+}
+
+async function walk(along: Walk): Promise<{ moments: number; wrong: string[] }> {
+  const { events, old } = await measure(along)
+  const wrong: string[] = []
+  for (let i = 0; i <= events; i++)
+    for (const then of ['at once', 'later'] as const)
+      for (const what of await invalidateAfter(i, along, old, then)) wrong.push(`event ${i}, ${then}: ${what}`)
+  return { moments: events + 1, wrong }
+}
+
+afterEach(() => {
+  vi.restoreAllMocks()
+})
+
+describe.each([
+  ['load', 'at its owner', OWNER],
+  ['load', 'at another member', CALLER],
+  ['getOrSet', 'with the lease at the owner', OWNER],
+  ['getOrSet', 'with the lease at another member', CALLER]
+] as const)('%s, asked for %s', (kind, _, first) => {
+  it.each(['delete', 'set', 'clear'] as const)(
+    '%s at any moment leaves nothing old behind, whoever calls it',
+    async invalidation => {
+      let moments = 0
+      for (const by of [OWNER, CALLER, OTHER]) {
+        const walked = await walk({ kind, first, invalidation, by })
+        moments += walked.moments
+        expect(walked.wrong, `called by member ${by}`).toEqual([])
+      }
+      console.log(`${kind} first asked for by member ${first}, ${invalidation}: ${moments} moments, nothing stale`)
+      // A walk of a few steps would prove nothing.
+      expect(moments).toBeGreaterThan(100)
+    }
+  )
+})
+
+describe('the walk sees', () => {
+  const along = { kind: 'getOrSet', first: CALLER, by: OTHER } as const
+
+  it('a load that is kept although its key was deleted', async () => {
+    vi.spyOn(Flights.prototype, 'fence').mockImplementation(() => {})
+    const { wrong } = await walk({ ...along, invalidation: 'delete' })
+    expect(wrong.some(each => each.includes('returned'))).toBe(true)
+  })
+
+  it('a load that is kept although its cache was cleared', async () => {
+    vi.spyOn(Flights.prototype, 'fenceMatching').mockImplementation(() => {})
+    const { wrong } = await walk({ ...along, invalidation: 'clear' })
+    expect(wrong.some(each => each.includes('stored'))).toBe(true)
+  })
+})
