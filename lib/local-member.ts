@@ -142,6 +142,7 @@ export class LocalMember implements Mesh {
       partitionOf: (namespace, key) => this.#ownership.partitionOf(namespace, key),
       owns: partition => this.#ownership.owns(partition),
       tell: (peer, notice) => this.#tellHolder(peer, notice),
+      isLeaving: () => this.#state === 'leaving',
       follow: following({
         client,
         timeoutMs: settings.timeoutMs,

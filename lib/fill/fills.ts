@@ -20,6 +20,7 @@ import type { Cancel, Clock } from '../ports/clock.ts'
 import type { Detach } from '../ports/context.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { LeaseTalk, LoadReason, MessageOf, Reply } from '../rpc/messages.ts'
+import type { Version } from '../store/version.ts'
 import type { CacheDefinition, LoadContext, May } from './definition.ts'
 import type { Flight, Waiter } from './flight.ts'
 import { Landings, type LandingsDeps } from './landings.ts'
@@ -151,7 +152,7 @@ export class Fills {
     const { flights } = this.#deps
     const flight = flights.findMoved(namespace, key) ?? flights.find(namespace, key)
     if (flight === undefined) {
-      respond({ type: 'absent' })
+      respond(this.#landings.handOver(namespace, key) ?? { type: 'absent' })
       return undefined
     }
     const waiter: Waiter = { peer, mode: 'follow', wish: 'usual', respond, withdraw: () => {}, disarm: () => {} }
@@ -239,7 +240,7 @@ export class Fills {
       isOver = true
       flight.stop = () => {}
       this.#deps.stats.loadsFollowedTotal++
-      if (reply?.type === 'followed') this.#landings.land(flight, reply)
+      if (reply?.type === 'followed') this.#landings.land(flight, reply, ownVersionOf(reply))
       // It has moved on, or was changed: whoever waits asks where it is now.
       else if (!flight.open) this.#askAnew(flight)
       else this.#work(flight)
@@ -372,6 +373,11 @@ export class Fills {
       waiter.respond(this.#landings.stale(stale))
     })
   }
+}
+
+/** What a member that leaves has stored keeps its version. */
+function ownVersionOf({ stamp, writer }: MessageOf<'followed'>): Version | undefined {
+  return stamp > 0 ? { stamp, writer } : undefined
 }
 
 function reasonOf(wish: Ask['wish']): LoadReason {

@@ -13,13 +13,14 @@ import type { PeerId } from '../ports/transport.ts'
 import type { MessageOf, Outcome, Reply } from '../rpc/messages.ts'
 import type { Entry } from '../store/entry.ts'
 import { freshUntil, keptFrom } from '../store/keeping.ts'
-import type { MeshClock } from '../store/version.ts'
+import type { MeshClock, Version } from '../store/version.ts'
 import type { BackOff, BackOffs } from './back-off.ts'
 import type { CacheDefinition } from './definition.ts'
 import type { Flight, Flights } from './flight.ts'
 import { type LoadResult, withCause } from './load.ts'
 
 const UNKNOWN_BACK_OFF_MS = 100
+const SUCCESSORS_MAX = 10_000
 const NOTHING = new Uint8Array(0)
 
 export interface LandingsDeps {
@@ -31,6 +32,7 @@ export interface LandingsDeps {
   readonly journal: Journal
   readonly definition: (namespace: string) => CacheDefinition | undefined
   readonly owns: (partition: number) => boolean
+  readonly isLeaving: () => boolean
   /** What is stored of a key and may be answered with, stale or not. */
   readonly stored: (namespace: string, key: string) => Entry | undefined
   readonly keep: (entry: Entry) => boolean
@@ -38,6 +40,8 @@ export interface LandingsDeps {
 
 export class Landings {
   readonly #deps: LandingsDeps
+  /** Only while this member leaves. */
+  readonly #forSuccessors = new Map<string, Entry>()
 
   constructor(deps: LandingsDeps) {
     this.#deps = deps
@@ -56,7 +60,11 @@ export class Landings {
   }
 
   /** The result is here: keep it if nothing has happened to the key since the lease, and answer all who waited. */
-  land(flight: Flight, result: LoadResult): boolean {
+  land(
+    flight: Flight,
+    result: LoadResult,
+    version: Version = { stamp: flight.stamp, writer: this.#deps.self }
+  ): boolean {
     const { stats, owns, flights } = this.#deps
     // Asked before anything else: a view that took the partition away closes the flight here at the latest.
     const wasOpen = flight.open && owns(flight.partition) && flight.open
@@ -66,13 +74,18 @@ export class Landings {
     const keep = result.code === 'value' && result.ttlMs > 0
     if (keep && flight.state !== 'alone' && !wasOpen) stats.fillsFencedTotal++
     const kept = keptFrom(this.#deps.meshClock.now(), result.ttlMs, result.keep)
-    const { namespace, key, partition, stamp } = flight
-    const version = { stamp, writer: this.#deps.self }
+    const { namespace, key, partition } = flight
     const { bytes, negative } = result
     const entry = { namespace, key, partition, version, kind: 'value', bytes, negative, ...kept } as const
     const stored = keep && wasOpen && this.#deps.keep(entry)
+    if (keep && flight.state === 'moved' && this.#deps.isLeaving()) this.#keepForSuccessor(entry)
     this.#answer(flight, result, stored ? entry : undefined)
     return stored
+  }
+
+  /** It has come too late for a member that leaves; the new owner of the key will ask for it. */
+  #keepForSuccessor(entry: Entry): void {
+    if (this.#forSuccessors.size < SUCCESSORS_MAX) this.#forSuccessors.set(nameOf(entry.namespace, entry.key), entry)
   }
 
   #storyOf({ state, holder }: Flight, wasOpen: boolean, { code, failure, ttlMs, negative }: LoadResult): string {
@@ -116,10 +129,28 @@ export class Landings {
           }
     for (const { mode, wish, respond, disarm } of flight.waiters) {
       disarm()
-      if (mode === 'follow') respond({ type: 'followed', ...outcome, ttlMs, negative, keep })
+      if (mode === 'follow') respond({ type: 'followed', ...outcome, ttlMs, negative, keep, stamp: 0, writer: '' })
       else if (stale !== undefined && wish === 'usual') respond(this.stale(stale))
       else respond(answer)
     }
+  }
+
+  /** What a member that leaves hands to the new owner of a key that asks. */
+  handOver(namespace: string, key: string): MessageOf<'followed'> | undefined {
+    if (!this.#deps.isLeaving()) return undefined
+    const entry = this.#forSuccessors.get(nameOf(namespace, key)) ?? this.#deps.stored(namespace, key)
+    if (entry === undefined) return undefined
+    const { version, bytes, negative, expiresAtMs, keeping } = entry
+    const freshUntilMs = freshUntil(entry)
+    const ttlMs = freshUntilMs - this.#deps.meshClock.now()
+    const keep = keeping && {
+      revalidateMs: keeping.revalidateUntilMs - freshUntilMs,
+      staleMs: expiresAtMs - freshUntilMs,
+      ahead: 0,
+      earlyMs: keeping.earlyMs,
+      tags: keeping.tags
+    }
+    return { type: 'followed', code: 'value', failure: '', bytes, negative, ttlMs, keep, ...version }
   }
 
   stale(entry: Entry): MessageOf<'kept'> {
@@ -157,4 +188,8 @@ export function backOffText({ failures, leftMs, last }: BackOff): string {
     .slice(0, 500)
   const message = `${times} failed (${why}), so the origin is left alone with it for ${Math.ceil(leftMs)} ms more. Try again then; staleIfError answers with what was there before.`
   return last.code === 'ERR_MESH_LOAD' ? withCause(message, last.failure) : message
+}
+
+function nameOf(namespace: string, key: string): string {
+  return `${namespace}\n${key}`
 }

@@ -289,7 +289,8 @@ export const LAYOUTS = {
   },
   /** Asked of a member that owned the key until now: is it being loaded there, and what does that bring? */
   follow: { namespace: namespaceText, key: keyText },
-  followed: { ...outcomeFields, ttlMs: real, negative: flag, keep },
+  /** With a stamp above 0 it is what a member that leaves has stored, under the version it has there. */
+  followed: { ...outcomeFields, ttlMs: real, negative: flag, keep, stamp: real, writer: peerText },
   /** The callers of the holder of a lease have gone; it loads on for those who wait at the owner. */
   idle: { lease: real, boot: real },
   /** Nobody in the mesh waits for this load any more. */

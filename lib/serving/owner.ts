@@ -171,6 +171,8 @@ export class Owner {
   /** These partitions belong to another member now; it has the say, and we forget. */
   lose(lost: (partition: number) => boolean): void {
     this.fills.lose(lost)
+    // Who leaves keeps what it has until it is gone: the new owners may ask for it.
+    if (this.#deps.isLeaving()) return
     this.#deps.stats.recordsMovedAwayTotal += this.#deps.store.dropPartitions(lost)
   }
 

@@ -129,7 +129,7 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   forgotten: {},
   kept: { ...version, stale: fc.boolean(), negative: fc.boolean(), bytes, tags, ...token, reason },
   follow: where,
-  followed: { ...outcome, ttlMs: real, negative: fc.boolean(), keep },
+  followed: { ...outcome, ttlMs: real, negative: fc.boolean(), keep, stamp: real, writer: shortText },
   idle: token,
   drop: token,
   tooLarge: { recordBytes: real, recordBytesMax: real },

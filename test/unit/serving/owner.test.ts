@@ -28,6 +28,7 @@ let owner: Owner
 let definition: CacheDefinition | undefined
 let owned: boolean
 let moves: Moves
+let leaving: boolean
 let dropped: unknown[]
 let follows: { peer: string; ask: unknown; onReply: (reply: Reply | undefined) => void }[]
 
@@ -44,6 +45,7 @@ beforeEach(() => {
   declare()
   const meshClock = new MeshClock(clock)
   moves = new Moves(clock)
+  leaving = false
   dropped = []
   follows = []
   owner = new Owner({
@@ -55,6 +57,7 @@ beforeEach(() => {
     flights,
     backOffs: new BackOffs(clock),
     moves,
+    isLeaving: () => leaving,
     stats,
     journal: new Journal(() => clock.monotonic()),
     random: seededRandom(2),
@@ -374,7 +377,15 @@ describe('who is left to want a load', () => {
 
 describe('a key that has come from another member', () => {
   const PARTITION = 5
-  const outcome = { code: 'value', bytes: Uint8Array.of(3), failure: '', ttlMs: 1_000, negative: false } as const
+  const outcome = {
+    code: 'value',
+    bytes: Uint8Array.of(3),
+    failure: '',
+    ttlMs: 1_000,
+    negative: false,
+    stamp: 0,
+    writer: ''
+  } as const
   let calls: number
 
   beforeEach(() => {
@@ -454,6 +465,33 @@ describe('a member that is followed', () => {
     expect(fill('a', leaseOf(holder))).toBe(false)
     expect(told).toMatchObject([{ type: 'waiting' }, { type: 'followed', code: 'value', bytes: Uint8Array.of(2) }])
     expect(store.size).toBe(0)
+  })
+
+  it('that leaves hands over what it has stored, also what came after it said so, under its version', () => {
+    const first = ask('a')
+    fill('a', leaseOf(first), {
+      keep: { revalidateMs: 500, staleMs: 700, ahead: 0, earlyMs: 1, tags: Uint8Array.of(1) }
+    })
+    leaving = true
+    owned = false
+    owner.lose(() => true)
+    expect(follow()).toMatchObject([
+      {
+        type: 'followed',
+        bytes: Uint8Array.of(2),
+        ttlMs: 1_000,
+        keep: { revalidateMs: 500, staleMs: 700, tags: Uint8Array.of(1) },
+        stamp: leaseOf(first).lease,
+        writer: 'self'
+      }
+    ])
+    owned = true
+    remove()
+    const late = ask('a')
+    owned = false
+    owner.lose(() => true)
+    expect(fill('a', leaseOf(late), { bytes: Uint8Array.of(8) })).toBe(false)
+    expect(follow()).toMatchObject([{ type: 'followed', bytes: Uint8Array.of(8), stamp: leaseOf(late).lease }])
   })
 
   it('does not lend its lease to who follows: it has a loader of its own', () => {
