@@ -150,7 +150,7 @@ class Simulation {
 
   /** Sees every record that any member stores, and every end of a doubt; the answer undoes it. */
   watch(): () => void {
-    const { put } = Store.prototype
+    const { put, dropPartitions } = Store.prototype
     const { do: perform } = Roster.prototype
     const disturbed = (): void => this.#disturb()
     Roster.prototype.do = function (this: Roster, effect) {
@@ -163,8 +163,14 @@ class Simulation {
       stored(this, entry)
       return put.call(this, entry)
     }
+    const gaveAway = (store: Store): void => this.#versions.gaveAway(store)
+    Store.prototype.dropPartitions = function (this: Store, lost) {
+      gaveAway(this)
+      return dropPartitions.call(this, lost)
+    }
     return () => {
       Store.prototype.put = put
+      Store.prototype.dropPartitions = dropPartitions
       Roster.prototype.do = perform
     }
   }

@@ -3,12 +3,19 @@ import { type Calm, type Checker, Violation } from './checker.ts'
 
 /**
  * Versions never go back. What a member stores of a key is always newer than what it stored before, unless it is the
- * same value with another expiry; and in a stable view a write that begins after another was acknowledged gets the higher version, whoever made it.
+ * same value with another expiry, or it has given the key away meanwhile: then it may be handed what is older, as long
+ * as the two sides of a split are not reconciled; and in a stable view a write that begins after another was acknowledged gets the higher version, whoever made it.
  */
-export function versionsRise(calm: Calm): Checker & { stored(member: object, entry: Entry): void } {
+export function versionsRise(calm: Calm): Checker & {
+  stored(member: object, entry: Entry): void
+  gaveAway(member: object): void
+} {
   const lastStored = new WeakMap<object, Map<string, Pick<Entry, 'bytes'> & { stamp: number }>>()
   const lastAcked = new Map<string, { version: string; beganMs: number; endedMs: number }>()
   return {
+    gaveAway: member => {
+      lastStored.delete(member)
+    },
     stored: (member, entry) => {
       const versions = lastStored.get(member) ?? new Map()
       lastStored.set(member, versions)
