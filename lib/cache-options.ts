@@ -58,6 +58,14 @@ export interface CacheOptions<V, K extends Key> {
    * 5 s. Default '100ms'; 0 is not at all.
    */
   errorBackoff?: Duration | undefined
+  /** Calls of the origin at once, in the whole mesh; further ones wait in a bounded line. Default 100. */
+  loadConcurrency?: number | undefined
+  /**
+   * Stops calling an origin that fails: open when at least `failures` (default 10) of the calls of the last 10 s failed
+   * and they are at least half; after `openFor` (default '1s') one call in the whole mesh tries, and each that fails
+   * doubles the time, up to ten times. Default false.
+   */
+  breaker?: boolean | { failures?: number | undefined; openFor?: Duration | undefined } | undefined
   /** `set` refuses a larger value; a larger loaded one is handed out and not kept. Default '1mb'. */
   maxValueBytes?: Bytes | undefined
   /** What each member keeps of this cache at most. Default none but the member's `memory`. */
@@ -97,6 +105,8 @@ const CACHE_OPTIONS: ReadonlySet<string> = new Set<keyof CacheOptions<unknown, K
   'loadTimeout',
   'softTimeout',
   'errorBackoff',
+  'loadConcurrency',
+  'breaker',
   'maxValueBytes',
   'maxBytes',
   'eviction',
@@ -106,6 +116,9 @@ const CACHE_OPTIONS: ReadonlySet<string> = new Set<keyof CacheOptions<unknown, K
   'loadMany'
 ])
 const COUNTER_OPTIONS: ReadonlySet<string> = new Set<keyof CounterOptions>(['ttl'])
+const BREAKER_OPTIONS: ReadonlySet<string> = new Set(['failures', 'openFor'])
+/** More than any origin takes, and a number that travels. */
+const WHOLE_MAX = 1_000_000
 const DEFAULT_NEGATIVE_TTL_MS = 5_000
 /** Above it frames and fairness suffer; keep the large thing elsewhere and cache where it is. */
 const VALUE_BYTES_MAX = 14 * 1024 ** 2
@@ -139,6 +152,8 @@ export function cacheDefinition(name: unknown, options: CacheOptions<never, neve
     softTimeoutMs:
       options.softTimeout === undefined ? Number.POSITIVE_INFINITY : timerMs(options.softTimeout, what('softTimeout')),
     errorBackoffMs: durationMs(options.errorBackoff ?? '100ms', what('errorBackoff'), 'zero'),
+    loadConcurrency: checkWhole(options.loadConcurrency ?? 100, what('loadConcurrency'), '100 is the default.'),
+    ...checkBreaker(options.breaker, what('breaker')),
     valueBytesMax: checkValueBytes(options.maxValueBytes, what('maxValueBytes')),
     bytesMax: options.maxBytes === undefined ? Number.POSITIVE_INFINITY : byteCount(options.maxBytes, what('maxBytes')),
     eviction: checkEviction(options.eviction, what('eviction')),
@@ -200,6 +215,23 @@ function checkValueBytes(bytes: unknown, what: string): number {
   const max = byteCount(bytes ?? '1mb', what)
   if (max <= VALUE_BYTES_MAX) return max
   return refuse(what, `at most ${VALUE_BYTES_MAX} bytes`, bytes, 'Cache where the large thing lies, not the thing.')
+}
+
+function checkWhole(value: unknown, what: string, advice: string): number {
+  if (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= WHOLE_MAX) return value as number
+  return refuse(what, `a whole number from 1 to ${WHOLE_MAX}`, value, advice)
+}
+
+function checkBreaker(breaker: unknown, what: string): Pick<CacheDefinition, 'breakerFailures' | 'breakerOpenMs'> {
+  if (breaker === undefined || breaker === false) return { breakerFailures: 0, breakerOpenMs: 0 }
+  if (breaker !== true && (typeof breaker !== 'object' || breaker === null))
+    return refuse(what, 'true, false or { failures, openFor }', breaker, "true is { failures: 10, openFor: '1s' }.")
+  const given: { failures?: unknown; openFor?: unknown } = breaker === true ? {} : breaker
+  checkNames(given, BREAKER_OPTIONS, what)
+  return {
+    breakerFailures: checkWhole(given.failures ?? 10, `failures of ${what}`, '10 is the default.'),
+    breakerOpenMs: timerMs(given.openFor ?? '1s', `openFor of ${what}`)
+  }
 }
 
 function checkEviction(eviction: unknown, what: string): EvictionName {

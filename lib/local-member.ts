@@ -20,7 +20,7 @@ import { checkNames, checkSignal, timerMs } from './door.ts'
 import { BackOffs } from './fill/back-off.ts'
 import type { May } from './fill/definition.ts'
 import { Flights } from './fill/flight.ts'
-import { openGate } from './fill/guard.ts'
+import { Guard } from './fill/guard.ts'
 import { Moves } from './fill/moves.ts'
 import { Origin } from './fill/origin.ts'
 import { type Member, memberOf } from './member.ts'
@@ -47,6 +47,7 @@ import { Links } from './rpc/links.ts'
 import type { LeaseTalk, MessageOf } from './rpc/messages.ts'
 import { Outbox } from './rpc/outbox.ts'
 import { Server } from './rpc/server.ts'
+import { Budgets } from './serving/budgets.ts'
 import { Changes } from './serving/changes.ts'
 import { Explanations } from './serving/explanations.ts'
 import { following } from './serving/following.ts'
@@ -90,6 +91,8 @@ export class LocalMember implements Mesh {
   readonly #client: Client
   readonly #store: Store
   readonly #flights = new Flights()
+  readonly #guard: Guard
+  readonly #budgets: Budgets
   readonly #owner: Owner
   readonly #ownership: Ownership
   readonly #links: Links
@@ -119,8 +122,14 @@ export class LocalMember implements Mesh {
     const client = this.#client
 
     this.#store = new Store({ bytesMax: settings.memoryBytes, stats, random: random.fork('store') })
+    this.#guard = new Guard({
+      clock,
+      stats,
+      members: () => this.#membership.view.present().length,
+      onChange: gate => this.#budgets.gateChanged(gate)
+    })
     const load = { clock, meshClock, random: random.fork('jitter'), stats, log }
-    const origin = new Origin({ ...load, guard: openGate })
+    const origin = new Origin({ ...load, guard: this.#guard })
     const moves = new Moves(clock)
     const backOffs = new BackOffs(clock)
     const journal = new Journal(() => clock.monotonic())
@@ -188,15 +197,18 @@ export class LocalMember implements Mesh {
       hello: () => this.#hello(),
       onUp: (peer, hello) => {
         this.#membership.linkUp(peer, hello)
+        this.#budgets.linkUp(peer)
         this.#routes.changed()
       },
       onDown: peer => {
         this.#membership.linkDown(peer)
         // One that has left said so long ago, and was heard to the end of what it loaded.
         if (!isPresentIn(this.#membership.view, peer)) this.#gone(peer)
+        this.#budgets.linkDown(peer)
       },
       onHeard: (peer, viewHash) => this.#membership.heard(peer, viewHash),
       onTalk: (peer, message) => this.#membership.message(peer, message),
+      onBudgetTalk: (peer, message) => this.#budgets.hear(peer, message),
       onLease: (peer, notice) =>
         notice.type === 'drop' ? this.#leased.dropped(peer, notice) : owner.fills.holderSays(peer, notice),
       onRefused: peer => this.#membership.linkRefused(peer)
@@ -231,6 +243,16 @@ export class LocalMember implements Mesh {
       lose: lost => owner.lose(lost),
       gained: (partition, from) => moves.gained(partition, from),
       tableOf: ports.tableOf ?? buildTable
+    })
+    this.#budgets = new Budgets({
+      self: transport.self,
+      clock,
+      stats,
+      guard: this.#guard,
+      ownerOf: (namespace, key) => this.#ownership.ownerOf(namespace, key),
+      members: () => this.#membership.view.present().map(({ id }) => id),
+      linked: () => this.#links.peers(),
+      post: (peer, message) => outbox.post(peer, 0, message) !== undefined
     })
     this.#routes = new Routes({
       self: transport.self,
@@ -361,7 +383,9 @@ export class LocalMember implements Mesh {
       memoryBytes: this.#store.bytes,
       memoryLimitBytes: this.#settings.memoryBytes,
       records: this.#store.size,
-      loadsInProgress: this.#flights.size
+      loadsInProgress: this.#flights.size,
+      loadsQueued: this.#guard.queued,
+      breakersOpen: this.#guard.breakersOpen
     }
   }
 
@@ -378,7 +402,10 @@ export class LocalMember implements Mesh {
     const untilMs = this.#ports.clock.monotonic() + deadlineMs
     await this.#membership.leave(deadlineMs)
     await this.#finish(untilMs)
+    // The others count our calls of the origin for as long as we are linked: they must not begin as many beside them.
+    if (this.#links.peers().length > 0) await this.#guard.idle(untilMs - this.#ports.clock.monotonic())
     await this.#membership.stop()
+    this.#budgets.stop()
     await this.#ports.transport.stop()
     this.#stopSweep()
     this.#state = 'left'
@@ -416,6 +443,7 @@ export class LocalMember implements Mesh {
   #viewChanged(before: View, after: View): void {
     const own = this.id
     this.#ownership.viewChanged(before, after)
+    this.#budgets.viewChanged()
     const { gone, come, suspected } = changesBetween(before, after)
     for (const record of gone) {
       // One that leaves brings home what it loads; until its link ends, its leases hold.

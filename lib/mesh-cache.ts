@@ -326,7 +326,9 @@ export class MeshCache implements Cache<unknown, Key> {
       return this.#askFor(definition, key, encodedKeys[place] as string, termsOf(key))
     }
     const loads = options?.load !== false && (call === 'getOrSetMany' || definition.load !== undefined)
-    const found = await this.#deps.many.read({ definition, encodedKeys, loads, alone }, patienceOf(options))
+    const isBatched = call === 'getOrSetMany' || definition.loadMany !== undefined
+    const ask = { definition, encodedKeys, loads, isBatched, alone }
+    const found = await this.#deps.many.read(ask, patienceOf(options))
     const settled = found.map((one, place) => this.#settledOf(definition, keys[place] as Key, one))
     return allOrPartial(settled, this.name)
   }

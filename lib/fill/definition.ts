@@ -79,6 +79,11 @@ export interface CacheDefinition {
   readonly softTimeoutMs: number
   /** 0 is none. */
   readonly errorBackoffMs: number
+  /** Calls of the origin at once, in the whole mesh. */
+  readonly loadConcurrency: number
+  /** Failures that open the circuit breaker; 0 where there is none. */
+  readonly breakerFailures: number
+  readonly breakerOpenMs: number
   readonly valueBytesMax: number
   /** What this member keeps of the cache at most; Infinity where only the memory of the member bounds it. */
   readonly bytesMax: number

@@ -3,8 +3,9 @@
  * its call has really ended or its time is over, also when nobody waits for it any more: the origin is still at it.
  */
 import type { CacheDefinition, LoadMany } from './definition.ts'
-import type { OriginGuard, Refusal, Ticket, Urgency } from './guard.ts'
+import type { OriginGuard, Refusal, Ticket } from './guard.ts'
 import { type LoadDeps, type LoadResult, type LoadRun, refused } from './load.ts'
+import type { Urgency } from './waiting-line.ts'
 
 export interface OriginRun extends LoadRun {
   readonly urgency: Urgency
@@ -46,11 +47,19 @@ export function guarded(
 ): Passage {
   let call: OriginCall | undefined
   let aborted = false
+  let entering = true
   const start = (): void => {
+    if (aborted) return ticket.done('aborted')
     call = begin()
     void call.over.then(said => ticket.done(aborted ? 'aborted' : said))
   }
-  const ticket: Ticket = guard.enter(definition, urgency, { start, refuse })
+  // A turn that comes later comes in the middle of somebody else's call; this promise remembers whose load it is.
+  let turn: () => void = () => {}
+  void new Promise<void>(resolve => {
+    turn = resolve
+  }).then(start)
+  const ticket: Ticket = guard.enter(definition, urgency, { start: () => (entering ? start() : turn()), refuse })
+  entering = false
   return {
     promote: () => ticket.promote(),
     abort: () => {

@@ -54,6 +54,12 @@ export class Stats {
   loadsAbortedTotal = 0
   /** Times that this member, new owner of a key, asked the one before for the load it may have under way. */
   loadsFollowedTotal = 0
+  /** Loader calls refused because too many waited, none became possible within loadTimeout, or the breaker was open. */
+  loadsRefusedTotal = 0
+  /** Times that this member shared out loadConcurrency by itself, because it could not reach the one that does. */
+  loadBudgetFallbacksTotal = 0
+  /** Times that a circuit breaker opened, again too; counted by the one member that keeps it. */
+  breakersOpenedTotal = 0
   /** Results of loads not stored because the key was written, deleted or moved while they ran. */
   fillsFencedTotal = 0
   /** Leases that ended without a result: the holder died, left or went silent. */
@@ -116,4 +122,8 @@ export interface Gauges {
   readonly records: number
   /** Loads under way for keys of this member. */
   readonly loadsInProgress: number
+  /** Loader calls of this member that wait because loadConcurrency of their cache run in the mesh. */
+  readonly loadsQueued: number
+  /** Caches whose circuit breaker is not closed, as far as this member has been told. */
+  readonly breakersOpen: number
 }

@@ -15,7 +15,7 @@ import type { MeshClock } from '../store/version.ts'
 import type { Client } from './client.ts'
 import { type Frame, readFrame } from './frame.ts'
 import { Inbox } from './inbox.ts'
-import type { LeaseTalk, MemberTalk, Message, MessageOf, Notice, Request } from './messages.ts'
+import type { BudgetTalk, LeaseTalk, MemberTalk, Message, MessageOf, Notice, Request } from './messages.ts'
 import type { Outbox } from './outbox.ts'
 import type { Server } from './server.ts'
 
@@ -39,6 +39,7 @@ export interface LinksDeps {
   readonly onTalk: (peer: PeerId, message: MemberTalk) => void
   /** A holder renews its lease or gives it back. */
   readonly onLease: (peer: PeerId, notice: LeaseTalk) => void
+  readonly onBudgetTalk: (peer: PeerId, message: BudgetTalk) => void
   /** A link ended before its hello: for the mesh it never was. */
   readonly onRefused: (peer: PeerId) => void
 }
@@ -175,6 +176,10 @@ export class Links implements LinkEvents {
       case 'swapped':
       case 'news':
         return this.#deps.onTalk(peer, message)
+      case 'demand':
+      case 'census':
+      case 'permits':
+        return this.#deps.onBudgetTalk(peer, message)
       case 'read':
       case 'readMany':
       case 'write':
@@ -193,7 +198,7 @@ export class Links implements LinkEvents {
     }
   }
 
-  #notice(peer: PeerId, call: number, notice: Exclude<Notice, MemberTalk>): void {
+  #notice(peer: PeerId, call: number, notice: Exclude<Notice, MemberTalk | BudgetTalk>): void {
     if (notice.type === 'hello') return
     if (notice.type === 'cancel') this.#deps.server.cancel(peer, call)
     else this.#deps.onLease(peer, notice)

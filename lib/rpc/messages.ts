@@ -110,6 +110,9 @@ export const READ_WISHES = ['usual', 'fresh', 'refresh', 'warm'] as const
 const reason = oneOf('miss', 'stale', 'early', 'warm')
 /** Of one key among many: nothing here, not ours to say, to be asked for alone, a value, a cached nothing. */
 export const FOUND_STATES = ['absent', 'elsewhere', 'alone', 'value', 'negative'] as const
+/** Of the one call that a half-open breaker lets through: none of ours, under way, or what it came to. */
+const PROBE_STATES = ['none', 'running', 'ok', 'failed', 'aborted'] as const
+export const BREAKER_STATES = ['closed', 'open', 'half-open'] as const
 const failureText = text(16 * 1024, 'failure')
 
 export const MEMBERS_MAX = 4096
@@ -317,6 +320,38 @@ export const LAYOUTS = {
     fill: optional(object({ member: peerText, waiters: count, ms: real, reason })),
     backOff: optional(object({ failures: count, leftMs: real, why: text(2_048, 'why') })),
     lines: listOf(object({ agoMs: real, what: text(1_024, 'line') }), 64, 'lines')
+  },
+  /** To the member that hands out the permits of a cache: what we hold, what we could use, what came of our calls. */
+  demand: {
+    namespace: namespaceText,
+    /** Which census this answers, and the last `permits` heard since; 0 where there was none. */
+    session: real,
+    serial: count,
+    /** Calls that may run here until `permits` come again. */
+    held: count,
+    wanted: count,
+    oks: count,
+    failures: count,
+    probe: oneOf(...PROBE_STATES),
+    /** How long the breaker is open by what we were told; 0 where it is closed. */
+    retryAfterMs: real,
+    /** The cache's options, for it may not be declared there. */
+    loadConcurrency: count,
+    breakerFailures: count,
+    breakerOpenMs: real
+  },
+  /** What do you hold? From here on only permits of this session count. */
+  census: { namespace: namespaceText, session: real },
+  permits: {
+    namespace: namespaceText,
+    session: real,
+    serial: count,
+    limit: count,
+    /** Calls that may begin now beyond the limit, or never. */
+    once: count,
+    scarce: flag,
+    breaker: oneOf(...BREAKER_STATES),
+    retryAfterMs: real
   }
 } as const
 
@@ -339,7 +374,9 @@ export type MemberTalk = MessageOf<
 >
 /** Between the owner of a key and who loads it under its lease. */
 export type LeaseTalk = MessageOf<'renew' | 'release' | 'idle' | 'drop'>
-export type Notice = MessageOf<'hello' | 'cancel'> | LeaseTalk | MemberTalk
+export type Notice = MessageOf<'hello' | 'cancel'> | LeaseTalk | MemberTalk | BudgetTalk
+/** What members tell each other about permits to call an origin. */
+export type BudgetTalk = MessageOf<'demand' | 'census' | 'permits'>
 export type Reply = Exclude<Message, Request | Notice>
 export type MemberFields = Fields<{ record: typeof memberRecord }>['record']
 export type Outcome = Fields<typeof outcomeFields>
@@ -397,7 +434,10 @@ export const KINDS = [
   'drop',
   'tooLarge',
   'explain',
-  'explained'
+  'explained',
+  'demand',
+  'census',
+  'permits'
 ] as const satisfies readonly Kind[]
 
 export function writeFields(layout: Layout, to: ByteWriter, value: object): void {

@@ -45,6 +45,8 @@ export interface ManyAsk {
   readonly encodedKeys: readonly string[]
   /** Whether a key that is absent is loaded. */
   readonly loads: boolean
+  /** Whether a loader of many is there for them. */
+  readonly isBatched: boolean
   /** The read of one of them, by its place. */
   readonly alone: (place: number) => ReadAsk
 }
@@ -68,10 +70,21 @@ export class ManyReads {
         .catch((error: unknown) => ({ error }))
     }
     const rest = placesOf(found, ask.loads)
-    for (let from = 0; from < rest.length; from += ALONE_AT_ONCE_MAX)
-      await Promise.all(rest.slice(from, from + ALONE_AT_ONCE_MAX).map(readAlone))
+    let next = 0
+    const reader = async (): Promise<void> => {
+      while (next < rest.length) await readAlone(rest[next++] as number)
+    }
+    await Promise.all(Array.from({ length: Math.min(rest.length, this.#atOnce(ask)) }, reader))
     signal?.throwIfAborted()
     return found.map(finding => this.#settled(finding))
+  }
+
+  /**
+   * What loads one by one waits in a line at the origin, and one call must not fill it; what is loaded together is a few
+   * calls, and would be more if it came in parts.
+   */
+  #atOnce({ definition, loads, isBatched }: ManyAsk): number {
+    return loads && !isBatched ? Math.min(ALONE_AT_ONCE_MAX, definition.loadConcurrency * 2) : ALONE_AT_ONCE_MAX
   }
 
   /** What the owners have, asked all at the same time. */

@@ -100,7 +100,9 @@ describe('a planted bug is found:', () => {
       if (claimed > max) throw new RangeError(what)
       return claimed
     })
-    expect(await found(named(name))).toMatch(/bytes were allocated for|^(text|member|news|message|prints|key|address)/)
+    expect(await found(named(name))).toMatch(
+      /bytes were allocated for|^(text|member|news|message|prints|key|address|zone|namespace)/
+    )
   })
 
   it('a frame whose text throws something else', async () => {

@@ -147,6 +147,31 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
     fill: maybe({ member: shortText, waiters: count, ms: real, reason }),
     backOff: maybe({ failures: count, leftMs: real, why: shortText }),
     lines: fc.array(fc.record({ agoMs: real, what: shortText }, plain), { maxLength: 5 })
+  },
+  demand: {
+    namespace: shortText,
+    session: real,
+    serial: count,
+    held: count,
+    wanted: count,
+    oks: count,
+    failures: count,
+    probe: fc.constantFrom('none', 'running', 'ok', 'failed', 'aborted'),
+    retryAfterMs: real,
+    loadConcurrency: count,
+    breakerFailures: count,
+    breakerOpenMs: real
+  },
+  census: { namespace: shortText, session: real },
+  permits: {
+    namespace: shortText,
+    session: real,
+    serial: count,
+    limit: count,
+    once: count,
+    scarce: fc.boolean(),
+    breaker: fc.constantFrom('closed', 'open', 'half-open'),
+    retryAfterMs: real
   }
 }
 

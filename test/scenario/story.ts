@@ -1,8 +1,9 @@
 /** What the stories share: a mesh that has formed, and keys whose owner is known before anything is asked. */
 import type { Key } from '../../lib/codec/keys.ts'
 import type { Mesh } from '../../lib/mesh.ts'
+import { COORDINATOR_KEY } from '../../lib/serving/budgets.ts'
 import { type Cluster, type ClusterOptions, cluster } from '../../lib/testing.ts'
-import { placed } from '../placed.ts'
+import { placed, placedEncoded } from '../placed.ts'
 
 /** Members that have found each other and agree. */
 export async function formed(size: number, options: ClusterOptions): Promise<Cluster> {
@@ -25,6 +26,12 @@ export function ownersOf(t: Cluster, keys: readonly Key[], o: { cache?: string; 
   const { cache = 'products', by = 0 } = o
   const indexOf = new Map(t.meshes.map(({ id }, index) => [id, index]))
   return placed('sim', mesh(t, by).members, cache, keys).map(id => indexOf.get(id) as number)
+}
+
+/** Who hands out the permits to call the origin of a cache. */
+export function coordinatorOf(t: Cluster, cache: string, by = 0): number {
+  const [id] = placedEncoded('sim', mesh(t, by).members, cache, [COORDINATOR_KEY])
+  return t.meshes.findIndex(member => member.id === id)
 }
 
 const CANDIDATES = times(1_000, i => `key-${i}`)

@@ -178,6 +178,9 @@ describe('options of a cache', () => {
       negativeTtlMs: 5_000,
       jitter: 0.1,
       loadTimeoutMs: 10_000,
+      loadConcurrency: 100,
+      breakerFailures: 0,
+      breakerOpenMs: 0,
       valueBytesMax: 1024 ** 2,
       bytesMax: Number.POSITIVE_INFINITY,
       eviction: 'lru',
@@ -186,6 +189,13 @@ describe('options of a cache', () => {
     expect(Object.isFrozen(definition)).toBe(true)
     expect(cache({ ttl: 1, maxBytes: '1mb', eviction: 'lfu' })).toMatchObject({ bytesMax: 1024 ** 2, eviction: 'lfu' })
     expect(cache({ ttl: '2s' }).negativeTtlMs).toBe(2_000)
+    expect(cache({ ttl: 1, breaker: true })).toMatchObject({ breakerFailures: 10, breakerOpenMs: 1_000 })
+    expect(cache({ ttl: 1, breaker: false })).toMatchObject({ breakerFailures: 0 })
+    expect(cache({ ttl: 1, breaker: { failures: 3, openFor: '5s' }, loadConcurrency: 1 })).toMatchObject({
+      breakerFailures: 3,
+      breakerOpenMs: 5_000,
+      loadConcurrency: 1
+    })
     expect(cache({ ttl: 'forever' })).toMatchObject({ ttlMs: Number.POSITIVE_INFINITY, negativeTtlMs: 5_000 })
   })
 
@@ -206,6 +216,19 @@ describe('options of a cache', () => {
     ['a negativeTtl below 0', { ttl: 1, negativeTtl: -1 }, 'to be a duration of 0 or more'],
     ['a loadTimeout of 0', { ttl: 1, loadTimeout: 0 }, 'Expected loadTimeout'],
     ['a loadTimeout for ever', { ttl: 1, loadTimeout: 'forever' }, 'Expected loadTimeout'],
+    ['a loadConcurrency of 0', { ttl: 1, loadConcurrency: 0 }, 'to be a whole number from 1 to 1000000, got 0'],
+    ['half a loadConcurrency', { ttl: 1, loadConcurrency: 1.5 }, "Expected loadConcurrency of cache 'products'"],
+    ['an endless loadConcurrency', { ttl: 1, loadConcurrency: Number.POSITIVE_INFINITY }, 'Expected loadConcurrency'],
+    ['loadConcurrency as text', { ttl: 1, loadConcurrency: '5' }, 'Expected loadConcurrency'],
+    ['a breaker as text', { ttl: 1, breaker: 'yes' }, 'to be true, false or { failures, openFor }'],
+    ['breaker null', { ttl: 1, breaker: null }, "Expected breaker of cache 'products'"],
+    ['an unknown option of the breaker', { ttl: 1, breaker: { fails: 3 } }, "Unknown option 'fails' of breaker"],
+    [
+      'a breaker of no failures',
+      { ttl: 1, breaker: { failures: 0 } },
+      "Expected failures of breaker of cache 'products'"
+    ],
+    ['a breaker open for 0', { ttl: 1, breaker: { openFor: 0 } }, "Expected openFor of breaker of cache 'products'"],
     ['maxBytes of 0', { ttl: 1, maxBytes: 0 }, "Expected maxBytes of cache 'products' to be a size above 0"],
     ['maxBytes null', { ttl: 1, maxBytes: null }, 'Expected maxBytes'],
     ['an eviction nobody knows', { ttl: 1, eviction: 'mru' }, 'to be one of lru, lfu, ttl, random, got'],

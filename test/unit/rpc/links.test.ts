@@ -60,6 +60,7 @@ function setup() {
     onDown: peer => said.push(`down ${peer}`),
     onHeard: (peer, hash) => said.push(`heard ${peer} ${hash}`),
     onTalk: (peer, { type }) => said.push(`${type} from ${peer}`),
+    onBudgetTalk: () => {},
     onLease: (peer, { type }) => said.push(`${type} of ${peer}`),
     onRefused: peer => said.push(`refused ${peer}`)
   })
