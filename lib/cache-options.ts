@@ -17,6 +17,7 @@ import {
   type May,
   namespaceOf
 } from './fill/definition.ts'
+import { BITS_MAX, geometryFor } from './fill/key-filter.ts'
 import { EVICTION_NAMES, type EvictionName } from './store/eviction.ts'
 
 export interface CacheOptions<V, K extends Key> {
@@ -79,6 +80,12 @@ export interface CacheOptions<V, K extends Key> {
   tags?: ((value: V, key: K) => readonly string[]) | undefined
   /** Instead of MessagePack. Must be given in every process that declares the cache. */
   codec?: { encode(value: V): Uint8Array; decode(bytes: Uint8Array): V } | undefined
+  /**
+   * Of keys that are not in the filter of this cache, `load` is not asked: `get` answers undefined. `keys`: about how
+   * many exist. `falsePositives`: the share of others that is loaded all the same, default 0.01. Filled by
+   * `cache.exists`; until it is, everything is loaded. Default none.
+   */
+  exists?: { keys: number; falsePositives?: number | undefined } | undefined
   /** Loads a missing key. Runs once in the whole mesh, at the key's owner if it has declared the cache too. */
   load?: ((key: K, context: LoadContext) => May<unknown>) | undefined
   /**
@@ -112,9 +119,11 @@ const CACHE_OPTIONS: ReadonlySet<string> = new Set<keyof CacheOptions<unknown, K
   'eviction',
   'tags',
   'codec',
+  'exists',
   'load',
   'loadMany'
 ])
+const EXISTS_OPTIONS: ReadonlySet<string> = new Set(['keys', 'falsePositives'])
 const COUNTER_OPTIONS: ReadonlySet<string> = new Set<keyof CounterOptions>(['ttl'])
 const BREAKER_OPTIONS: ReadonlySet<string> = new Set(['failures', 'openFor'])
 /** More than any origin takes, and a number that travels. */
@@ -138,6 +147,7 @@ export function cacheDefinition(name: unknown, options: CacheOptions<never, neve
     name: cache,
     namespace: namespaceOf(cache, checkVersion(options.version, what('version'))),
     codec: checkCodec(options.codec, what('codec')),
+    ...checkExists(options.exists, what('exists')),
     ttlMs: keepMs,
     negativeTtlMs:
       options.negativeTtl === undefined
@@ -246,6 +256,21 @@ function checkCodec(codec: unknown, what: string): CacheDefinition['codec'] {
   const { encode, decode } = (typeof codec === 'object' && codec !== null ? codec : {}) as Partial<UserCodec>
   if (typeof encode === 'function' && typeof decode === 'function') return customCodec(codec as UserCodec)
   return refuse(what, 'an object with encode and decode', codec, 'encode gives a Uint8Array, decode takes it.')
+}
+
+function checkExists(exists: unknown, what: string): Pick<CacheDefinition, 'existsKeys' | 'existsFalsePositives'> {
+  if (exists === undefined) return { existsKeys: 0, existsFalsePositives: 0 }
+  checkNames(exists, EXISTS_OPTIONS, what)
+  const { keys, falsePositives = 0.01 } = exists as { keys?: unknown; falsePositives?: unknown }
+  if (!(typeof keys === 'number' && Number.isInteger(keys) && keys > 0))
+    return refuse(`keys of ${what}`, 'a whole number above 0', keys, 'Say about how many keys exist.')
+  if (!(typeof falsePositives === 'number' && falsePositives >= 1e-6 && falsePositives <= 0.5))
+    return refuse(`falsePositives of ${what}`, 'a number from 0.000001 to 0.5', falsePositives, '0.01 is one in 100.')
+  if (geometryFor(keys, falsePositives).bits > BITS_MAX) {
+    const advice = 'A hundred million at 0.01 are 120 MB, in every member.'
+    return refuse(`keys of ${what}`, 'few enough for a filter of 128 MiB', keys, advice)
+  }
+  return { existsKeys: keys, existsFalsePositives: falsePositives }
 }
 
 function checkFunction(fn: unknown, what: string, advice: string): unknown {

@@ -4,6 +4,7 @@
 import type { Duration } from './base/units.ts'
 import type { CallOptions, GetOptions, PrefixOptions, SetOptions, WarmOptions } from './calls.ts'
 import type { Key } from './codec/keys.ts'
+import type { Exists } from './exists.ts'
 import type { Entry, LoadContext, LoadManyContext, May, Version } from './fill/definition.ts'
 import type { LoadReason } from './rpc/messages.ts'
 import type { Warmed } from './warming.ts'
@@ -98,6 +99,8 @@ export interface Explanation {
 /** A cache that loads what it lacks: `get` answers with what the loader returns. */
 export interface LoadingCache<R, K extends Key = string>
   extends Omit<Cache<Exclude<R, undefined>, K>, 'get' | 'getMany'> {
+  /** Which keys exist, where the cache is declared with `exists`: others are not loaded, and `get` answers undefined. */
+  readonly exists: Exists<K>
   get(key: K, options?: GetOptions & { load?: true }): Promise<R>
   get(key: K, options: GetOptions): Promise<R | undefined>
   getMany(keys: readonly K[], options?: GetOptions & { load?: true }): Promise<R[]>

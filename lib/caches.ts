@@ -114,6 +114,13 @@ function checkCached(name: string, fn: unknown, options: unknown): void {
       { cache: name }
     )
   }
+  if ('exists' in options) {
+    throw new MeshError(
+      'ERR_MESH_OPTION',
+      `A cached function answers what it is made of, for any arguments, so '${name}' takes no exists. Declare mesh.cache('${name}', { load, exists }).`,
+      { cache: name }
+    )
+  }
   if (!('load' in options)) return
   throw new MeshError(
     'ERR_MESH_OPTION',

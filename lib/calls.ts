@@ -73,7 +73,10 @@ const SHAPES = {
   clear: { before: [], options: PREFIX },
   keys: { before: [], options: PREFIX },
   add: { before: ['key', 'by'], options: CALL },
-  reset: { before: ['key'], options: CALL }
+  reset: { before: ['key'], options: CALL },
+  'exists.fill': { before: ['keys'], options: CALL },
+  'exists.add': { before: ['keys'], options: CALL },
+  'exists.clear': { before: [], options: CALL }
 } as const satisfies Record<string, { before: readonly string[]; options: ReadonlySet<string> }>
 
 const PLACES = ['first', 'second', 'third', 'fourth'] as const

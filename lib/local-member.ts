@@ -18,9 +18,10 @@ import type { Key, KeyPart } from './codec/keys.ts'
 import type { Counter } from './counter.ts'
 import { checkNames, checkSignal, timerMs } from './door.ts'
 import { BackOffs } from './fill/back-off.ts'
-import type { May } from './fill/definition.ts'
+import type { CacheDefinition, May } from './fill/definition.ts'
 import { Flights } from './fill/flight.ts'
 import { Guard } from './fill/guard.ts'
+import { geometryFor } from './fill/key-filter.ts'
 import { Moves } from './fill/moves.ts'
 import { Origin } from './fill/origin.ts'
 import { type Member, memberOf } from './member.ts'
@@ -50,6 +51,8 @@ import { Server } from './rpc/server.ts'
 import { Budgets } from './serving/budgets.ts'
 import { Changes } from './serving/changes.ts'
 import { Explanations } from './serving/explanations.ts'
+import { FilterChanges } from './serving/filter-changes.ts'
+import { Filters } from './serving/filters.ts'
 import { following } from './serving/following.ts'
 import { Handlers } from './serving/handlers.ts'
 import { pageOf } from './serving/key-pages.ts'
@@ -99,6 +102,7 @@ export class LocalMember implements Mesh {
   readonly #membership: Membership
   readonly #leased: LeasedLoads
   readonly #routes: Routes
+  readonly #filters: Filters
   readonly #caches: Caches
   #state: Mesh['state'] = 'joining'
   #leaving: Promise<void> | undefined
@@ -158,7 +162,11 @@ export class LocalMember implements Mesh {
         hasLink: peer => this.#links.has(peer),
         definition: namespace => this.#caches.definition(namespace)
       }),
-      viewHash: () => this.#membership.view.hash
+      viewHash: () => this.#membership.view.hash,
+      filters: {
+        mayExist: (namespace, key) => this.#filters.mayExist(namespace, key),
+        hasValue: (namespace, key) => this.#filters.hasValue(namespace, key)
+      }
     })
     const owner = this.#owner
     const pages = {
@@ -176,7 +184,8 @@ export class LocalMember implements Mesh {
       owns: (namespace, key) => this.#ownership.ownerOf(namespace, key) === transport.self,
       viewHash: () => this.#membership.view.hash,
       explain: ask => explanations.explain(ask),
-      page: ask => pageOf(pages, ask)
+      page: ask => pageOf(pages, ask),
+      filters: (peer, request) => this.#filters.handle(peer, request)
     })
     const server = new Server({
       outbox,
@@ -227,7 +236,10 @@ export class LocalMember implements Mesh {
         complaints,
         sources: settings.sources,
         onView: (before, after) => this.#viewChanged(before, after),
-        onBuried: () => owner.lose(() => true),
+        onBuried: () => {
+          owner.lose(() => true)
+          this.#filters.doubt()
+        },
         onCertain: () => {
           handlers.becameCertain()
           this.#routes.changed()
@@ -267,8 +279,22 @@ export class LocalMember implements Mesh {
     })
     const routes = this.#routes
     this.#leased = new LeasedLoads({ self: transport.self, clock, client, outbox, owner, origin })
-    const router = new Router({ routes, clock, meshClock, client, owner, stats, leased: this.#leased })
+    const mayExist = (namespace: string, key: string): boolean => this.#filters.mayExist(namespace, key)
+    const router = new Router({
+      routes,
+      clock,
+      meshClock,
+      client,
+      owner,
+      stats,
+      leased: this.#leased,
+      mayExist
+    })
     const { timeoutMs } = settings
+    const isCertain = (): boolean => this.#membership.isCertain()
+    const shared = { routes, clock, meshClock, client }
+    const forFilters = { random: random.fork('filters'), stats, log, timeoutMs, isCertain }
+    this.#filters = new Filters({ ...shared, ...forFilters })
     const changes = new Changes({ boot: this.#boot, routes, client, owner, meshClock, stats, attemptMs: timeoutMs })
     const explanations = new Explanations({
       routes,
@@ -288,6 +314,8 @@ export class LocalMember implements Mesh {
         router,
         changes,
         explanations,
+        filterChanges: new FilterChanges({ ...shared, filters: this.#filters, attemptMs: timeoutMs }),
+        ownsKeys: settings.weight > 0,
         surveys: new Surveys({ routes, client, changes, ownPage: ask => pageOf(pages, ask) }),
         clock,
         random: random.fork('updates'),
@@ -298,7 +326,7 @@ export class LocalMember implements Mesh {
         timeoutMs,
         checkOpen: () => this.#checkOpen()
       },
-      definition => this.#store.limit(definition.namespace, definition)
+      definition => this.#declared(definition)
     )
   }
 
@@ -322,6 +350,7 @@ export class LocalMember implements Mesh {
   async start(): Promise<void> {
     const addresses = await this.#ports.transport.start(this.#links)
     this.#stopSweep = sweep(this.#store, this.#ports.clock, this.#meshClock)
+    this.#filters.viewChanged(this.#membership.view)
     await this.#membership.join(addresses)
     if (this.#state !== 'joining') return
     this.#state = 'ready'
@@ -339,7 +368,7 @@ export class LocalMember implements Mesh {
   cached<A extends KeyPart[], R>(
     name: string,
     fn: (...args: A) => May<R>,
-    options: Omit<CacheOptions<Exclude<R, undefined>, A>, 'load'>
+    options: Omit<CacheOptions<Exclude<R, undefined>, A>, 'load' | 'exists'>
   ): Cached<A, R> {
     this.#checkOpen()
     return this.#caches.cached(name, fn as never, options as never) as never
@@ -382,6 +411,7 @@ export class LocalMember implements Mesh {
       healthScore: this.#membership.healthScore,
       memoryBytes: this.#store.bytes,
       memoryLimitBytes: this.#settings.memoryBytes,
+      filterBytes: this.#filters.bytes,
       records: this.#store.size,
       loadsInProgress: this.#flights.size,
       loadsQueued: this.#guard.queued,
@@ -408,6 +438,7 @@ export class LocalMember implements Mesh {
     this.#budgets.stop()
     await this.#ports.transport.stop()
     this.#stopSweep()
+    this.#filters.stop()
     this.#state = 'left'
     this.#routes.changed()
   }
@@ -444,6 +475,9 @@ export class LocalMember implements Mesh {
     const own = this.id
     this.#ownership.viewChanged(before, after)
     this.#budgets.viewChanged()
+    // It has contradicted others who took it for dying or dead, and may have gone on without it.
+    if (before.get(own)?.incarnation !== after.get(own)?.incarnation) this.#filters.doubt()
+    this.#filters.viewChanged(after)
     const { gone, come, suspected } = changesBetween(before, after)
     for (const record of gone) {
       // One that leaves brings home what it loads; until its link ends, its leases hold.
@@ -456,6 +490,12 @@ export class LocalMember implements Mesh {
     for (const record of suspected) this.#events.emit('suspect', memberOf(record, own))
     this.#events.emit('view', this.members)
     this.#routes.changed()
+  }
+
+  #declared({ namespace, bytesMax, eviction, existsKeys, existsFalsePositives }: CacheDefinition): void {
+    this.#store.limit(namespace, { bytesMax, eviction })
+    const holds = existsKeys > 0 && this.#settings.weight > 0
+    if (holds) this.#filters.declare(namespace, geometryFor(existsKeys, existsFalsePositives))
   }
 
   #firstRecord(): MemberRecord {

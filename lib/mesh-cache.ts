@@ -29,6 +29,7 @@ import {
 } from './calls.ts'
 import { decodeKey, encodeKey, type Key } from './codec/keys.ts'
 import { decodeTags } from './codec/tags.ts'
+import { MeshExists } from './exists.ts'
 import { explanationOf } from './explanation.ts'
 import {
   type CacheDefinition,
@@ -50,6 +51,7 @@ import type { Random } from './ports/random.ts'
 import type { ChangeOf } from './rpc/messages.ts'
 import type { Changes } from './serving/changes.ts'
 import type { Explanations } from './serving/explanations.ts'
+import type { FilterChanges } from './serving/filter-changes.ts'
 import type { Found, ManyReads } from './serving/many-reads.ts'
 import type { Patience, Reads } from './serving/reads.ts'
 import { type Answer, type ReadAsk, type ReadTerms, type Router, STORED, type Stored } from './serving/router.ts'
@@ -65,6 +67,7 @@ export interface CacheDeps {
   readonly changes: Changes
   readonly surveys: Surveys
   readonly explanations: Explanations
+  readonly filterChanges: FilterChanges
   readonly clock: Clock
   readonly random: Random
   readonly meshClock: MeshClock
@@ -72,6 +75,7 @@ export interface CacheDeps {
   readonly detach: Detach
   readonly log: Logger
   readonly timeoutMs: number
+  readonly ownsKeys: boolean
   /** What is known of the cache now: a loader may be replaced while the handle lives. */
   readonly definition: () => CacheDefinition
   /** Throws when this member has left. */
@@ -80,6 +84,7 @@ export interface CacheDeps {
 
 export class MeshCache implements Cache<unknown, Key> {
   readonly name: string
+  readonly exists: MeshExists
   readonly #deps: CacheDeps
   readonly #events: Events<CacheEvents>
 
@@ -87,6 +92,7 @@ export class MeshCache implements Cache<unknown, Key> {
     this.name = name
     this.#deps = deps
     this.#events = new Events(deps.log)
+    this.exists = new MeshExists(name, { ...deps, changes: deps.filterChanges })
   }
 
   async get(key: Key, options?: GetOptions): Promise<unknown> {

@@ -32,10 +32,18 @@ export interface Mesh extends AsyncDisposable {
   readonly name: string
   readonly state: 'joining' | 'ready' | 'leaving' | 'left'
   readonly members: readonly Member[]
+  /** A read-through cache with a filter of the keys that exist: of others `get` answers undefined, unloaded. */
+  cache<R, K extends Key = string>(
+    name: string,
+    options: CacheOptions<Exclude<R, undefined>, K> & {
+      load(key: K, context: LoadContext): May<R>
+      exists: NonNullable<CacheOptions<never, never>['exists']>
+    }
+  ): LoadingCache<R | undefined, K>
   /** A read-through cache: `get` loads, and its type is what `load` returns. */
   cache<R, K extends Key = string>(
     name: string,
-    options: CacheOptions<Exclude<R, undefined>, K> & { load(key: K, context: LoadContext): May<R> }
+    options: CacheOptions<Exclude<R, undefined>, K> & { load(key: K, context: LoadContext): May<R>; exists?: undefined }
   ): LoadingCache<R, K>
   /** A cache without a loader: `get` answers undefined on a miss. With a name alone: a handle to a declared cache. */
   cache<V, K extends Key = string>(name: string, options?: CacheOptions<V, K> & { load?: undefined }): Cache<V, K>
@@ -43,7 +51,7 @@ export interface Mesh extends AsyncDisposable {
   cached<A extends KeyPart[], R>(
     name: string,
     fn: (...args: A) => May<R>,
-    options: Omit<CacheOptions<Exclude<R, undefined>, A>, 'load'>
+    options: Omit<CacheOptions<Exclude<R, undefined>, A>, 'load' | 'exists'>
   ): Cached<A, R>
   /** Numbers that are added to, each with a TTL from its first add on. */
   counter<K extends Key = string>(name: string, options: CounterOptions): Counter<K>

@@ -26,6 +26,7 @@ const LADDER = [
   'batches.ts',
   'cache.ts',
   'warming.ts',
+  'exists.ts',
   'calls.ts',
   'options.ts',
   'cache-options.ts',

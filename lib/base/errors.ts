@@ -76,9 +76,9 @@ export const ERROR_CODES = {
     todo: 'Try again, or spread what so many change over several keys or a counter.'
   },
   ERR_MESH_PARTIAL: {
-    when: 'A part failed: of a batch some keys, of a clear some members. `values` has what succeeded, `errors` the failures by position.',
+    when: 'A part failed: of a batch some keys, of a clear or of what exists some members. `values` has what succeeded, `errors` the failures by position.',
     retryable: false,
-    todo: 'Look at `errors`; of a clear it is retryable.'
+    todo: 'Look at `errors`; of members it is retryable.'
   },
   ERR_MESH_SECRET: {
     when: 'The address is not loopback and there is no secret, or the secret is too short.',
@@ -144,8 +144,8 @@ export class LoadError extends MeshError {
 }
 
 /**
- * Some of a batch failed: `values` has what succeeded at its place, `errors` the failures by position. Of a `clear`,
- * `values` are the members that have confirmed, and each of the errors names its `member`.
+ * Some of a batch failed: `values` has what succeeded at its place, `errors` the failures by position. Of a `clear`, and
+ * of what `exists` is told, `values` are the members that have confirmed, and each of the errors names its `member`.
  */
 export class PartialError extends MeshError {
   readonly values: readonly unknown[]

@@ -89,6 +89,9 @@ export interface CacheDefinition {
   readonly bytesMax: number
   readonly eviction: EvictionName
   readonly tagsOf: ((value: unknown, key: Key) => readonly string[]) | undefined
+  /** About how many keys exist; 0 where there is no filter of them. */
+  readonly existsKeys: number
+  readonly existsFalsePositives: number
   readonly load: Load | undefined
   readonly loadMany: LoadMany | undefined
   /** Known by name alone: a declaration that comes later takes its place. */

@@ -60,6 +60,10 @@ export class Stats {
   loadBudgetFallbacksTotal = 0
   /** Times that a circuit breaker opened, again too; counted by the one member that keeps it. */
   breakersOpenedTotal = 0
+  /** Loads not begun, because the filter of keys that exist says that there is no such key. */
+  loadsSparedTotal = 0
+  /** Filters of keys that exist fetched from other members, in whole or what differed. */
+  filterTransfersTotal = 0
   /** Results of loads not stored because the key was written, deleted or moved while they ran. */
   fillsFencedTotal = 0
   /** Leases that ended without a result: the holder died, left or went silent. */
@@ -118,6 +122,8 @@ export interface Gauges {
   readonly memoryBytes: number
   /** What they may take. */
   readonly memoryLimitBytes: number
+  /** What the filters of keys that exist take, beside the records. */
+  readonly filterBytes: number
   /** Records stored here. */
   readonly records: number
   /** Loads under way for keys of this member. */

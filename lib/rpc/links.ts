@@ -192,6 +192,10 @@ export class Links implements LinkEvents {
       case 'keys':
       case 'follow':
       case 'explain':
+      case 'filterCompare':
+      case 'filterAdd':
+      case 'filterPrints':
+      case 'filterPull':
         return this.#deps.server.request(peer, call, message satisfies Request)
       default:
         return this.#deps.client.reply(peer, call, message)

@@ -177,6 +177,31 @@ const once = {
   untilMs: real
 }
 
+/** A gigabit in parts of 32 KiB (`fill/key-filter.ts`). */
+export const FILTER_PARTS_MAX = 4_096
+export const FILTER_PART_BYTES = 32 * 1024
+/** Keys added to a filter by one message. */
+export const FILTER_KEYS_MAX = 512
+
+/** Filters are ordered by when their filling began, by the mesh clock; 0 is none. */
+const generation = { stamp: real, writer: peerText }
+/** What a member has of the filter of a cache: the newest generation it knows, and how far it has it. */
+const filterState = object({
+  ...generation,
+  /** Of that generation. 0 bits: there is none any more. */
+  bits: count,
+  hashes: count,
+  hashing: count,
+  /** False: it has not declared one, or one far too small, and lets everything through. */
+  holds: flag,
+  complete: flag,
+  /** Nothing that others were told has passed it by, and nobody's fate is open. */
+  level: flag,
+  /** How often that was in doubt. */
+  doubts: count,
+  print: real
+})
+
 export const LAYOUTS = {
   hello: {
     mesh: text(256, 'mesh name'),
@@ -352,7 +377,20 @@ export const LAYOUTS = {
     scarce: flag,
     breaker: oneOf(...BREAKER_STATES),
     retryAfterMs: real
-  }
+  },
+  /** Filters of what exists: what I have; what have you? */
+  filterCompare: { namespace: namespaceText, cutOff: flag, state: filterState },
+  /** These exist, whatever generation you have or are making. */
+  filterAdd: { namespace: namespaceText, keys: listOf(keyText, FILTER_KEYS_MAX, 'keys') },
+  filterPrints: { namespace: namespaceText, ...generation },
+  filterPull: { namespace: namespaceText, ...generation, part: count },
+
+  /** `cutOff`: it has lost most of those it knew. Somebody who joined it since cannot know that by itself. */
+  filterTold: { viewHash: real, cutOff: flag, state: filterState },
+  /** One for each part; none where that generation is not here. */
+  filterPrinted: { prints: listOf(real, FILTER_PARTS_MAX, 'prints') },
+  /** Nothing where that generation is not here. */
+  filterPart: { bytes: bytes(FILTER_PART_BYTES, 'part of a filter') }
 } as const
 
 export type Kind = keyof typeof LAYOUTS
@@ -367,7 +405,10 @@ type Unsigned<M> = M extends unknown ? Omit<M, keyof Once> : never
 export type ChangeOf<K extends ChangeKind> = Unsigned<MessageOf<K>>
 export type Change = Unsigned<MessageOf<ChangeKind>>
 export type SignedChange = MessageOf<ChangeKind>
-export type Request = MessageOf<'read' | 'readMany' | 'fill' | 'keys' | 'follow' | 'explain' | ChangeKind>
+export type FilterRequest = MessageOf<'filterCompare' | 'filterAdd' | 'filterPrints' | 'filterPull'>
+export type Request =
+  | MessageOf<'read' | 'readMany' | 'fill' | 'keys' | 'follow' | 'explain' | ChangeKind>
+  | FilterRequest
 /** What members tell each other about members. */
 export type MemberTalk = MessageOf<
   'ping' | 'pong' | 'probe' | 'probed' | 'view' | 'digest' | 'swap' | 'swapped' | 'news'
@@ -383,6 +424,7 @@ export type Outcome = Fields<typeof outcomeFields>
 export type LoadReason = MessageOf<'lease'>['reason']
 /** What was stored before a load began, its value still as bytes. */
 export type Previous = NonNullable<MessageOf<'lease'>['previous']>
+export type FilterState = Fields<{ state: typeof filterState }>['state']
 
 /** The order of this list is the wire format: append only. */
 export const KINDS = [
@@ -437,7 +479,14 @@ export const KINDS = [
   'explained',
   'demand',
   'census',
-  'permits'
+  'permits',
+  'filterCompare',
+  'filterAdd',
+  'filterPrints',
+  'filterPull',
+  'filterTold',
+  'filterPrinted',
+  'filterPart'
 ] as const satisfies readonly Kind[]
 
 export function writeFields(layout: Layout, to: ByteWriter, value: object): void {

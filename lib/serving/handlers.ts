@@ -6,7 +6,7 @@
 import type { Complaints } from '../observe/complaints.ts'
 import type { Stats } from '../observe/stats.ts'
 import type { PeerId } from '../ports/transport.ts'
-import type { MessageOf, Reply, Request, SignedChange } from '../rpc/messages.ts'
+import type { FilterRequest, MessageOf, Reply, Request, SignedChange } from '../rpc/messages.ts'
 import { freshUntil } from '../store/keeping.ts'
 import type { MeshClock } from '../store/version.ts'
 import { Done } from './done.ts'
@@ -34,6 +34,8 @@ export interface HandlersDeps {
   readonly viewHash: () => number
   readonly explain: (ask: MessageOf<'explain'>) => MessageOf<'explained'>
   readonly page: (ask: MessageOf<'keys'>) => MessageOf<'page'>
+  /** What is asked about filters of keys that exist. */
+  readonly filters: (peer: PeerId, request: FilterRequest) => Reply
 }
 
 export class Handlers {
@@ -74,6 +76,12 @@ export class Handlers {
       case 'keys':
         // What a page covers is said by the table, so both sides must have the same one.
         respond(request.viewHash === this.#deps.viewHash() ? this.#deps.page(request) : this.#notOwner())
+        return undefined
+      case 'filterCompare':
+      case 'filterAdd':
+      case 'filterPrints':
+      case 'filterPull':
+        respond(this.#deps.filters(peer, request))
         return undefined
       default:
         respond(this.#change(peer, request))

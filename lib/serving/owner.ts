@@ -21,6 +21,11 @@ export interface OwnerDeps extends Omit<FillsDeps, 'stored' | 'keep'> {
   /** For early refreshes. */
   readonly random: Random
   readonly viewHash: () => number
+  /** Without it every key may exist, and nobody needs to know which have values. */
+  readonly filters?: {
+    mayExist(namespace: string, key: string): boolean
+    hasValue(namespace: string, key: string): void
+  }
 }
 
 export class Owner {
@@ -32,7 +37,10 @@ export class Owner {
     this.#deps = deps
     const hooks = {
       stored: (namespace: string, key: string) => this.stored(namespace, key),
-      keep: (entry: Entry) => deps.store.put(entry)
+      keep: (entry: Entry) => {
+        if (!entry.negative) deps.filters?.hasValue(entry.namespace, entry.key)
+        return deps.store.put(entry)
+      }
     }
     this.fills = new Fills({ ...deps, ...hooks }, (peer, ask, respond) => this.read(peer, ask, respond))
   }
@@ -66,9 +74,21 @@ export class Owner {
       respond(answer)
       return undefined
     }
-    if (ask.mode !== 'stored') return this.fills.join(peer, ask, respond)
-    respond({ type: 'absent' })
-    return undefined
+    if (ask.mode === 'stored' || !this.#mayBegin(ask)) {
+      respond({ type: 'absent' })
+      return undefined
+    }
+    return this.fills.join(peer, ask, respond)
+  }
+
+  /**
+   * False for a key that cannot exist: the registered loader is not asked for it. A caller's own makes the value rather
+   * than finds it, so it runs; and a load that runs already has been found worth while.
+   */
+  #mayBegin({ namespace, key, mode }: MessageOf<'read'>): boolean {
+    const { filters, flights } = this.#deps
+    if (filters === undefined || mode !== 'load') return true
+    return flights.find(namespace, key) !== undefined || filters.mayExist(namespace, key)
   }
 
   /** What is stored, if it may be answered with; what is to be loaded behind it is begun. */
@@ -194,6 +214,7 @@ export class Owner {
 
   #put(namespace: string, key: string, kind: 'value' | 'tombstone', bytes: Uint8Array, kept: Kept): number {
     const stamp = this.#deps.meshClock.stamp()
+    if (kind === 'value') this.#deps.filters?.hasValue(namespace, key)
     const partition = this.#deps.partitionOf(namespace, key)
     this.fills.changed(namespace, key, partition)
     const version = { stamp, writer: this.#deps.self }

@@ -90,6 +90,8 @@ export interface RouterDeps {
   readonly owner: Owner
   readonly stats: Stats
   readonly leased: LeasedLoads
+  /** False for a key that cannot exist. */
+  readonly mayExist: (namespace: string, key: string) => boolean
 }
 
 type Failure = 'lost' | 'unlinked'
@@ -310,6 +312,10 @@ export class Router {
     const { ask } = question
     const { definition, encodedKey, load, loadTtlMs: ttlMs, loadTags: tags } = ask
     if (load === undefined) return Promise.reject(unavailable(definition))
+    if (ask.mode === 'load' && !this.#deps.mayExist(definition.namespace, encodedKey)) {
+      this.#deps.stats.readsMissTotal++
+      return Promise.resolve(undefined)
+    }
     return new Promise(resolve => {
       const alone = { definition, encodedKey, load, ttlMs, tags }
       const withdraw = this.#deps.owner.fills.alone(this.#self, alone, reply =>

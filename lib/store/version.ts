@@ -20,8 +20,15 @@ const COUNTS_PER_MS = 4096
 const CLOCK_MS_MAX = Number.MAX_SAFE_INTEGER / COUNTS_PER_MS - 365 * 86_400_000
 
 export const CLOCK_DRIFT_MS_MAX = 60_000
+/** How far apart the stamps of two members of one moment may be. */
+export const DRIFT_STAMPS = CLOCK_DRIFT_MS_MAX * COUNTS_PER_MS
 /** A member id of more characters than this is none of ours. */
 const WRITER_UNITS_MAX = 80
+
+/** The latest stamp that a member whose clock shows `meshMs` can have heard of. */
+export function stampMax(meshMs: number): number {
+  return (meshMs + CLOCK_DRIFT_MS_MAX) * COUNTS_PER_MS
+}
 
 export interface Version {
   readonly stamp: number

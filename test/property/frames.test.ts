@@ -63,6 +63,22 @@ const version = { stamp: real, writer: shortText, expiresAtMs: real }
 const reason = fc.constantFrom('miss', 'stale', 'early', 'warm')
 const once = { boot: real, number: real, openFrom: real, untilMs: real }
 
+const filterState = fc.record(
+  {
+    stamp: real,
+    writer: shortText,
+    bits: count,
+    hashes: count,
+    hashing: count,
+    holds: fc.boolean(),
+    complete: fc.boolean(),
+    level: fc.boolean(),
+    doubts: count,
+    print: real
+  },
+  { noNullPrototype: true }
+)
+
 const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   hello: { mesh: shortText, partitions: count, placement: real, boot: real, record: member },
   ping: { stateHash: real, news: members },
@@ -172,7 +188,14 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
     scarce: fc.boolean(),
     breaker: fc.constantFrom('closed', 'open', 'half-open'),
     retryAfterMs: real
-  }
+  },
+  filterCompare: { namespace: shortText, cutOff: fc.boolean(), state: filterState },
+  filterAdd: { namespace: shortText, keys: fc.array(shortText, { maxLength: 20 }) },
+  filterPrints: { namespace: shortText, stamp: real, writer: shortText },
+  filterPull: { namespace: shortText, stamp: real, writer: shortText, part: count },
+  filterTold: { viewHash: real, cutOff: fc.boolean(), state: filterState },
+  filterPrinted: { prints },
+  filterPart: { bytes }
 }
 
 const KEPT = { negative: false, stamp: 1, writer: 'a', expiresAtMs: 1, tags: new Uint8Array() }

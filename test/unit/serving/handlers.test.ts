@@ -34,7 +34,8 @@ beforeEach(() => {
     owns: () => isOurs,
     viewHash: () => 7,
     explain: () => ({ type: 'explained', entry: undefined, fill: undefined, backOff: undefined, lines: [] }),
-    page: () => ({ type: 'page', keys: ['sk'], partition: 1, after: '' })
+    page: () => ({ type: 'page', keys: ['sk'], partition: 1, after: '' }),
+    filters: () => ({ type: 'filterPart', bytes: new Uint8Array(0) })
   })
 })
 

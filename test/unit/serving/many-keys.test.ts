@@ -24,6 +24,9 @@ function findMany(keys: readonly string[], stored: Record<string, { bytes: Uint8
     page: () => {
       throw new Error('no page was asked for')
     },
+    filters: () => {
+      throw new Error('no filter was asked for')
+    },
     isCertain: () => true,
     owns: (_, key) => !key.startsWith('x')
   })

@@ -37,6 +37,7 @@ async function findThree(end: Reply | CallFailed) {
     definition: cacheDefinition('c', { ttl: '1h' }),
     encodedKeys: ['sa', 'sb', 'sc'],
     loads: false,
+    isBatched: false,
     alone: (place: number) => {
       alone.push(place)
       return {} as ReadAsk
