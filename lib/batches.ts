@@ -9,11 +9,12 @@ const BATCH_MAX = 4_096
 
 export async function inBatches<T, R>(
   items: readonly T[],
-  work: (item: T) => Promise<R>
+  work: (item: T) => Promise<R>,
+  atOnce = BATCH_MAX
 ): Promise<PromiseSettledResult<R>[]> {
   const settled: PromiseSettledResult<R>[] = []
-  for (let from = 0; from < items.length; from += BATCH_MAX)
-    for (const result of await Promise.allSettled(items.slice(from, from + BATCH_MAX).map(work))) settled.push(result)
+  for (let from = 0; from < items.length; from += atOnce)
+    for (const result of await Promise.allSettled(items.slice(from, from + atOnce).map(work))) settled.push(result)
   return settled
 }
 

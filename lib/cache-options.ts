@@ -8,6 +8,7 @@ import type { Key } from './codec/keys.ts'
 import { customCodec, defaultCodec, type UserCodec } from './codec/values.ts'
 import { checkNames, checkText, isName, refuse, timerMs } from './door.ts'
 import {
+  type BehindTerms,
   type CacheDefinition,
   counterNamespaceOf,
   type Load,
@@ -15,7 +16,9 @@ import {
   type LoadMany,
   type LoadManyContext,
   type May,
-  namespaceOf
+  namespaceOf,
+  type StoreContext,
+  type StoreFunction
 } from './fill/definition.ts'
 import { BITS_MAX, geometryFor } from './fill/key-filter.ts'
 import { EVICTION_NAMES, type EvictionName } from './store/eviction.ts'
@@ -93,6 +96,28 @@ export interface CacheOptions<V, K extends Key> {
    * keys that are missed at the same time; needs `load` too.
    */
   loadMany?: ((keys: readonly K[], context: LoadManyContext<K>) => May<readonly unknown[]>) | undefined
+  /**
+   * Writes a value to the origin, undefined where it was deleted. Called by `set`, `setMany`, `update`, `compareAndSet`,
+   * `delete` and `deleteMany`, in the process of the caller and before they return.
+   */
+  store?: ((key: K, value: V | undefined, context: StoreContext) => May<void>) | undefined
+  /** After this long a `store` is aborted and has failed. Default '10s'. */
+  storeTimeout?: Duration | undefined
+  /** `store` is called after the write has returned, by the key's owner. Default false; needs `store`. */
+  writeBehind?: boolean | WriteBehindOptions | undefined
+}
+
+export interface WriteBehindOptions {
+  /** How long a write waits for a newer one of the same key. Default '500ms'. */
+  delay?: Duration | undefined
+  /** Keys that one member may have waiting; over it writes are refused. Default 10,000. */
+  maxPending?: number | undefined
+  /** And the bytes of their values. Default '64mb'. */
+  maxPendingBytes?: Bytes | undefined
+  /** Calls of `store` at the same time, in each member. Default 8. */
+  concurrency?: number | undefined
+  /** A value that `store` has refused for so long is given up, counted and warned of. Default '5m'. */
+  retryFor?: Duration | undefined
 }
 
 export interface CounterOptions {
@@ -121,7 +146,17 @@ const CACHE_OPTIONS: ReadonlySet<string> = new Set<keyof CacheOptions<unknown, K
   'codec',
   'exists',
   'load',
-  'loadMany'
+  'loadMany',
+  'store',
+  'storeTimeout',
+  'writeBehind'
+])
+const BEHIND_OPTIONS: ReadonlySet<string> = new Set<keyof WriteBehindOptions>([
+  'delay',
+  'maxPending',
+  'maxPendingBytes',
+  'concurrency',
+  'retryFor'
 ])
 const EXISTS_OPTIONS: ReadonlySet<string> = new Set(['keys', 'falsePositives'])
 const COUNTER_OPTIONS: ReadonlySet<string> = new Set<keyof CounterOptions>(['ttl'])
@@ -174,6 +209,13 @@ export function cacheDefinition(name: unknown, options: CacheOptions<never, neve
     ) as CacheDefinition['tagsOf'],
     load: checkFunction(options.load, what('load'), 'It gets the key and answers with the value.') as Load | undefined,
     loadMany: checkLoadMany(options, what('loadMany')),
+    store: checkFunction(
+      options.store,
+      what('store'),
+      'It gets the key and the value, undefined where it was deleted, and writes it to the origin.'
+    ) as StoreFunction | undefined,
+    storeTimeoutMs: timerMs(options.storeTimeout ?? '10s', what('storeTimeout')),
+    writeBehind: checkBehind(options, cache),
     isBare: false
   })
 }
@@ -276,4 +318,27 @@ function checkExists(exists: unknown, what: string): Pick<CacheDefinition, 'exis
 function checkFunction(fn: unknown, what: string, advice: string): unknown {
   if (fn === undefined || typeof fn === 'function') return fn
   return refuse(what, 'a function', fn, advice)
+}
+
+function checkBehind({ store, writeBehind }: CacheOptions<never, never>, cache: string): BehindTerms | undefined {
+  const what = `writeBehind of cache '${cache}'`
+  if (writeBehind === undefined || writeBehind === false) return undefined
+  if (writeBehind !== true && (typeof writeBehind !== 'object' || writeBehind === null))
+    return refuse(what, 'true, false or an object', writeBehind, "Write { writeBehind: { delay: '500ms' } }.")
+  const terms = writeBehind === true ? {} : writeBehind
+  checkNames(terms, BEHIND_OPTIONS, what)
+  if (store === undefined)
+    return refuse(what, 'a store beside it', undefined, 'Give { store: (key, value) => db.save(key, value) } too.')
+  return Object.freeze({
+    delayMs: terms.delay === 0 ? 0 : timerMs(terms.delay ?? '500ms', `delay in ${what}`),
+    pendingMax: checkCount(terms.maxPending ?? 10_000, `maxPending in ${what}`),
+    pendingBytesMax: byteCount(terms.maxPendingBytes ?? '64mb', `maxPendingBytes in ${what}`),
+    atOnce: checkCount(terms.concurrency ?? 8, `concurrency in ${what}`),
+    retryForMs: durationMs(terms.retryFor ?? '5m', `retryFor in ${what}`, 'zero')
+  })
+}
+
+function checkCount(count: unknown, what: string): number {
+  if (typeof count === 'number' && Number.isSafeInteger(count) && count > 0) return count
+  return refuse(what, 'a whole number above 0', count, 'It is a bound, not a wish.')
 }

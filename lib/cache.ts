@@ -42,8 +42,9 @@ export interface Cache<V, K extends Key = string> {
   /** Each entry with options of its own if it has any. All are checked before the first is written. */
   setMany(entries: Iterable<readonly [K, V, SetOptions?]>, options?: SetOptions): Promise<void>
   /**
-   * Makes a new value of the one there is, in this process; never loads. `fn` runs again when somebody else was
-   * faster; undefined changes nothing. Keeps the TTL that is running. Answers with the value there is now.
+   * Makes a new value of the one there is, in this process; never loads, unless the cache has a `store`. `fn` runs
+   * again when somebody else was faster; undefined changes nothing. Keeps the TTL that is running. Answers with the
+   * value there is now.
    */
   update(key: K, fn: (now: V | undefined) => May<V | undefined>, options?: SetOptions): Promise<V | undefined>
   /**

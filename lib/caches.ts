@@ -53,11 +53,13 @@ export class Caches {
     if (options === undefined && known !== undefined) return known.cache
     const definition = options === undefined ? bareDefinition(name) : cacheDefinition(name, options)
     if (known !== undefined && !known.definition.isBare) checkRedefinition(known.definition, definition, 'cache')
-    // Declared again without a loader is no wish to lose the one there is.
+    // Declared again without a function is no wish to lose the one there is.
+    const { load, loadMany, store } = known?.definition ?? {}
     const current = {
       ...definition,
-      load: definition.load ?? known?.definition.load,
-      loadMany: this.#detached(definition.loadMany) ?? known?.definition.loadMany
+      load: definition.load ?? load,
+      loadMany: this.#detached(definition.loadMany) ?? loadMany,
+      store: definition.store ?? store
     }
     if (!definition.isBare) {
       this.#byNamespace.set(definition.namespace, current)

@@ -131,9 +131,14 @@ export function prefixOf(options: PrefixOptions | undefined, cache: string): str
   return options === undefined || !('prefix' in options) ? '' : encodePrefix(options.prefix, cache)
 }
 
-/** A change outlasts the detection of a dead owner (PROTOCOL Q3): 5 s where a call has 2. */
-export function changeTimeoutMs(timeoutMs: number): number {
-  return timeoutMs * 2.5
+/**
+ * A change outlasts the detection of a dead owner (PROTOCOL Q3): 5 s where a call has 2. One that is stored before it
+ * returns asks the owner twice, with the origin in between.
+ */
+export function changeTimeoutMs(timeoutMs: number, storing?: CacheDefinition): number {
+  const changeMs = timeoutMs * 2.5
+  if (storing?.store === undefined || storing.writeBehind !== undefined) return changeMs
+  return 2 * changeMs + storing.storeTimeoutMs
 }
 
 /** What setMany was given, as a list of well-formed entries. */

@@ -12,6 +12,7 @@ import { decodeCount } from './codec/counts.ts'
 import { encodeKey, type Key } from './codec/keys.ts'
 import type { CacheDefinition } from './fill/definition.ts'
 import type { CacheDeps } from './mesh-cache.ts'
+import { CACHE_ONLY } from './rpc/messages.ts'
 import { STORED } from './serving/router.ts'
 
 export interface Count {
@@ -73,7 +74,7 @@ export class MeshCounter implements Counter<Key> {
   async reset(key: Key, options?: CallOptions): Promise<void> {
     this.#enter('reset', options)
     const { namespace } = this.#definition
-    const remove = { type: 'remove', namespace, key: encodeKey(key, this.name) } as const
+    const remove = { type: 'remove', namespace, key: encodeKey(key, this.name), ...CACHE_ONLY } as const
     this.#deps.stats.deletesTotal++
     await this.#change(options, ms => this.#deps.changes.remove(this.#definition, remove, ms))
   }

@@ -24,6 +24,7 @@ import { Guard } from './fill/guard.ts'
 import { geometryFor } from './fill/key-filter.ts'
 import { Moves } from './fill/moves.ts'
 import { Origin } from './fill/origin.ts'
+import { WriteBehind } from './fill/write-behind.ts'
 import { type Member, memberOf } from './member.ts'
 import { Membership } from './membership/membership.ts'
 import type { MemberRecord, View } from './membership/view.ts'
@@ -64,6 +65,7 @@ import { Reads } from './serving/reads.ts'
 import { Router } from './serving/router.ts'
 import { Routes } from './serving/routes.ts'
 import { Surveys } from './serving/surveys.ts'
+import { Writes } from './serving/writes.ts'
 import { Store } from './store/store.ts'
 import { sweep } from './store/sweep.ts'
 import { MeshClock } from './store/version.ts'
@@ -96,6 +98,8 @@ export class LocalMember implements Mesh {
   readonly #flights = new Flights()
   readonly #guard: Guard
   readonly #budgets: Budgets
+  readonly #behind: WriteBehind
+  readonly #writes: Writes
   readonly #owner: Owner
   readonly #ownership: Ownership
   readonly #links: Links
@@ -137,19 +141,30 @@ export class LocalMember implements Mesh {
     const moves = new Moves(clock)
     const backOffs = new BackOffs(clock)
     const journal = new Journal(() => clock.monotonic())
+    this.#behind = new WriteBehind({
+      clock,
+      random: random.fork('behind'),
+      stats,
+      log,
+      detach,
+      definition: namespace => this.#caches.definition(namespace),
+      tell: write => this.#writes.tellStored(write)
+    })
+    const behind = this.#behind
     this.#owner = new Owner({
       self: transport.self,
       boot: this.#boot,
       clock,
       meshClock,
       store: this.#store,
+      behind,
       flights: this.#flights,
       backOffs,
       journal,
       moves,
       origin,
       stats,
-      random: random.fork('early'),
+      random: random.fork('owner'),
       detach,
       definition: namespace => this.#caches.definition(namespace),
       partitionOf: (namespace, key) => this.#ownership.partitionOf(namespace, key),
@@ -306,6 +321,7 @@ export class LocalMember implements Mesh {
       backOffs,
       journal
     })
+    this.#writes = new Writes({ changes, routes, behind, clock, random: random.fork('writes'), stats, log, timeoutMs })
     const reads = new Reads({ routes, router, clock, stats })
     this.#caches = new Caches(
       {
@@ -316,6 +332,7 @@ export class LocalMember implements Mesh {
         explanations,
         filterChanges: new FilterChanges({ ...shared, filters: this.#filters, attemptMs: timeoutMs }),
         ownsKeys: settings.weight > 0,
+        writes: this.#writes,
         surveys: new Surveys({ routes, client, changes, ownPage: ask => pageOf(pages, ask) }),
         clock,
         random: random.fork('updates'),
@@ -415,7 +432,8 @@ export class LocalMember implements Mesh {
       records: this.#store.size,
       loadsInProgress: this.#flights.size,
       loadsQueued: this.#guard.queued,
-      breakersOpen: this.#guard.breakersOpen
+      breakersOpen: this.#guard.breakersOpen,
+      storesPending: this.#behind.size
     }
   }
 
@@ -428,12 +446,16 @@ export class LocalMember implements Mesh {
   }
 
   async #leave(deadlineMs: number): Promise<void> {
-    this.#state = 'leaving'
     const untilMs = this.#ports.clock.monotonic() + deadlineMs
+    this.#state = 'leaving'
+    this.#behind.beginLeaving()
     await this.#membership.leave(deadlineMs)
     await this.#finish(untilMs)
     // The others count our calls of the origin for as long as we are linked: they must not begin as many beside them.
     if (this.#links.peers().length > 0) await this.#guard.idle(untilMs - this.#ports.clock.monotonic())
+    // Others own our keys now and nothing more is taken on; whoever they are must still hear what is stored late.
+    await this.#behind.emptied(untilMs - this.#ports.clock.monotonic())
+    this.#behind.stop()
     await this.#membership.stop()
     this.#budgets.stop()
     await this.#ports.transport.stop()
@@ -474,6 +496,8 @@ export class LocalMember implements Mesh {
   #viewChanged(before: View, after: View): void {
     const own = this.id
     this.#ownership.viewChanged(before, after)
+    // The table is made when it is asked for, and what waits for the origin must not wait for that.
+    if (this.#behind.size > 0) this.#ports.clock.defer(() => this.#ownership.owns(0))
     this.#budgets.viewChanged()
     // It has contradicted others who took it for dying or dead, and may have gone on without it.
     if (before.get(own)?.incarnation !== after.get(own)?.incarnation) this.#filters.doubt()

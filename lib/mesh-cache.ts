@@ -48,7 +48,7 @@ import type { Clock } from './ports/clock.ts'
 import type { Detach } from './ports/context.ts'
 import type { Logger } from './ports/log.ts'
 import type { Random } from './ports/random.ts'
-import type { ChangeOf } from './rpc/messages.ts'
+import type { WriteOf } from './rpc/messages.ts'
 import type { Changes } from './serving/changes.ts'
 import type { Explanations } from './serving/explanations.ts'
 import type { FilterChanges } from './serving/filter-changes.ts'
@@ -56,6 +56,7 @@ import type { Found, ManyReads } from './serving/many-reads.ts'
 import type { Patience, Reads } from './serving/reads.ts'
 import { type Answer, type ReadAsk, type ReadTerms, type Router, STORED, type Stored } from './serving/router.ts'
 import type { Surveys } from './serving/surveys.ts'
+import type { Writes } from './serving/writes.ts'
 import { type MeshClock, versionText } from './store/version.ts'
 import { updating } from './update.ts'
 import { type Warmed, warming, warmRate } from './warming.ts'
@@ -65,6 +66,7 @@ export interface CacheDeps {
   readonly reads: Reads
   readonly many: ManyReads
   readonly changes: Changes
+  readonly writes: Writes
   readonly surveys: Surveys
   readonly explanations: Explanations
   readonly filterChanges: FilterChanges
@@ -81,6 +83,9 @@ export interface CacheDeps {
   /** Throws when this member has left. */
   readonly checkOpen: () => void
 }
+
+/** Keys of one setMany or deleteMany that are stored at the same time. */
+const STORES_AT_ONCE = 32
 
 export class MeshCache implements Cache<unknown, Key> {
   readonly name: string
@@ -193,7 +198,8 @@ export class MeshCache implements Cache<unknown, Key> {
       const terms = { ...options, ...own }
       return { write: this.#writing(definition, key, value, terms), terms }
     })
-    const settled = await inBatches(writes, ({ write, terms }) => this.#write(definition, write, terms))
+    const atOnce = storesAtOnce(definition)
+    const settled = await inBatches(writes, ({ write, terms }) => this.#write(definition, write, terms), atOnce)
     options?.signal?.throwIfAborted()
     allOrPartial(settled, this.name)
   }
@@ -202,8 +208,10 @@ export class MeshCache implements Cache<unknown, Key> {
     const definition = this.#enter('update', options)
     checkFunction(fn, 'what update is to do', 'cache.update(key, now => next)', this.name)
     const { signal, timeout: _, ...rest } = options ?? {}
+    // What is absent here may be in the origin, and an update that took it for absent would overwrite it there.
+    const terms = definition.store === undefined ? STORED : this.#registered(definition, key, undefined)
     const steps = {
-      read: (o: CallOptions) => this.#entry(definition, key, STORED, o),
+      read: (o: CallOptions) => this.#entry(definition, key, terms, o),
       compareAndSet: (expected: Version | null, next: unknown, o: CallOptions) =>
         this.#compareAndSet(definition, key, expected, next, { ...rest, ...o })
     }
@@ -246,7 +254,8 @@ export class MeshCache implements Cache<unknown, Key> {
   async deleteMany(keys: readonly Key[], options?: CallOptions): Promise<number> {
     const definition = this.#enter('deleteMany', options)
     encodeKeys(keys, 'deleteMany', this.name)
-    const settled = await inBatches(keys, key => this.#delete(definition, key, options))
+    const atOnce = storesAtOnce(definition)
+    const settled = await inBatches(keys, key => this.#delete(definition, key, options), atOnce)
     options?.signal?.throwIfAborted()
     return allOrPartial(settled, this.name).filter(Boolean).length
   }
@@ -388,7 +397,7 @@ export class MeshCache implements Cache<unknown, Key> {
     }
   }
 
-  #writing(definition: CacheDefinition, key: Key, value: unknown, options: SetOptions | undefined): ChangeOf<'write'> {
+  #writing(definition: CacheDefinition, key: Key, value: unknown, options: SetOptions | undefined): WriteOf<'write'> {
     const { namespace } = definition
     const encoded = encodeKey(key, this.name)
     const bytes = this.#bytesOf(definition, key, value)
@@ -398,11 +407,11 @@ export class MeshCache implements Cache<unknown, Key> {
 
   async #write(
     definition: CacheDefinition,
-    write: ChangeOf<'write'>,
+    write: WriteOf<'write'>,
     options: SetOptions | undefined
   ): Promise<Version> {
     this.#deps.stats.writesTotal++
-    const version = await this.#change(options, ms => this.#deps.changes.write(definition, write, ms))
+    const version = await this.#change(options, ms => this.#deps.writes.write(definition, write, ms), definition)
     return versionText(version) as Version
   }
 
@@ -427,17 +436,18 @@ export class MeshCache implements Cache<unknown, Key> {
       keepTtl,
       keep: keepTermsOf(definition, tagsOf(definition, key, next, options?.tags))
     } as const
-    const { changes, stats } = this.#deps
+    const { writes, stats } = this.#deps
     stats.comparesTotal++
-    const compared = await this.#change(options, ms => changes.compareAndSet(definition, compare, ms))
-    if (!compared.done) stats.comparesRefusedTotal++
-    return compared.done && (versionText(compared) as Version)
+    const done = await this.#change(options, ms => writes.compareAndSet(definition, compare, ms), definition)
+    if (done !== undefined) return versionText(done) as Version
+    stats.comparesRefusedTotal++
+    return false
   }
 
   async #delete(definition: CacheDefinition, key: Key, options: CallOptions | undefined): Promise<boolean> {
     const remove = { type: 'remove', namespace: definition.namespace, key: encodeKey(key, this.name) } as const
     this.#deps.stats.deletesTotal++
-    return (await this.#change(options, ms => this.#deps.changes.remove(definition, remove, ms))).existed
+    return this.#change(options, ms => this.#deps.writes.remove(definition, remove, ms), definition)
   }
 
   #bytesOf({ codec, valueBytesMax }: CacheDefinition, key: Key, value: unknown): Uint8Array {
@@ -451,10 +461,19 @@ export class MeshCache implements Cache<unknown, Key> {
   }
 
   /** The caller's signal ends its wait; the change itself may still be made, and its deadline is its own. */
-  #change<T>(options: CallOptions | undefined, work: (timeoutMs: number) => Promise<T>): Promise<T> {
-    const timeoutMs = ownTimeoutMs(options) ?? changeTimeoutMs(this.#deps.timeoutMs)
+  #change<T>(
+    options: CallOptions | undefined,
+    work: (timeoutMs: number) => Promise<T>,
+    storing?: CacheDefinition
+  ): Promise<T> {
+    const timeoutMs = ownTimeoutMs(options) ?? changeTimeoutMs(this.#deps.timeoutMs, storing)
     return unlessAborted(options?.signal, () => work(timeoutMs))
   }
+}
+
+/** Many keys at once are many calls of the application's `store` at once, and an origin has fewer connections than keys. */
+function storesAtOnce({ store, writeBehind }: CacheDefinition): number | undefined {
+  return store === undefined || writeBehind !== undefined ? undefined : STORES_AT_ONCE
 }
 
 /** Of a call that has neither a deadline nor a signal of its own. */

@@ -55,6 +55,11 @@ export const ERROR_CODES = {
     retryable: true,
     todo: 'Try again later; staleIfError answers with what was there before.'
   },
+  ERR_MESH_STORE: {
+    when: "The cache's `store` failed or did not settle within storeTimeout; `cause` tells how. The cache holds no value of the key. With `outcome: 'unknown'` the origin may have it.",
+    retryable: true,
+    todo: 'Look at `cause`.'
+  },
   ERR_MESH_TIMEOUT: {
     when: "No answer from the mesh within the time of the call. With `outcome: 'unknown'` a change may have been made.",
     retryable: true,
@@ -71,7 +76,7 @@ export const ERROR_CODES = {
     todo: 'Try again, or give the cache a loader to fall back on.'
   },
   ERR_MESH_CONFLICT: {
-    when: 'Others changed the key each time that update tried; nothing was changed.',
+    when: 'Others changed the key each time that update tried, or were storing it all the time; nothing was changed.',
     retryable: true,
     todo: 'Try again, or spread what so many change over several keys or a counter.'
   },

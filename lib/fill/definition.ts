@@ -60,6 +60,32 @@ export interface LoadManyContext<K = Key, V = unknown> {
 export type Load = (key: Key, context: LoadContext) => May<unknown>
 export type LoadMany = (keys: readonly Key[], context: LoadManyContext) => May<readonly unknown[]>
 
+/** What a `store` is told. */
+export interface StoreContext {
+  /** Aborts at `storeTimeout`. */
+  readonly signal: AbortSignal
+  /**
+   * In the order of the writes of a key, as text. An origin that keeps it beside the row and refuses a lower one is
+   * safe from whatever comes late.
+   */
+  readonly version: string
+}
+
+/** Undefined: deleted. */
+export type StoreFunction = (key: Key, value: unknown, context: StoreContext) => May<void>
+
+/** How writes wait for the origin. */
+export interface BehindTerms {
+  readonly delayMs: number
+  /** Keys that wait, and the bytes of their values. */
+  readonly pendingMax: number
+  readonly pendingBytesMax: number
+  /** Calls of `store` at the same time. */
+  readonly atOnce: number
+  /** A value that the origin has refused for so long is given up. */
+  readonly retryForMs: number
+}
+
 export interface CacheDefinition {
   readonly name: string
   /** Name and version: what records and requests are filed under. */
@@ -94,12 +120,16 @@ export interface CacheDefinition {
   readonly existsFalsePositives: number
   readonly load: Load | undefined
   readonly loadMany: LoadMany | undefined
+  readonly store: StoreFunction | undefined
+  readonly storeTimeoutMs: number
+  /** Undefined: a write waits until `store` is done. */
+  readonly writeBehind: BehindTerms | undefined
   /** Known by name alone: a declaration that comes later takes its place. */
   readonly isBare: boolean
 }
 
 /** Functions may be replaced, as hot reload does. */
-const FUNCTIONS: ReadonlySet<keyof CacheDefinition> = new Set(['load', 'loadMany', 'tagsOf', 'codec'])
+const FUNCTIONS: ReadonlySet<keyof CacheDefinition> = new Set(['load', 'loadMany', 'tagsOf', 'codec', 'store'])
 
 export function namespaceOf(name: string, version: string | number): string {
   return JSON.stringify([name, String(version)])
@@ -127,13 +157,17 @@ export function keepTermsOf(definition: CacheDefinition, tags: Uint8Array, loadM
 /** Everything but functions must be as it was. */
 export function checkRedefinition(was: CacheDefinition, now: CacheDefinition, kind: 'cache' | 'counter'): void {
   const differing = (Object.keys(was) as (keyof CacheDefinition)[]).filter(
-    name => !FUNCTIONS.has(name) && !Object.is(was[name], now[name])
+    name => !FUNCTIONS.has(name) && shown(was[name]) !== shown(now[name])
   )
   if (differing.length === 0) return
   const [name] = differing
   throw new MeshError(
     'ERR_MESH_REDEFINED',
-    `The ${kind} '${was.name}' is declared already with another ${name} (${String(was[name as keyof CacheDefinition])}, now ${String(now[name as keyof CacheDefinition])}). Declare it once, or with equal options; only functions may be replaced.`,
+    `The ${kind} '${was.name}' is declared already with another ${name} (${shown(was[name as keyof CacheDefinition])}, now ${shown(now[name as keyof CacheDefinition])}). Declare it once, or with equal options; only functions may be replaced.`,
     { cache: was.name }
   )
+}
+
+function shown(option: unknown): string {
+  return typeof option === 'object' ? JSON.stringify(option) : String(option)
 }

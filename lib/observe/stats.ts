@@ -68,6 +68,18 @@ export class Stats {
   fillsFencedTotal = 0
   /** Leases that ended without a result: the holder died, left or went silent. */
   leasesLostTotal = 0
+  /** Calls of `store` begun in this process. */
+  storesTotal = 0
+  /** Calls of `store` that threw or timed out. */
+  storesFailedTotal = 0
+  /** Keys left without a value, because it was not known whether it was the one the origin has. */
+  storesContestedTotal = 0
+  /** Values written behind that a newer one replaced before the origin got them. */
+  storesCoalescedTotal = 0
+  /** Values written behind that the origin never got: given up after `retryFor`, or not flushed when this member left. */
+  storesLostTotal = 0
+  /** Writes refused because too many waited for the origin. */
+  storesRefusedTotal = 0
   /** Loaded values larger than maxValueBytes: handed out, not kept. */
   valuesTooLargeTotal = 0
   /** Values evicted for room. */
@@ -132,4 +144,6 @@ export interface Gauges {
   readonly loadsQueued: number
   /** Caches whose circuit breaker is not closed, as far as this member has been told. */
   readonly breakersOpen: number
+  /** Keys whose latest value the origin does not have yet and this member is to store. */
+  readonly storesPending: number
 }

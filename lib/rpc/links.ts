@@ -196,6 +196,8 @@ export class Links implements LinkEvents {
       case 'filterAdd':
       case 'filterPrints':
       case 'filterPull':
+      case 'ticket':
+      case 'originHas':
         return this.#deps.server.request(peer, call, message satisfies Request)
       default:
         return this.#deps.client.reply(peer, call, message)

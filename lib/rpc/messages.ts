@@ -201,6 +201,14 @@ const filterState = object({
   doubts: count,
   print: real
 })
+/** What a write has to do with the origin: nothing; stored there by the writer, under a ticket; to be stored later. */
+const origin = {
+  origin: oneOf('none', 'through', 'behind'),
+  ticket: real
+}
+
+/** Of a write that has nothing to do with the origin. */
+export const CACHE_ONLY = { origin: 'none', ticket: 0 } as const
 
 export const LAYOUTS = {
   hello: {
@@ -229,8 +237,8 @@ export const LAYOUTS = {
   read: { namespace: namespaceText, key: keyText, mode: oneOf(...READ_MODES), wish: oneOf(...READ_WISHES) },
   /** What is stored of many keys at once; answered in parts, so that none is larger than a small frame. */
   readMany: { namespace: namespaceText, keys: listOf(keyText, KEYS_MAX, 'keys') },
-  write: { namespace: namespaceText, key: keyText, bytes: valueBytes, ttlMs: real, keep, ...once },
-  remove: { namespace: namespaceText, key: keyText, ...once },
+  write: { namespace: namespaceText, key: keyText, bytes: valueBytes, ttlMs: real, keep, ...once, ...origin },
+  remove: { namespace: namespaceText, key: keyText, ...once, ...origin },
   fill: {
     namespace: namespaceText,
     key: keyText,
@@ -260,8 +268,9 @@ export const LAYOUTS = {
   lease: { lease: real, boot: real, reason, previous },
   /** What a flight brought: the version it has, or would have had, and when it expires where it was kept. */
   loaded: { ...outcomeFields, negative: flag, stamp: real, writer: peerText, expiresAtMs: real, tags: tagBytes },
-  written: { stamp: real, writer: peerText },
-  removed: { existed: flag },
+  /** `taken`: the owner stores it in the origin later; otherwise that is left to the writer. */
+  written: { stamp: real, writer: peerText, taken: flag },
+  removed: { existed: flag, stamp: real, writer: peerText, taken: flag },
   filled: { stored: flag },
   notOwner: {},
   overloaded: {},
@@ -279,7 +288,8 @@ export const LAYOUTS = {
     /** The value that is replaced hands on its expiry, its windows and its tags. */
     keepTtl: flag,
     keep,
-    ...once
+    ...once,
+    ...origin
   },
   touch: { namespace: namespaceText, key: keyText, ttlMs: real, ...once },
   add: { namespace: namespaceText, key: keyText, by: real, ttlMs: real, ...once },
@@ -288,7 +298,7 @@ export const LAYOUTS = {
   /** A page of keys from this partition on; within it, of those after `after`. Only between equal views. */
   keys: { namespace: namespaceText, prefix: keyText, viewHash: real, partition: count, after: keyText },
 
-  compared: { done: flag, stamp: real, writer: peerText },
+  compared: { done: flag, stamp: real, writer: peerText, taken: flag },
   touched: { existed: flag },
   /** Not done: the sum would not be exact any more. */
   added: { done: flag, value: real, expiresAtMs: real },
@@ -390,14 +400,30 @@ export const LAYOUTS = {
   /** One for each part; none where that generation is not here. */
   filterPrinted: { prints: listOf(real, FILTER_PARTS_MAX, 'prints') },
   /** Nothing where that generation is not here. */
-  filterPart: { bytes: bytes(FILTER_PART_BYTES, 'part of a filter') }
+  filterPart: { bytes: bytes(FILTER_PART_BYTES, 'part of a filter') },
+  /** I am going to store this key in the origin. `exclusive`: alone, and only if it has this version. */
+  ticket: {
+    namespace: namespaceText,
+    key: keyText,
+    exclusive: flag,
+    expectedStamp: real,
+    expectedWriter: peerText,
+    /** After that long the writer does not come back. */
+    lifeMs: real,
+    ...once
+  },
+  /** And its version, which orders it among what others store of the key. */
+  ticketed: { state: oneOf('open', 'busy', 'differs', 'full'), ticket: real, stamp: real, writer: peerText },
+  /** The origin has this version of a key now; a value of another version may be older. */
+  originHas: { namespace: namespaceText, key: keyText, stamp: real, writer: peerText, ...once },
+  heeded: {}
 } as const
 
 export type Kind = keyof typeof LAYOUTS
 export type MessageOf<K extends Kind> = { [T in K]: { readonly type: T } & Fields<(typeof LAYOUTS)[T]> }[K]
 export type Message = MessageOf<Kind>
 
-type ChangeKind = 'write' | 'remove' | 'compareAndSet' | 'touch' | 'add' | 'clear'
+type ChangeKind = 'write' | 'remove' | 'compareAndSet' | 'touch' | 'add' | 'clear' | 'ticket' | 'originHas'
 /** Who wants a change, which of its changes, and until when. */
 export type Once = Fields<typeof once>
 type Unsigned<M> = M extends unknown ? Omit<M, keyof Once> : never
@@ -405,6 +431,8 @@ type Unsigned<M> = M extends unknown ? Omit<M, keyof Once> : never
 export type ChangeOf<K extends ChangeKind> = Unsigned<MessageOf<K>>
 export type Change = Unsigned<MessageOf<ChangeKind>>
 export type SignedChange = MessageOf<ChangeKind>
+/** A write before it is known what the origin has to do with it. */
+export type WriteOf<K extends 'write' | 'remove' | 'compareAndSet'> = Omit<ChangeOf<K>, keyof typeof origin>
 export type FilterRequest = MessageOf<'filterCompare' | 'filterAdd' | 'filterPrints' | 'filterPull'>
 export type Request =
   | MessageOf<'read' | 'readMany' | 'fill' | 'keys' | 'follow' | 'explain' | ChangeKind>
@@ -486,7 +514,11 @@ export const KINDS = [
   'filterPull',
   'filterTold',
   'filterPrinted',
-  'filterPart'
+  'filterPart',
+  'ticket',
+  'ticketed',
+  'originHas',
+  'heeded'
 ] as const satisfies readonly Kind[]
 
 export function writeFields(layout: Layout, to: ByteWriter, value: object): void {

@@ -58,8 +58,11 @@ interface Wish {
   readonly timeoutMs: number
 }
 
+/** Nothing is lost by one that nobody hears of again. */
+const HARMLESS: ReadonlySet<Change['type']> = new Set(['ticket'])
+
 /** Adding twice or comparing twice is not the same as once. */
-const REPEATABLE: ReadonlySet<Change['type']> = new Set(['write', 'remove', 'touch', 'clear'])
+const REPEATABLE: ReadonlySet<Change['type']> = new Set(['write', 'remove', 'touch', 'clear', 'originHas'])
 
 export class Changes {
   readonly #deps: ChangesDeps
@@ -87,6 +90,14 @@ export class Changes {
 
   add(about: About, change: ChangeOf<'add'>, timeoutMs: number): Promise<MessageOf<'added'>> {
     return this.#atOwner(about, change, timeoutMs, 'added')
+  }
+
+  ticket(about: About, change: ChangeOf<'ticket'>, timeoutMs: number): Promise<MessageOf<'ticketed'>> {
+    return this.#atOwner(about, change, timeoutMs, 'ticketed')
+  }
+
+  originHas(about: About, change: ChangeOf<'originHas'>, timeoutMs: number): Promise<MessageOf<'heeded'>> {
+    return this.#atOwner(about, change, timeoutMs, 'heeded')
   }
 
   /** At one member, as long as it is here; undefined when it is not, or is another process by now. */
@@ -196,7 +207,7 @@ class Errand {
       if (!(error instanceof CallFailed)) throw error
       if (error.end === 'overloaded') throw this.#doubtful() ?? overloaded(this.#wish.about)
       // One that waits in a queue beyond its time may still leave, unless the link is gone and the queue with it.
-      if (error.sent || error.end === 'timeout') this.#doubts.add(peer)
+      if ((error.sent || error.end === 'timeout') && !HARMLESS.has(this.#wish.change.type)) this.#doubts.add(peer)
       return undefined
     }
   }
@@ -219,6 +230,7 @@ class Errand {
         return true
       }
       case 'broken':
+        if (HARMLESS.has(this.#wish.change.type)) throw unexpected(this.#wish.about, reply)
         throw this.#unknown(peer, `could not serve the request (${reply.reason})`)
       case 'overloaded':
         throw this.#doubtful() ?? overloaded(this.#wish.about)

@@ -32,7 +32,7 @@ export function callError(failed: CallFailed, { name }: About, member: PeerId): 
 export function overloaded({ name }: About, detail: { cache: string; member?: PeerId } = { cache: name }): MeshError {
   return new MeshError(
     'ERR_MESH_OVERLOADED',
-    `Too many calls to one member are under way (cache '${name}'). Nothing was done; slow down and try again.`,
+    `Too many calls to one member are under way, or too many writes wait for the origin (cache '${name}'). Nothing was done; slow down and try again.`,
     detail
   )
 }

@@ -6,19 +6,23 @@ import { decodeCount, encodeCount, isExact } from '../codec/counts.ts'
 import { isInRange, rangeOf } from '../codec/keys.ts'
 import { Fills, type FillsDeps } from '../fill/fills.ts'
 import { keptReply } from '../fill/landings.ts'
+import type { WriteBehind } from '../fill/write-behind.ts'
 import type { Random } from '../ports/random.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { Change, ChangeOf, MessageOf, Reply } from '../rpc/messages.ts'
 import type { Entry } from '../store/entry.ts'
 import { isDue, isPlainlyFresh, type KeepTerms, type Kept, keptAnew, keptFrom } from '../store/keeping.ts'
 import type { Store } from '../store/store.ts'
+import type { Version } from '../store/version.ts'
+import { Tickets } from './tickets.ts'
 
 const TOMBSTONE_TTL_MS = 60_000
 const NOTHING = new Uint8Array(0)
 
 export interface OwnerDeps extends Omit<FillsDeps, 'stored' | 'keep'> {
   readonly store: Store
-  /** For early refreshes. */
+  readonly behind: WriteBehind
+  /** For early refreshes and tickets. */
   readonly random: Random
   readonly viewHash: () => number
   /** Without it every key may exist, and nobody needs to know which have values. */
@@ -32,6 +36,7 @@ export class Owner {
   readonly #deps: OwnerDeps
   /** How what is missing or stale is had. */
   readonly fills: Fills
+  readonly #tickets: Tickets
 
   constructor(deps: OwnerDeps) {
     this.#deps = deps
@@ -43,6 +48,8 @@ export class Owner {
       }
     }
     this.fills = new Fills({ ...deps, ...hooks }, (peer, ask, respond) => this.read(peer, ask, respond))
+    const onOverdue = (namespace: string, key: string): void => this.#overdue(namespace, key)
+    this.#tickets = new Tickets({ clock: deps.clock, random: deps.random, onOverdue })
   }
 
   /** What is kept of a key and may be answered with, stale or not. */
@@ -78,7 +85,7 @@ export class Owner {
       respond({ type: 'absent' })
       return undefined
     }
-    return this.fills.join(peer, ask, respond)
+    return this.#readOnceStored(peer, ask, respond) ?? this.fills.join(peer, ask, respond)
   }
 
   /**
@@ -103,13 +110,16 @@ export class Owner {
     if (isStale && ask.wish !== 'usual') return undefined
     if (isStale && ask.mode !== 'stored' && keeping.revalidateUntilMs <= nowMs) return undefined
     const isToLoad = isStale || isDue(keeping, nowMs, this.#deps.random.float())
-    const lease = isToLoad ? this.fills.behind(peer, ask, isStale ? 'stale' : 'early') : undefined
+    // What the origin does not have yet must not be replaced by what it still has.
+    const mayLoad = isToLoad && !this.#deps.behind.isPending(ask.namespace, ask.key)
+    const lease = mayLoad ? this.fills.behind(peer, ask, isStale ? 'stale' : 'early') : undefined
     const kept = keptReply(ask.wish === 'warm' ? { ...found, bytes: NOTHING } : found, isStale)
     return lease === undefined ? kept : { ...kept, lease: lease.lease, boot: lease.boot, reason: lease.reason }
   }
 
   /** Done now, in this very turn: between reading a record and changing it nothing else can happen to it. */
   perform(change: Change): Reply {
+    if ('origin' in change && change.origin === 'behind' && !this.#hasRoomBehind(change)) return { type: 'overloaded' }
     switch (change.type) {
       case 'write':
         return this.write(change)
@@ -123,36 +133,121 @@ export class Owner {
         return this.#add(change)
       case 'clear':
         return this.#clear(change)
+      case 'ticket':
+        return this.#ticket(change)
+      case 'originHas':
+        return this.#originHas(change)
     }
   }
 
   write(ask: ChangeOf<'write'>): MessageOf<'written' | 'tooLarge'> {
     const { namespace, key, bytes, ttlMs, keep } = ask
+    if (!this.#isKept(ask)) return { type: 'written', ...this.#leaveEmpty(ask), taken: false }
     const kept = this.#forMs(ttlMs, keep)
     const excess = this.#excess(namespace, key, bytes, kept)
-    if (excess !== undefined) return excess
-    const stamp = this.#put(namespace, key, 'value', bytes, kept)
-    return { type: 'written', stamp, writer: this.#deps.self }
+    if (excess !== undefined)
+      return this.#refuse(ask, excess) ?? { type: 'written', ...this.#leaveEmpty(ask), taken: false }
+    const version = this.#put(namespace, key, 'value', bytes, kept)
+    return { type: 'written', ...version, taken: this.#takeOn(ask, bytes, version) }
   }
 
   /** Fences fills even where there is nothing to delete: the value may be on its way. */
   remove(ask: ChangeOf<'remove'>): MessageOf<'removed'> {
     const existed = this.#valueOf(ask) !== undefined
-    this.#put(ask.namespace, ask.key, 'tombstone', NOTHING, this.#forMs(TOMBSTONE_TTL_MS))
-    return { type: 'removed', existed }
+    this.#isKept(ask)
+    const version = this.#delete(ask.namespace, ask.key)
+    return { type: 'removed', existed, ...version, taken: this.#takeOn(ask, undefined, version) }
   }
 
+  /** With a ticket it has been compared when that was given, and stored since: then nothing is left to compare. */
   #compareAndSet(ask: ChangeOf<'compareAndSet'>): MessageOf<'compared' | 'tooLarge'> {
-    const { namespace, key, expectedStamp, expectedWriter, bytes, ttlMs, keepTtl, keep } = ask
+    if (ask.origin === 'through') return this.#compared(ask)
+    const { namespace, key, bytes, ttlMs, keepTtl, keep } = ask
     const found = this.#valueOf(ask)
-    const { stamp: foundStamp, writer: foundWriter } = found?.version ?? { stamp: 0, writer: '' }
-    if (foundStamp !== expectedStamp || foundWriter !== expectedWriter)
-      return { type: 'compared', done: false, stamp: 0, writer: '' }
+    if (!isExpected(found, ask)) return { type: 'compared', done: false, stamp: 0, writer: '', taken: false }
     const kept = keepTtl && found !== undefined ? keptOf(found) : this.#forMs(ttlMs, keep)
     const excess = this.#excess(namespace, key, bytes, kept)
     if (excess !== undefined) return excess
-    const stamp = this.#put(namespace, key, 'value', bytes, kept)
-    return { type: 'compared', done: true, stamp, writer: this.#deps.self }
+    const version = this.#put(namespace, key, 'value', bytes, kept)
+    return { type: 'compared', done: true, ...version, taken: this.#takeOn(ask, bytes, version) }
+  }
+
+  #compared(ask: ChangeOf<'compareAndSet'>): MessageOf<'compared'> {
+    const { namespace, key, keepTtl, bytes, ttlMs, keep, ticket } = ask
+    const closed = this.#tickets.close(namespace, key, ticket)
+    if (closed === undefined) return { type: 'compared', done: true, ...this.#leaveEmpty(ask), taken: false }
+    const kept = keepTtl && closed.kept !== undefined ? closed.kept : this.#forMs(ttlMs, keep)
+    if (this.#excess(namespace, key, bytes, kept) !== undefined)
+      return { type: 'compared', done: true, ...this.#leaveEmpty(ask), taken: false }
+    return { type: 'compared', done: true, ...this.#put(namespace, key, 'value', bytes, kept), taken: false }
+  }
+
+  /** The version is taken before the origin is asked, so that what is stored later has a higher one. */
+  #ticket(ask: ChangeOf<'ticket'>): MessageOf<'ticketed'> {
+    const { namespace, key, exclusive, lifeMs } = ask
+    const refused = (state: 'busy' | 'differs' | 'full') =>
+      ({ type: 'ticketed', state, ticket: 0, stamp: 0, writer: '' }) as const
+    if (this.#tickets.isFull) return refused('full')
+    if (this.#tickets.isBusy(namespace, key, exclusive)) return refused('busy')
+    const found = this.#valueOf(ask)
+    if (exclusive && !isExpected(found, ask)) return refused('differs')
+    const partition = this.#deps.partitionOf(namespace, key)
+    const kept = found && keptOf(found)
+    const { number } = this.#tickets.open(namespace, key, { partition, exclusive, kept, lifeMs })
+    const stamp = this.#deps.meshClock.stamp()
+    return { type: 'ticketed', state: 'open', ticket: number, stamp, writer: this.#deps.self }
+  }
+
+  /** False for what was stored at the same time as something else of the key. */
+  #isKept({ namespace, key, origin, ticket }: ChangeOf<'write' | 'remove'>): boolean {
+    return origin !== 'through' || this.#tickets.close(namespace, key, ticket) !== undefined
+  }
+
+  /** Nobody here knows what the origin has: the next read asks it. */
+  #leaveEmpty({ namespace, key }: { namespace: string; key: string }): Version {
+    this.#deps.stats.storesContestedTotal++
+    return this.#delete(namespace, key)
+  }
+
+  #overdue(namespace: string, key: string): void {
+    if (this.#deps.owns(this.#deps.partitionOf(namespace, key))) this.#leaveEmpty({ namespace, key })
+  }
+
+  /** Another member has stored it late: what was loaded or written since may be older than that, or be what it is. */
+  #originHas({ namespace, key, stamp, writer }: ChangeOf<'originHas'>): MessageOf<'heeded'> {
+    const { store, meshClock, partitionOf } = this.#deps
+    const version = store.value(namespace, key, meshClock.now())?.version
+    if (version === undefined) this.#delete(namespace, key)
+    else if (version.stamp !== stamp || version.writer !== writer) this.#leaveEmpty({ namespace, key })
+    else this.fills.changed(namespace, key, partitionOf(namespace, key))
+    return { type: 'heeded' }
+  }
+
+  #hasRoomBehind(change: { namespace: string; key: string; bytes?: Uint8Array }): boolean {
+    return this.#deps.behind.hasRoom(change.namespace, change.key, change.bytes?.length ?? 0)
+  }
+
+  #takeOn(
+    ask: ChangeOf<'write' | 'remove' | 'compareAndSet'>,
+    bytes: Uint8Array | undefined,
+    version: Version
+  ): boolean {
+    if (ask.origin !== 'behind') return false
+    const { namespace, key } = ask
+    const partition = this.#deps.partitionOf(namespace, key)
+    return this.#deps.behind.take({ namespace, key, partition, bytes, version })
+  }
+
+  /** The origin does not have yet what was written last: a load of now would bring back what was before. */
+  #readOnceStored(peer: PeerId, ask: MessageOf<'read'>, respond: (reply: Reply) => void): (() => void) | undefined {
+    let withdraw = this.#deps.behind.whenStored(ask.namespace, ask.key, () => {
+      const isOurs = this.#deps.owns(this.#deps.partitionOf(ask.namespace, ask.key))
+      withdraw = isOurs ? this.read(peer, ask, respond) : undefined
+      if (!isOurs) respond({ type: 'notOwner' })
+    })
+    if (withdraw === undefined) return undefined
+    respond({ type: 'waiting' })
+    return () => withdraw?.()
   }
 
   /** The version stays: the value is the one it was, and a value is never stamped anew (PROTOCOL F1). */
@@ -191,9 +286,11 @@ export class Owner {
   /** These partitions belong to another member now; it has the say, and we forget. */
   lose(lost: (partition: number) => boolean): void {
     this.fills.lose(lost)
+    this.#tickets.lose(lost)
     // Who leaves keeps what it has until it is gone: the new owners may ask for it.
-    if (this.#deps.isLeaving()) return
-    this.#deps.stats.recordsMovedAwayTotal += this.#deps.store.dropPartitions(lost)
+    if (!this.#deps.isLeaving()) this.#deps.stats.recordsMovedAwayTotal += this.#deps.store.dropPartitions(lost)
+    // Last, since whoever waits for it asks again at once.
+    this.#deps.behind.lose(lost)
   }
 
   /** A record that is a value to callers: not expired, no tombstone, and not the mark that a loader found nothing. */
@@ -212,17 +309,31 @@ export class Owner {
     return excess && { type: 'tooLarge', ...excess }
   }
 
-  #put(namespace: string, key: string, kind: 'value' | 'tombstone', bytes: Uint8Array, kept: Kept): number {
-    const stamp = this.#deps.meshClock.stamp()
+  /** What the origin has already cannot be refused any more: the key is left empty. */
+  #refuse({ origin }: { origin: string }, excess: MessageOf<'tooLarge'>): MessageOf<'tooLarge'> | undefined {
+    return origin === 'through' ? undefined : excess
+  }
+
+  #delete(namespace: string, key: string): Version {
+    return this.#put(namespace, key, 'tombstone', NOTHING, this.#forMs(TOMBSTONE_TTL_MS))
+  }
+
+  #put(namespace: string, key: string, kind: Entry['kind'], bytes: Uint8Array, kept: Kept): Version {
+    const version = { stamp: this.#deps.meshClock.stamp(), writer: this.#deps.self }
     if (kind === 'value') this.#deps.filters?.hasValue(namespace, key)
     const partition = this.#deps.partitionOf(namespace, key)
     this.fills.changed(namespace, key, partition)
-    const version = { stamp, writer: this.#deps.self }
     this.#deps.store.put({ namespace, key, partition, version, kind, bytes, negative: false, ...kept })
-    return stamp
+    return version
   }
 }
 
 function keptOf({ expiresAtMs, keeping }: Entry): Kept {
   return { expiresAtMs, keeping }
+}
+
+/** A stamp of 0 is that there is no value. */
+function isExpected(found: Entry | undefined, ask: { expectedStamp: number; expectedWriter: string }): boolean {
+  const { stamp, writer } = found?.version ?? { stamp: 0, writer: '' }
+  return stamp === ask.expectedStamp && writer === ask.expectedWriter
 }

@@ -61,6 +61,7 @@ const maybe = (what: Record<string, fc.Arbitrary<unknown>>) => fc.option(fc.reco
 const keep = maybe({ revalidateMs: real, staleMs: real, ahead: real, earlyMs: real, tags })
 const version = { stamp: real, writer: shortText, expiresAtMs: real }
 const reason = fc.constantFrom('miss', 'stale', 'early', 'warm')
+const origin = { origin: fc.constantFrom('none', 'through', 'behind'), ticket: real }
 const once = { boot: real, number: real, openFrom: real, untilMs: real }
 
 const filterState = fc.record(
@@ -95,8 +96,8 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
     mode: fc.constantFrom('stored', 'load', 'lease'),
     wish: fc.constantFrom('usual', 'fresh', 'refresh', 'warm')
   },
-  write: { ...where, bytes, ttlMs: real, keep, ...once },
-  remove: { ...where, ...once },
+  write: { ...where, bytes, ttlMs: real, keep, ...once, ...origin },
+  remove: { ...where, ...once, ...origin },
   fill: { ...where, ...token, ...outcome, ttlMs: real, negative: fc.boolean(), keep },
   renew: token,
   release: token,
@@ -106,8 +107,8 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   waiting: {},
   lease: { ...token, reason, previous: maybe({ ...version, stale: fc.boolean(), bytes, tags }) },
   loaded: { ...outcome, negative: fc.boolean(), stamp: real, writer: shortText, expiresAtMs: real, tags },
-  written: { stamp: real, writer: shortText },
-  removed: { existed: fc.boolean() },
+  written: { stamp: real, writer: shortText, taken: fc.boolean() },
+  removed: { existed: fc.boolean(), stamp: real, writer: shortText, taken: fc.boolean() },
   filled: { stored: fc.boolean() },
   notOwner: {},
   overloaded: {},
@@ -131,13 +132,14 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
     ttlMs: real,
     keepTtl: fc.boolean(),
     keep,
-    ...once
+    ...once,
+    ...origin
   },
   touch: { ...where, ttlMs: real, ...once },
   add: { ...where, by: real, ttlMs: real, ...once },
   clear: { namespace: shortText, prefix: shortText, ...once },
   keys: { namespace: shortText, prefix: shortText, viewHash: real, partition: count, after: shortText },
-  compared: { done: fc.boolean(), stamp: real, writer: shortText },
+  compared: { done: fc.boolean(), stamp: real, writer: shortText, taken: fc.boolean() },
   touched: { existed: fc.boolean() },
   added: { done: fc.boolean(), value: real, expiresAtMs: real },
   cleared: { viewHash: real },
@@ -195,7 +197,23 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   filterPull: { namespace: shortText, stamp: real, writer: shortText, part: count },
   filterTold: { viewHash: real, cutOff: fc.boolean(), state: filterState },
   filterPrinted: { prints },
-  filterPart: { bytes }
+  filterPart: { bytes },
+  ticket: {
+    ...where,
+    exclusive: fc.boolean(),
+    expectedStamp: real,
+    expectedWriter: shortText,
+    lifeMs: real,
+    ...once
+  },
+  ticketed: {
+    state: fc.constantFrom('open', 'busy', 'differs', 'full'),
+    ticket: real,
+    stamp: real,
+    writer: shortText
+  },
+  originHas: { ...where, stamp: real, writer: shortText, ...once },
+  heeded: {}
 }
 
 const KEPT = { negative: false, stamp: 1, writer: 'a', expiresAtMs: 1, tags: new Uint8Array() }
@@ -333,7 +351,7 @@ describe('frames', () => {
   })
 
   it('refuse a number that is none, before it poisons a comparison', () => {
-    const written = { type: 'written', stamp: Number.NaN, writer: 'a' } as const
+    const written = { type: 'written', stamp: Number.NaN, writer: 'a', taken: false } as const
     expect(() => readFrame(frameOf([written]))).toThrow(/NaN/)
   })
 

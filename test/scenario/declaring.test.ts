@@ -56,12 +56,24 @@ describe('a cache', () => {
     expect(await t.until(first.get('fresh'))).toBe('new fresh')
   })
 
+  it('declared again with other terms of writeBehind is refused, with equal ones taken', async () => {
+    const store = (): void => {}
+    const terms = { ttl: '1h', store, writeBehind: { delay: '1s' } } as const
+    const t = await formed(1, { seed: 709, start: member => member.cache('products', terms) })
+    mesh(t, 0).cache('products', { ...terms, writeBehind: { delay: 1_000 } })
+    const error = refusal(() => mesh(t, 0).cache('products', { ...terms, writeBehind: { delay: '2s' } }))
+    expect(error.message).toContain('"delayMs":1000')
+    expect(error.message).toContain('"delayMs":2000')
+  })
+
   it.each([
     ['ttl', { ttl: '2h' }],
     ['jitter', { ttl: '1h', jitter: 0.5 }],
     ['negativeTtl', { ttl: '1h', negativeTtl: 0 }],
     ['loadTimeout', { ttl: '1h', loadTimeout: '1s' }],
     ['maxValueBytes', { ttl: '1h', maxValueBytes: '2mb' }],
+    ['storeTimeout', { ttl: '1h', storeTimeout: '1s' }],
+    ['writeBehind', { ttl: '1h', writeBehind: true, store: () => {} }],
     ['version', { ttl: '1h', version: 2 }]
   ] as const)('declared again with another %s is refused and stays as it was', async (_, options) => {
     const t = await formed(1, { seed: 704, start: member => member.cache('products', { ttl: '1h' }) })

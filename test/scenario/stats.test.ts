@@ -77,7 +77,8 @@ it('counters only rise', async () => {
     'memoryBytes',
     'memoryLimitBytes',
     'records',
-    'loadsInProgress'
+    'loadsInProgress',
+    'storesPending'
   ])
   let before = mesh(t, 0).stats()
   for (let i = 0; i < 20; i++) {

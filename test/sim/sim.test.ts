@@ -128,7 +128,7 @@ describe('a planted bug is found', { timeout: 300_000 }, () => {
     vi.spyOn(Owner.prototype, 'perform').mockImplementation(function (this: Owner, change) {
       if (change.type !== 'compareAndSet') return perform.call(this, change)
       const reply = this.write({ ...change, type: 'write' })
-      return reply.type === 'written' ? { ...reply, type: 'compared', done: true } : reply
+      return reply.type === 'written' ? { ...reply, type: 'compared', done: true, taken: false } : reply
     })
     await expectFound(/^one compare wins/)
   })

@@ -17,9 +17,11 @@ import {
   type Member,
   type Mesh,
   PartialError,
+  type StoreContext,
   seeds,
   sharedMesh,
-  type Version
+  type Version,
+  type WriteBehindOptions
 } from 'cachemesh'
 import { cluster } from 'cachemesh/testing'
 
@@ -32,7 +34,12 @@ interface Product {
 type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
 function same<A, B>(_: Equal<A, B>): void {}
 
-declare const db: { product(id: string, o?: { signal: AbortSignal }): Promise<Product> }
+declare const db: {
+  product(id: string, o?: { signal: AbortSignal }): Promise<Product>
+  save(id: string, product: Product, o?: StoreContext): Promise<void>
+  drop(id: string): Promise<void>
+}
+declare function saveNumber(id: string, n: number | undefined): void
 declare function maybe(id: string): Promise<Product | undefined>
 declare function row(id: string): Promise<Product | null>
 
@@ -87,6 +94,35 @@ same<number, typeof price>(true)
 await prices.get([7, 'acme'])
 // @ts-expect-error a text is not that array
 await prices.get('acme')
+
+// A store takes what the cache holds, or undefined for what was deleted; it needs no types of its own.
+const kept = mesh.cache('kept', {
+  ttl: '1h',
+  load: (id: string) => db.product(id),
+  store: (id, p, context) => (p === undefined ? db.drop(id) : db.save(id, p, context))
+})
+same<LoadingCache<Product, string>, typeof kept>(true)
+const behind: WriteBehindOptions = { delay: '1s', maxPending: 1_000 }
+const typed = mesh.cache<Product>('typed', {
+  ttl: '1h',
+  store: (id, p) => (p === undefined ? db.drop(id) : db.save(id, p)),
+  writeBehind: behind
+})
+same<Cache<Product, string>, typeof typed>(true)
+const inferred = mesh.cache('inferred', {
+  ttl: '1h',
+  store: (id: string, p: Product | undefined) => (p === undefined ? db.drop(id) : db.save(id, p)),
+  writeBehind: true
+})
+same<Cache<Product, string>, typeof inferred>(true)
+const counted = mesh.cache('counted', {
+  ttl: '5m',
+  load: ([tenant, sku]: [string, number]) => tenant.length + sku,
+  store: ([tenant, sku], n) => console.log(tenant.length, sku.toFixed(), n?.toFixed())
+})
+same<LoadingCache<number, [string, number]>, typeof counted>(true)
+// @ts-expect-error a store takes what the cache holds
+mesh.cache('other', { ttl: '1h', load: (id: string) => db.product(id), store: saveNumber })
 
 // Without a loader a value may be missing.
 const sessions = mesh.cache<{ user: string }>('sessions', { ttl: '30m' })

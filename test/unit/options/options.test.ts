@@ -171,6 +171,8 @@ describe('options of a mesh', () => {
 })
 
 describe('options of a cache', () => {
+  const store = (): void => {}
+
   it('have defaults, and are frozen', () => {
     const definition = cache({ ttl: '1h' })
     expect(definition).toMatchObject({
@@ -184,7 +186,22 @@ describe('options of a cache', () => {
       valueBytesMax: 1024 ** 2,
       bytesMax: Number.POSITIVE_INFINITY,
       eviction: 'lru',
-      load: undefined
+      load: undefined,
+      store: undefined,
+      storeTimeoutMs: 10_000,
+      writeBehind: undefined
+    })
+    expect(cache({ ttl: 1, store, writeBehind: false }).writeBehind).toBeUndefined()
+    expect(cache({ ttl: 1, store, writeBehind: true }).writeBehind).toEqual({
+      delayMs: 500,
+      pendingMax: 10_000,
+      pendingBytesMax: 64 * 1024 ** 2,
+      atOnce: 8,
+      retryForMs: 300_000
+    })
+    expect(cache({ ttl: 1, store, writeBehind: { delay: 0, retryFor: 0 } }).writeBehind).toMatchObject({
+      delayMs: 0,
+      retryForMs: 0
     })
     expect(Object.isFrozen(definition)).toBe(true)
     expect(cache({ ttl: 1, maxBytes: '1mb', eviction: 'lfu' })).toMatchObject({ bytesMax: 1024 ** 2, eviction: 'lfu' })
@@ -237,7 +254,18 @@ describe('options of a cache', () => {
     ['maxValueBytes over all bounds', { ttl: 1, maxValueBytes: '15mb' }, 'at most 14680064 bytes'],
     ['a codec of one half', { ttl: 1, codec: { encode: () => new Uint8Array() } }, 'an object with encode and decode'],
     ['a codec as text', { ttl: 1, codec: 'json' }, 'Expected codec'],
-    ['a loader that is none', { ttl: 1, load: 'SELECT' }, 'Expected load of cache']
+    ['a loader that is none', { ttl: 1, load: 'SELECT' }, 'Expected load of cache'],
+    ['a store that is none', { ttl: 1, store: 'UPDATE' }, "Expected store of cache 'products' to be a function"],
+    ['a storeTimeout of 0', { ttl: 1, store, storeTimeout: 0 }, 'Expected storeTimeout'],
+    ['writeBehind without a store', { ttl: 1, writeBehind: true }, 'a store beside it'],
+    ['writeBehind as a time', { ttl: 1, store, writeBehind: '1s' }, 'to be true, false or an object'],
+    ['writeBehind null', { ttl: 1, store, writeBehind: null }, 'to be true, false or an object'],
+    ['an unknown name in it', { ttl: 1, store, writeBehind: { every: '1s' } }, "Unknown option 'every' of writeBehind"],
+    ['a delay below 0', { ttl: 1, store, writeBehind: { delay: -1 } }, 'Expected delay in writeBehind'],
+    ['a maxPending of 0', { ttl: 1, store, writeBehind: { maxPending: 0 } }, 'Expected maxPending in writeBehind'],
+    ['maxPendingBytes of 0', { ttl: 1, store, writeBehind: { maxPendingBytes: 0 } }, 'Expected maxPendingBytes'],
+    ['a concurrency of a half', { ttl: 1, store, writeBehind: { concurrency: 0.5 } }, 'a whole number above 0'],
+    ['a retryFor as a word', { ttl: 1, store, writeBehind: { retryFor: 'ever' } }, 'Expected retryFor']
   ])('refuse %s and say what to do', (_, options, text) => {
     const error = refusalOf(() => cache(options))
     expect(error.code).toBe('ERR_MESH_OPTION')

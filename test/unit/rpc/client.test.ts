@@ -211,7 +211,7 @@ describe('a call', () => {
     )
     client.cancel(call)
     client.cancel(call)
-    client.reply('peer', call.id, { type: 'removed', existed: true })
+    client.reply('peer', call.id, { type: 'touched', existed: true })
     clock.endTurn()
     clock.pass(1_000)
     expect(ends).toEqual([])
@@ -243,10 +243,10 @@ describe('a call', () => {
     const long = ask(end => ends.push(end))
     for (let i = 0; i < 100_000; i++) {
       const call = ask(() => {})
-      client.reply('peer', call.id, { type: 'removed', existed: false })
+      client.reply('peer', call.id, { type: 'touched', existed: false })
       expect(call.id).not.toBe(long.id)
     }
-    client.reply('peer', long.id, { type: 'removed', existed: true })
-    expect(ends).toEqual([{ type: 'removed', existed: true }])
+    client.reply('peer', long.id, { type: 'touched', existed: true })
+    expect(ends).toEqual([{ type: 'touched', existed: true }])
   })
 })

@@ -2,7 +2,7 @@ import { expect, it } from 'vitest'
 import type { MeshError } from '../../../lib/base/errors.ts'
 import { Stats } from '../../../lib/observe/stats.ts'
 import { CallFailed, type Client } from '../../../lib/rpc/client.ts'
-import type { Reply } from '../../../lib/rpc/messages.ts'
+import { CACHE_ONLY, type Reply } from '../../../lib/rpc/messages.ts'
 import { Changes } from '../../../lib/serving/changes.ts'
 import type { Owner } from '../../../lib/serving/owner.ts'
 import { Routes, type RoutesDeps } from '../../../lib/serving/routes.ts'
@@ -43,7 +43,8 @@ async function writeAfterLoss(ownerOfThen: string): Promise<MeshError> {
     key: 'sk',
     bytes: new Uint8Array(100),
     ttlMs: 1,
-    keep: undefined
+    keep: undefined,
+    ...CACHE_ONLY
   } as const
   return changes.write({ name: 'c' }, write, 1_000).then(
     () => Promise.reject(new Error('it was made')),

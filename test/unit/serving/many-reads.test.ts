@@ -53,7 +53,11 @@ const KEPT = { bytes: VALUE, negative: false }
 it.each([
   ['is overloaded', { type: 'overloaded' } as const, 'ERR_MESH_OVERLOADED'],
   ['is broken', { type: 'broken', reason: 'TypeError' } as const, 'ERR_MESH_UNAVAILABLE'],
-  ['answers with nonsense', { type: 'removed', existed: true } as const, 'ERR_MESH_UNAVAILABLE'],
+  [
+    'answers with nonsense',
+    { type: 'removed', existed: true, stamp: 1, writer: 'a', taken: false } as const,
+    'ERR_MESH_UNAVAILABLE'
+  ],
   ['has too many calls under way', new CallFailed('overloaded', false), 'ERR_MESH_OVERLOADED'],
   ['does not answer', new CallFailed('timeout', true), 'ERR_MESH_TIMEOUT']
 ])('a member that %s is not asked for each of many keys again', async (_, end, code) => {

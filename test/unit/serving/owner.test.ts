@@ -7,10 +7,11 @@ import { Flights } from '../../../lib/fill/flight.ts'
 import type { OriginGuard } from '../../../lib/fill/guard.ts'
 import { Moves } from '../../../lib/fill/moves.ts'
 import { Origin } from '../../../lib/fill/origin.ts'
+import { WriteBehind } from '../../../lib/fill/write-behind.ts'
 import { Journal } from '../../../lib/observe/journal.ts'
 import { Stats } from '../../../lib/observe/stats.ts'
 import { noLog } from '../../../lib/ports/log.ts'
-import type { MessageOf, Reply } from '../../../lib/rpc/messages.ts'
+import { CACHE_ONLY, type MessageOf, type Reply } from '../../../lib/rpc/messages.ts'
 import { Owner } from '../../../lib/serving/owner.ts'
 import { seededRandom } from '../../../lib/sim/random.ts'
 import { Store } from '../../../lib/store/store.ts'
@@ -40,6 +41,19 @@ let leaving: boolean
 let dropped: unknown[]
 let follows: { peer: string; ask: unknown; onReply: (reply: Reply | undefined) => void }[]
 
+/** A queue of writes for a cache that has no origin. */
+function nothingBehind(clock: ManualClock, stats: Stats): WriteBehind {
+  return new WriteBehind({
+    clock,
+    random: seededRandom(3),
+    stats,
+    log: noLog,
+    detach: fn => fn(),
+    definition: () => definition,
+    tell: () => undefined
+  })
+}
+
 function declare(load?: Load): void {
   definition = cacheDefinition('c', { ttl: '1h', jitter: 0, ...(load === undefined ? {} : { load: load as never }) })
 }
@@ -62,6 +76,7 @@ beforeEach(() => {
     clock,
     meshClock,
     store,
+    behind: nothingBehind(clock, stats),
     flights,
     backOffs: new BackOffs(clock),
     moves,
@@ -105,8 +120,16 @@ function fill(peer: string, { lease, boot }: MessageOf<'lease'>, over: Partial<M
 }
 
 const write = () =>
-  owner.write({ type: 'write', namespace: NAMESPACE, key: KEY, bytes: Uint8Array.of(9), ttlMs: 1_000, keep: undefined })
-const remove = () => owner.remove({ type: 'remove', namespace: NAMESPACE, key: KEY })
+  owner.write({
+    type: 'write',
+    namespace: NAMESPACE,
+    key: KEY,
+    bytes: Uint8Array.of(9),
+    ttlMs: 1_000,
+    keep: undefined,
+    ...CACHE_ONLY
+  })
+const remove = () => owner.remove({ type: 'remove', namespace: NAMESPACE, key: KEY, ...CACHE_ONLY })
 const later = async (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 describe('a lease', () => {
@@ -281,7 +304,14 @@ describe('a change whose record is larger than all its cache may hold', () => {
     const { stamp, writer } = store.entry(NAMESPACE, KEY)?.version ?? { stamp: 0, writer: '' }
     const [cost, room] = [store.bytes, store.bytes + 100]
     store.limit(NAMESPACE, { bytesMax: room, eviction: 'lru' })
-    const terms = { namespace: NAMESPACE, key: KEY, bytes: new Uint8Array(102), ttlMs: 1_000, keep: undefined }
+    const terms = {
+      namespace: NAMESPACE,
+      key: KEY,
+      bytes: new Uint8Array(102),
+      ttlMs: 1_000,
+      keep: undefined,
+      ...CACHE_ONLY
+    }
     const compare = { ...terms, type: 'compareAndSet', expectedStamp: stamp, expectedWriter: writer } as const
     const refusal = { type: 'tooLarge', recordBytes: room + 1, recordBytesMax: room }
     expect(owner.perform({ ...terms, type: 'write' })).toEqual(refusal)
