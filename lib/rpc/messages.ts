@@ -382,6 +382,8 @@ export const LAYOUTS = {
     session: real,
     serial: count,
     limit: count,
+    /** What is counted as the member's until it has said that it has heard this, and holds less. */
+    counted: count,
     /** Calls that may begin now beyond the limit, or never. */
     once: count,
     scarce: flag,

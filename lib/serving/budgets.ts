@@ -156,10 +156,10 @@ export class Budgets {
     }
   }
 
-  #permitted(peer: PeerId, { namespace, session, serial, ...ruling }: MessageOf<'permits'>): void {
+  #permitted(peer: PeerId, { namespace, session, serial, counted, ...ruling }: MessageOf<'permits'>): void {
     const purse = this.#purses.get(namespace)
     if (purse === undefined || purse.coordinator !== peer || purse.session !== session) return
-    purse.heard(serial)
+    purse.heard(serial, counted)
     purse.mustAnswer = ruling.once > 0 || ruling.breaker !== 'closed' || ruling.limit < purse.gate.limit
     purse.gate.rule(ruling)
   }
@@ -176,9 +176,9 @@ export class Budgets {
         if (!this.#deps.post(peer, { type: 'permits', namespace, ...permits })) budget.renew(peer)
         continue
       }
-      const { session: _, serial, ...ruling } = permits
+      const { session: _, serial, counted, ...ruling } = permits
       const purse = this.#purses.get(namespace)
-      purse?.heard(serial)
+      purse?.heard(serial, counted)
       purse?.gate.rule(ruling)
     }
   }

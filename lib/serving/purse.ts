@@ -42,9 +42,13 @@ export class Purse {
     this.mustAnswer = session !== 0
   }
 
-  /** It has spoken. */
-  heard(serial: number): void {
+  /**
+   * It has spoken, and counts so many permits as ours: also those that we gave back by words that crossed its own, which
+   * it could not take for an answer. It must be told again, or others would wait for them for ever.
+   */
+  heard(serial: number, counted: number): void {
     this.serial = serial
+    this.#heldTold = counted
     this.isFallenBack = false
     this.#waitingSinceMs = undefined
   }

@@ -186,6 +186,7 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
     session: real,
     serial: count,
     limit: count,
+    counted: count,
     once: count,
     scarce: fc.boolean(),
     breaker: fc.constantFrom('closed', 'open', 'half-open'),
