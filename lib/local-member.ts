@@ -1,9 +1,6 @@
 /**
- * One member of a mesh, put together. Every part is built here, bottom-up, and every would-be cycle between parts is a
- * callback tied here and nowhere else. The same class runs over real sockets and in the simulator: it takes every port
- * as an argument.
- *
- *   ports ─▶ outbox · client ─▶ store · flights · owner ─▶ handlers · server · links ─▶ membership ─▶ router · changes · surveys ─▶ caches
+ * One member of a mesh as a whole: how it begins, what it can be asked, how it ends. Its parts are put together in
+ * `parts.ts`. The same class runs over real sockets and in the simulator: it takes every port as an argument.
  *
  * States: joining ─▶ ready ─▶ leaving ─▶ left. A member that is leaving still answers its own callers through the
  * others; one that has left answers nobody.
@@ -12,74 +9,20 @@ import { got, MeshError } from './base/errors.ts'
 import { type Duration, durationMs, TIMER_MS_MAX } from './base/units.ts'
 import type { Cache, LoadingCache } from './cache.ts'
 import type { CacheOptions, CounterOptions } from './cache-options.ts'
-import { type Cached, Caches } from './caches.ts'
+import type { Cached } from './caches.ts'
 import type { CallOptions } from './calls.ts'
 import type { Key, KeyPart } from './codec/keys.ts'
 import type { Counter } from './counter.ts'
 import { checkNames, checkSignal, timerMs } from './door.ts'
-import { BackOffs } from './fill/back-off.ts'
-import type { CacheDefinition, May } from './fill/definition.ts'
-import { Flights } from './fill/flight.ts'
-import { Guard } from './fill/guard.ts'
-import { geometryFor } from './fill/key-filter.ts'
-import { Moves } from './fill/moves.ts'
-import { Origin } from './fill/origin.ts'
-import { WriteBehind } from './fill/write-behind.ts'
+import type { May } from './fill/definition.ts'
 import { type Member, memberOf } from './member.ts'
-import { Membership } from './membership/membership.ts'
-import type { MemberRecord, View } from './membership/view.ts'
-import { changesBetween, isPresentIn } from './membership/view-changes.ts'
+import type { ViewChanges } from './membership/view-changes.ts'
 import type { Mesh, MeshEvents, MeshStats } from './mesh.ts'
-import { Complaints } from './observe/complaints.ts'
 import { Events } from './observe/events.ts'
-import { Journal } from './observe/journal.ts'
-import { Stats } from './observe/stats.ts'
 import { withWarnings } from './observe/warnings.ts'
 import type { MeshSettings } from './options.ts'
-import { PARTITIONS } from './placement/partitions.ts'
-import { buildTable } from './placement/table.ts'
-import type { Clock } from './ports/clock.ts'
-import type { Detach } from './ports/context.ts'
-import type { Logger } from './ports/log.ts'
-import type { PubSub } from './ports/pubsub.ts'
-import type { Random } from './ports/random.ts'
-import type { PeerId, Transport } from './ports/transport.ts'
-import { Client } from './rpc/client.ts'
-import { Links } from './rpc/links.ts'
-import type { LeaseTalk, MessageOf } from './rpc/messages.ts'
-import { Outbox } from './rpc/outbox.ts'
-import { Server } from './rpc/server.ts'
-import { Budgets } from './serving/budgets.ts'
-import { Changes } from './serving/changes.ts'
-import { Explanations } from './serving/explanations.ts'
-import { FilterChanges } from './serving/filter-changes.ts'
-import { Filters } from './serving/filters.ts'
-import { following } from './serving/following.ts'
-import { Handlers } from './serving/handlers.ts'
-import { pageOf } from './serving/key-pages.ts'
-import { LeasedLoads } from './serving/leased-loads.ts'
-import { ManyReads } from './serving/many-reads.ts'
-import { Owner } from './serving/owner.ts'
-import { Ownership } from './serving/ownership.ts'
-import { Reads } from './serving/reads.ts'
-import { Router } from './serving/router.ts'
-import { Routes } from './serving/routes.ts'
-import { Surveys } from './serving/surveys.ts'
-import { Writes } from './serving/writes.ts'
-import { Store } from './store/store.ts'
+import { Parts, type Ports } from './parts.ts'
 import { sweep } from './store/sweep.ts'
-import { MeshClock } from './store/version.ts'
-
-export interface Ports {
-  readonly clock: Clock
-  readonly random: Random
-  readonly transport: Transport
-  readonly pubsub: PubSub
-  readonly detach: Detach
-  readonly log: Logger
-  /** A table is a pure function of the view: members of one process may share the work. */
-  readonly tableOf?: typeof buildTable
-}
 
 const LEAVE_DEADLINE = '5s'
 /** How often a member that leaves looks whether what it had under way is over. */
@@ -88,26 +31,8 @@ const FINISHING_MS = 10
 export class LocalMember implements Mesh {
   readonly #ports: Ports
   readonly #settings: MeshSettings
-  readonly #boot: number
-  readonly #stats = new Stats()
   readonly #events: Events<MeshEvents>
-  readonly #meshClock: MeshClock
-  readonly #outbox: Outbox
-  readonly #client: Client
-  readonly #store: Store
-  readonly #flights = new Flights()
-  readonly #guard: Guard
-  readonly #budgets: Budgets
-  readonly #behind: WriteBehind
-  readonly #writes: Writes
-  readonly #owner: Owner
-  readonly #ownership: Ownership
-  readonly #links: Links
-  readonly #membership: Membership
-  readonly #leased: LeasedLoads
-  readonly #routes: Routes
-  readonly #filters: Filters
-  readonly #caches: Caches
+  readonly #parts: Parts
   #state: Mesh['state'] = 'joining'
   #leaving: Promise<void> | undefined
   #stopSweep = (): void => {}
@@ -115,236 +40,12 @@ export class LocalMember implements Mesh {
   constructor(ports: Ports, settings: MeshSettings) {
     this.#settings = settings
     this.#ports = { ...ports, log: withWarnings(ports.log, warning => this.#events.emit('warning', warning)) }
-    const { clock, random, transport, pubsub, detach, log } = this.#ports
-    const stats = this.#stats
-    this.#events = new Events(log)
-    const complaints = new Complaints({ clock, log, stats })
-    this.#boot = random.integer(Number.MAX_SAFE_INTEGER)
-    this.#meshClock = new MeshClock(clock)
-    const meshClock = this.#meshClock
-
-    const header = () => ({ clockMs: meshClock.now(), viewHash: this.#membership.view.hash })
-    this.#outbox = new Outbox({ transport, clock, stats, header })
-    const outbox = this.#outbox
-    this.#client = new Client({ clock, outbox, stats, onTimeout: peer => this.#membership.unanswered(peer) })
-    const client = this.#client
-
-    this.#store = new Store({ bytesMax: settings.memoryBytes, stats, random: random.fork('store') })
-    this.#guard = new Guard({
-      clock,
-      stats,
-      members: () => this.#membership.view.present().length,
-      onChange: gate => this.#budgets.gateChanged(gate)
-    })
-    const load = { clock, meshClock, random: random.fork('jitter'), stats, log }
-    const origin = new Origin({ ...load, guard: this.#guard })
-    const moves = new Moves(clock)
-    const backOffs = new BackOffs(clock)
-    const journal = new Journal(() => clock.monotonic())
-    this.#behind = new WriteBehind({
-      clock,
-      random: random.fork('behind'),
-      stats,
-      log,
-      detach,
-      definition: namespace => this.#caches.definition(namespace),
-      tell: write => this.#writes.tellStored(write)
-    })
-    const behind = this.#behind
-    this.#owner = new Owner({
-      self: transport.self,
-      boot: this.#boot,
-      clock,
-      meshClock,
-      store: this.#store,
-      behind,
-      flights: this.#flights,
-      backOffs,
-      journal,
-      moves,
-      origin,
-      stats,
-      random: random.fork('owner'),
-      detach,
-      definition: namespace => this.#caches.definition(namespace),
-      partitionOf: (namespace, key) => this.#ownership.partitionOf(namespace, key),
-      owns: partition => this.#ownership.owns(partition),
-      tell: (peer, notice) => this.#tellHolder(peer, notice),
+    this.#events = new Events(this.#ports.log)
+    this.#parts = new Parts(this.#ports, settings, {
       isLeaving: () => this.#state === 'leaving',
-      follow: following({
-        client,
-        timeoutMs: settings.timeoutMs,
-        hasLink: peer => this.#links.has(peer),
-        definition: namespace => this.#caches.definition(namespace)
-      }),
-      viewHash: () => this.#membership.view.hash,
-      filters: {
-        mayExist: (namespace, key) => this.#filters.mayExist(namespace, key),
-        hasValue: (namespace, key) => this.#filters.hasValue(namespace, key)
-      }
+      checkOpen: () => this.#checkOpen(),
+      onView: changes => this.#viewChanged(changes)
     })
-    const owner = this.#owner
-    const pages = {
-      store: this.#store,
-      owns: (partition: number) => this.#ownership.owns(partition),
-      nowMs: () => meshClock.now()
-    }
-
-    const handlers = new Handlers({
-      owner,
-      meshClock,
-      stats,
-      complaints,
-      isCertain: () => this.#membership.isCertain(),
-      owns: (namespace, key) => this.#ownership.ownerOf(namespace, key) === transport.self,
-      viewHash: () => this.#membership.view.hash,
-      explain: ask => explanations.explain(ask),
-      page: ask => pageOf(pages, ask),
-      filters: (peer, request) => this.#filters.handle(peer, request)
-    })
-    const server = new Server({
-      outbox,
-      stats,
-      complaints,
-      handler: (peer, request, respond) => handlers.handle(peer, request, respond)
-    })
-    this.#links = new Links({
-      transport,
-      clock,
-      outbox,
-      client,
-      server,
-      meshClock,
-      stats,
-      log,
-      complaints,
-      hello: () => this.#hello(),
-      onUp: (peer, hello) => {
-        this.#membership.linkUp(peer, hello)
-        this.#budgets.linkUp(peer)
-        this.#routes.changed()
-      },
-      onDown: peer => {
-        this.#membership.linkDown(peer)
-        // One that has left said so long ago, and was heard to the end of what it loaded.
-        if (!isPresentIn(this.#membership.view, peer)) this.#gone(peer)
-        this.#budgets.linkDown(peer)
-      },
-      onHeard: (peer, viewHash) => this.#membership.heard(peer, viewHash),
-      onTalk: (peer, message) => this.#membership.message(peer, message),
-      onBudgetTalk: (peer, message) => this.#budgets.hear(peer, message),
-      onLease: (peer, notice) =>
-        notice.type === 'drop' ? this.#leased.dropped(peer, notice) : owner.fills.holderSays(peer, notice),
-      onRefused: peer => this.#membership.linkRefused(peer)
-    })
-
-    this.#membership = new Membership(
-      {
-        mesh: settings.name,
-        transport,
-        pubsub,
-        outbox,
-        clock,
-        random: random.fork('membership'),
-        stats,
-        log,
-        complaints,
-        sources: settings.sources,
-        onView: (before, after) => this.#viewChanged(before, after),
-        onBuried: () => {
-          owner.lose(() => true)
-          this.#filters.doubt()
-        },
-        onCertain: () => {
-          handlers.becameCertain()
-          this.#routes.changed()
-        }
-      },
-      this.#firstRecord()
-    )
-
-    this.#ownership = new Ownership({
-      self: transport.self,
-      mesh: settings.name,
-      view: () => this.#membership.view,
-      lose: lost => owner.lose(lost),
-      gained: (partition, from) => moves.gained(partition, from),
-      tableOf: ports.tableOf ?? buildTable
-    })
-    this.#budgets = new Budgets({
-      self: transport.self,
-      clock,
-      stats,
-      guard: this.#guard,
-      ownerOf: (namespace, key) => this.#ownership.ownerOf(namespace, key),
-      members: () => this.#membership.view.present().map(({ id }) => id),
-      linked: () => this.#links.peers(),
-      post: (peer, message) => outbox.post(peer, 0, message) !== undefined
-    })
-    this.#routes = new Routes({
-      self: transport.self,
-      clock,
-      ownerOf: (namespace, key) => this.#ownership.ownerOf(namespace, key),
-      partitionOf: (namespace, key) => this.#ownership.partitionOf(namespace, key),
-      primaryOf: partition => this.#ownership.primaryOf(partition),
-      owners: () => this.#membership.view.owners(),
-      viewHash: () => this.#membership.view.hash,
-      isReachable: peer => (peer === transport.self ? this.#membership.isCertain() : this.#links.has(peer)),
-      agreeWith: peer => this.#membership.agreeWith(peer)
-    })
-    const routes = this.#routes
-    this.#leased = new LeasedLoads({ self: transport.self, clock, client, outbox, owner, origin })
-    const mayExist = (namespace: string, key: string): boolean => this.#filters.mayExist(namespace, key)
-    const router = new Router({
-      routes,
-      clock,
-      meshClock,
-      client,
-      owner,
-      stats,
-      leased: this.#leased,
-      mayExist
-    })
-    const { timeoutMs } = settings
-    const isCertain = (): boolean => this.#membership.isCertain()
-    const shared = { routes, clock, meshClock, client }
-    const forFilters = { random: random.fork('filters'), stats, log, timeoutMs, isCertain }
-    this.#filters = new Filters({ ...shared, ...forFilters })
-    const changes = new Changes({ boot: this.#boot, routes, client, owner, meshClock, stats, attemptMs: timeoutMs })
-    const explanations = new Explanations({
-      routes,
-      client,
-      clock,
-      meshClock,
-      store: this.#store,
-      flights: this.#flights,
-      backOffs,
-      journal
-    })
-    this.#writes = new Writes({ changes, routes, behind, clock, random: random.fork('writes'), stats, log, timeoutMs })
-    const reads = new Reads({ routes, router, clock, stats })
-    this.#caches = new Caches(
-      {
-        reads,
-        many: new ManyReads({ routes, clock, client, owner, reads, stats, timeoutMs }),
-        router,
-        changes,
-        explanations,
-        filterChanges: new FilterChanges({ ...shared, filters: this.#filters, attemptMs: timeoutMs }),
-        ownsKeys: settings.weight > 0,
-        writes: this.#writes,
-        surveys: new Surveys({ routes, client, changes, ownPage: ask => pageOf(pages, ask) }),
-        clock,
-        random: random.fork('updates'),
-        meshClock,
-        stats,
-        log,
-        detach,
-        timeoutMs,
-        checkOpen: () => this.#checkOpen()
-      },
-      definition => this.#declared(definition)
-    )
   }
 
   get id(): string {
@@ -360,15 +61,15 @@ export class LocalMember implements Mesh {
   }
 
   get members(): readonly Member[] {
-    return this.#membership.view.present().map(record => memberOf(record, this.id))
+    return this.#parts.membership.view.present().map(record => memberOf(record, this.id))
   }
 
   /** Listens, looks for others for one round, and is ready, alone or not. */
   async start(): Promise<void> {
-    const addresses = await this.#ports.transport.start(this.#links)
-    this.#stopSweep = sweep(this.#store, this.#ports.clock, this.#meshClock)
-    this.#filters.viewChanged(this.#membership.view)
-    await this.#membership.join(addresses)
+    const addresses = await this.#ports.transport.start(this.#parts.links)
+    this.#stopSweep = sweep(this.#parts.store, this.#ports.clock, this.#parts.meshClock)
+    this.#parts.filters.viewChanged(this.#parts.membership.view)
+    await this.#parts.membership.join(addresses)
     if (this.#state !== 'joining') return
     this.#state = 'ready'
     this.#events.emit('ready', undefined)
@@ -379,7 +80,7 @@ export class LocalMember implements Mesh {
     options?: CacheOptions<Exclude<R, undefined>, K> | undefined
   ): LoadingCache<R, K> & Cache<R, K> {
     this.#checkOpen()
-    return this.#caches.cache(name, options as never) as never
+    return this.#parts.caches.cache(name, options as never) as never
   }
 
   cached<A extends KeyPart[], R>(
@@ -388,12 +89,12 @@ export class LocalMember implements Mesh {
     options: Omit<CacheOptions<Exclude<R, undefined>, A>, 'load' | 'exists'>
   ): Cached<A, R> {
     this.#checkOpen()
-    return this.#caches.cached(name, fn as never, options as never) as never
+    return this.#parts.caches.cached(name, fn as never, options as never) as never
   }
 
   counter<K extends Key = string>(name: string, options: CounterOptions): Counter<K> {
     this.#checkOpen()
-    return this.#caches.counter(name, options) as never
+    return this.#parts.caches.counter(name, options) as never
   }
 
   async ready(options: CallOptions & { members?: number } = {}): Promise<void> {
@@ -408,7 +109,7 @@ export class LocalMember implements Mesh {
     }
     checkSignal(signal, 'ready')
     const untilMs = timeout === undefined ? undefined : timerMs(timeout, 'timeout')
-    await this.#membership.settled(members, { signal, timeoutMs: untilMs })
+    await this.#parts.membership.settled(members, { signal, timeoutMs: untilMs })
     this.#checkOpen()
   }
 
@@ -421,19 +122,19 @@ export class LocalMember implements Mesh {
 
   stats(): MeshStats {
     return {
-      ...this.#stats,
-      members: this.#membership.view.present().length,
-      partitionsOwned: this.#ownership.partitionsOwned(),
-      viewInDoubt: this.#membership.isCertain() ? 0 : 1,
-      healthScore: this.#membership.healthScore,
-      memoryBytes: this.#store.bytes,
+      ...this.#parts.stats,
+      members: this.#parts.membership.view.present().length,
+      partitionsOwned: this.#parts.ownership.partitionsOwned(),
+      viewInDoubt: this.#parts.membership.isCertain() ? 0 : 1,
+      healthScore: this.#parts.membership.healthScore,
+      memoryBytes: this.#parts.store.bytes,
       memoryLimitBytes: this.#settings.memoryBytes,
-      filterBytes: this.#filters.bytes,
-      records: this.#store.size,
-      loadsInProgress: this.#flights.size,
-      loadsQueued: this.#guard.queued,
-      breakersOpen: this.#guard.breakersOpen,
-      storesPending: this.#behind.size
+      filterBytes: this.#parts.filters.bytes,
+      records: this.#parts.store.size,
+      loadsInProgress: this.#parts.flights.size,
+      loadsQueued: this.#parts.guard.queued,
+      breakersOpen: this.#parts.guard.breakersOpen,
+      storesPending: this.#parts.behind.size
     }
   }
 
@@ -448,21 +149,21 @@ export class LocalMember implements Mesh {
   async #leave(deadlineMs: number): Promise<void> {
     const untilMs = this.#ports.clock.monotonic() + deadlineMs
     this.#state = 'leaving'
-    this.#behind.beginLeaving()
-    await this.#membership.leave(deadlineMs)
+    this.#parts.behind.beginLeaving()
+    await this.#parts.membership.leave(deadlineMs)
     await this.#finish(untilMs)
     // The others count our calls of the origin for as long as we are linked: they must not begin as many beside them.
-    if (this.#links.peers().length > 0) await this.#guard.idle(untilMs - this.#ports.clock.monotonic())
+    if (this.#parts.links.peers().length > 0) await this.#parts.guard.idle(untilMs - this.#ports.clock.monotonic())
     // Others own our keys now and nothing more is taken on; whoever they are must still hear what is stored late.
-    await this.#behind.emptied(untilMs - this.#ports.clock.monotonic())
-    this.#behind.stop()
-    await this.#membership.stop()
-    this.#budgets.stop()
+    await this.#parts.behind.emptied(untilMs - this.#ports.clock.monotonic())
+    this.#parts.behind.stop()
+    await this.#parts.membership.stop()
+    this.#parts.budgets.stop()
     await this.#ports.transport.stop()
     this.#stopSweep()
-    this.#filters.stop()
+    this.#parts.filters.stop()
     this.#state = 'left'
-    this.#routes.changed()
+    this.#parts.routes.changed()
   }
 
   /**
@@ -471,21 +172,10 @@ export class LocalMember implements Mesh {
    */
   async #finish(untilMs: number): Promise<void> {
     const { clock } = this.#ports
-    const asksStill = this.#client.watch()
-    const isBusy = (): boolean => this.#flights.awaited + this.#leased.size > 0 || asksStill()
+    const asksStill = this.#parts.client.watch()
+    const isBusy = (): boolean => this.#parts.flights.awaited + this.#parts.leased.size > 0 || asksStill()
     while (isBusy() && clock.monotonic() < untilMs)
       await new Promise<void>(resolve => clock.after(Math.min(FINISHING_MS, untilMs - clock.monotonic()), resolve))
-  }
-
-  /** Neither loads anything for us any more nor waits for what we load. */
-  #gone(peer: PeerId): void {
-    this.#owner.fills.memberGone(peer)
-    this.#leased.ownerGone(peer)
-  }
-
-  #tellHolder(peer: PeerId, notice: LeaseTalk): void {
-    if (peer === this.id) this.#leased.dropped(peer, notice)
-    else this.#outbox.post(peer, 0, notice)
   }
 
   #checkOpen(): void {
@@ -493,60 +183,11 @@ export class LocalMember implements Mesh {
     throw new MeshError('ERR_MESH_LEFT', `This member has left the mesh '${this.name}'. Create a new one to go on.`)
   }
 
-  #viewChanged(before: View, after: View): void {
-    const own = this.id
-    this.#ownership.viewChanged(before, after)
-    // The table is made when it is asked for, and what waits for the origin must not wait for that.
-    if (this.#behind.size > 0) this.#ports.clock.defer(() => this.#ownership.owns(0))
-    this.#budgets.viewChanged()
-    // It has contradicted others who took it for dying or dead, and may have gone on without it.
-    if (before.get(own)?.incarnation !== after.get(own)?.incarnation) this.#filters.doubt()
-    this.#filters.viewChanged(after)
-    const { gone, come, suspected } = changesBetween(before, after)
-    for (const record of gone) {
-      // One that leaves brings home what it loads; until its link ends, its leases hold.
-      const now = after.get(record.id)
-      const leavesInPeace = now?.status === 'left' && now.boot === record.boot && this.#links.has(record.id)
-      if (record.id !== own && !leavesInPeace) this.#gone(record.id)
-      this.#events.emit('leave', memberOf(record, own))
-    }
-    for (const record of come) this.#events.emit('join', memberOf(record, own))
-    for (const record of suspected) this.#events.emit('suspect', memberOf(record, own))
+  #viewChanged({ gone, come, suspected }: ViewChanges): void {
+    for (const record of gone) this.#events.emit('leave', memberOf(record, this.id))
+    for (const record of come) this.#events.emit('join', memberOf(record, this.id))
+    for (const record of suspected) this.#events.emit('suspect', memberOf(record, this.id))
     this.#events.emit('view', this.members)
-    this.#routes.changed()
-  }
-
-  #declared({ namespace, bytesMax, eviction, existsKeys, existsFalsePositives }: CacheDefinition): void {
-    this.#store.limit(namespace, { bytesMax, eviction })
-    const holds = existsKeys > 0 && this.#settings.weight > 0
-    if (holds) this.#filters.declare(namespace, geometryFor(existsKeys, existsFalsePositives))
-  }
-
-  #firstRecord(): MemberRecord {
-    const { weight, zone, host } = this.#settings
-    return {
-      id: this.#ports.transport.self,
-      boot: this.#boot,
-      incarnation: 1,
-      status: 'alive',
-      weight,
-      zone,
-      host,
-      addresses: []
-    }
-  }
-
-  #hello(): MessageOf<'hello'> {
-    const record = { ...this.#membership.self, firstHand: true }
-    const { name } = this.#settings
-    return {
-      type: 'hello',
-      mesh: name,
-      partitions: PARTITIONS,
-      placement: this.#ownership.placementPrint,
-      boot: this.#boot,
-      record
-    }
   }
 }
 

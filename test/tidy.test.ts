@@ -17,6 +17,7 @@ const LADDER = [
   'sim',
   'local-member.ts',
   'mesh.ts',
+  'parts.ts',
   'caches.ts',
   'member.ts',
   'counter.ts',

@@ -9,7 +9,7 @@
  * "At least half" keeps a busy cache of an origin with a few bad rows closed; "at least so many" keeps one call of a
  * quiet cache from being the whole truth. A probe that was aborted has shown nothing: the next one decides.
  */
-import type { BREAKER_STATES } from '../rpc/messages.ts'
+import type { BREAKER_STATES } from '../rpc/origin-talk.ts'
 
 export type BreakerState = (typeof BREAKER_STATES)[number]
 

@@ -11,7 +11,7 @@
  * what it makes of a few samples is part of the geometry.
  */
 import { BloomFilter } from 'bloomfilter'
-import { FILTER_PART_BYTES, FILTER_PARTS_MAX } from '../rpc/messages.ts'
+import { FILTER_PART_BYTES, FILTER_PARTS_MAX } from '../rpc/origin-talk.ts'
 
 /** The size of a filter, and where keys lie in it. */
 export interface Geometry {

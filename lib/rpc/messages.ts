@@ -5,99 +5,37 @@
  * A request carries a call number; its replies carry the same one. Notices (`hello`, `renew`, …) expect no reply.
  */
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
-import { Malformed } from '../base/bytes.ts'
 import { TAGS_BYTES_MAX } from '../codec/tags.ts'
+import {
+  bytes,
+  count,
+  type Field,
+  type Fields,
+  flag,
+  inRange,
+  listOf,
+  object,
+  oneOf,
+  optional,
+  readFields,
+  real,
+  text,
+  writeFields
+} from './fields.ts'
+import { type filterState, ORIGIN_LAYOUTS } from './origin-talk.ts'
+import { keyText, namespaceText, once, peerText, valueBytes } from './words.ts'
 
 export const WEIGHT_MAX = 1000
 
-interface Field<T> {
-  write(to: ByteWriter, value: T): void
-  read(from: ByteReader): T
-}
-
-const flag: Field<boolean> = {
-  write: (to, value) => to.u8(value ? 1 : 0),
-  read: from => from.u8() === 1
-}
-const count: Field<number> = { write: (to, value) => to.u32(value), read: from => from.u32() }
-/** A finite number or Infinity; never NaN, which would poison every comparison it meets. */
-const real: Field<number> = {
-  write: (to, value) => to.f64(value),
-  read: from => {
-    const value = from.f64()
-    if (Number.isNaN(value)) throw new Malformed('a number is NaN')
-    return value
-  }
-}
 /** A member counts up by one each time it contradicts; a number near the end of its range is a lie. */
 const incarnation: Field<number> = {
   write: count.write,
   read: from => inRange(from.u32(), 2 ** 31, 'incarnation')
 }
 const weight: Field<number> = { write: real.write, read: from => inRange(from.f64(), WEIGHT_MAX, 'weight') }
-const text = (max: number, what: string): Field<string> => ({
-  write: (to, value) => to.text(value),
-  read: from => from.text(max, what)
-})
-const bytes = (max: number, what: string): Field<Uint8Array> => ({
-  write: (to, value) => to.bytes(value),
-  read: from => from.bytes(max, what)
-})
-const oneOf = <const T extends readonly string[]>(...names: T): Field<T[number]> => ({
-  write: (to, value) => to.u8(names.indexOf(value)),
-  read: from => {
-    const name = names[from.u8()]
-    if (name === undefined) throw new Malformed(`none of ${names.join(', ')}`)
-    return name
-  }
-})
-const listOf = <T>(field: Field<T>, max: number, what: string): Field<readonly T[]> => ({
-  write: (to, values) => {
-    to.u32(values.length)
-    for (const value of values) field.write(to, value)
-  },
-  read: from => {
-    const length = from.length(max, what)
-    // No preallocation: a list is as long as the bytes that are really there.
-    const values: T[] = []
-    for (let i = 0; i < length; i++) values.push(field.read(from))
-    return values
-  }
-})
-/** One byte more, and nothing of it where there is none. */
-const optional = <T>(field: Field<T>): Field<T | undefined> => ({
-  write: (to, value) => {
-    flag.write(to, value !== undefined)
-    if (value !== undefined) field.write(to, value)
-  },
-  read: from => (flag.read(from) ? field.read(from) : undefined)
-})
-const object = <L extends Layout>(layout: L): Field<Fields<L>> => ({
-  write: (to, value) => writeFields(layout, to, value),
-  read: from => readFields(layout, from)
-})
 
-function inRange(value: number, max: number, what: string): number {
-  if (value >= 0 && value <= max) return value
-  throw new Malformed(`${what} of ${value}`)
-}
-
-export type Layout = Readonly<Record<string, Field<never>>> | Readonly<Record<string, Field<unknown>>>
-type Fields<L> = { readonly [K in keyof L]: L[K] extends Field<infer T> ? T : never }
-
-/** A key is at most 1 KiB as text in memory; one prefix letter and JSON's escapes are on top. */
-export const KEY_TEXT_MAX = 8 * 1024
-export const NAMESPACE_TEXT_MAX = 1024
-export const PEER_TEXT_MAX = 256
-/** Values may be larger than `maxValueBytes` when a loader made them: then they are handed out and not kept. */
-export const VALUE_BYTES_MAX = 15 * 1024 * 1024
 /** Keys asked for by one `readMany`. */
 export const KEYS_MAX = 1024
-
-const keyText = text(KEY_TEXT_MAX, 'key')
-const namespaceText = text(NAMESPACE_TEXT_MAX, 'namespace')
-const peerText = text(PEER_TEXT_MAX, 'member id')
-const valueBytes = bytes(VALUE_BYTES_MAX, 'value')
 
 /** `stored`: answer with what is there. `load`: the registered loader may run. `lease`: only the caller's may. */
 export const READ_MODES = ['stored', 'load', 'lease'] as const
@@ -110,9 +48,6 @@ export const READ_WISHES = ['usual', 'fresh', 'refresh', 'warm'] as const
 const reason = oneOf('miss', 'stale', 'early', 'warm')
 /** Of one key among many: nothing here, not ours to say, to be asked for alone, a value, a cached nothing. */
 export const FOUND_STATES = ['absent', 'elsewhere', 'alone', 'value', 'negative'] as const
-/** Of the one call that a half-open breaker lets through: none of ours, under way, or what it came to. */
-const PROBE_STATES = ['none', 'running', 'ok', 'failed', 'aborted'] as const
-export const BREAKER_STATES = ['closed', 'open', 'half-open'] as const
 const failureText = text(16 * 1024, 'failure')
 
 export const MEMBERS_MAX = 4096
@@ -164,43 +99,6 @@ const outcomeFields = {
 /** Keys of one page of an iteration; the serving side closes a page earlier by its bytes. */
 export const PAGE_KEYS_MAX = 1_024
 
-/**
- * Which change of its writer this is, so that it is done at most once however often it is sent (PROTOCOL Q1). The
- * writer is the peer it comes from.
- */
-const once = {
-  boot: real,
-  number: real,
-  /** The lowest number the writer may still send: what lies below may be forgotten. */
-  openFrom: real,
-  /** By the mesh clock. Past it the change is never made. */
-  untilMs: real
-}
-
-/** A gigabit in parts of 32 KiB (`fill/key-filter.ts`). */
-export const FILTER_PARTS_MAX = 4_096
-export const FILTER_PART_BYTES = 32 * 1024
-/** Keys added to a filter by one message. */
-export const FILTER_KEYS_MAX = 512
-
-/** Filters are ordered by when their filling began, by the mesh clock; 0 is none. */
-const generation = { stamp: real, writer: peerText }
-/** What a member has of the filter of a cache: the newest generation it knows, and how far it has it. */
-const filterState = object({
-  ...generation,
-  /** Of that generation. 0 bits: there is none any more. */
-  bits: count,
-  hashes: count,
-  hashing: count,
-  /** False: it has not declared one, or one far too small, and lets everything through. */
-  holds: flag,
-  complete: flag,
-  /** Nothing that others were told has passed it by, and nobody's fate is open. */
-  level: flag,
-  /** How often that was in doubt. */
-  doubts: count,
-  print: real
-})
 /** What a write has to do with the origin: nothing; stored there by the writer, under a ticket; to be stored later. */
 const origin = {
   origin: oneOf('none', 'through', 'behind'),
@@ -356,69 +254,7 @@ export const LAYOUTS = {
     backOff: optional(object({ failures: count, leftMs: real, why: text(2_048, 'why') })),
     lines: listOf(object({ agoMs: real, what: text(1_024, 'line') }), 64, 'lines')
   },
-  /** To the member that hands out the permits of a cache: what we hold, what we could use, what came of our calls. */
-  demand: {
-    namespace: namespaceText,
-    /** Which census this answers, and the last `permits` heard since; 0 where there was none. */
-    session: real,
-    serial: count,
-    /** Calls that may run here until `permits` come again. */
-    held: count,
-    wanted: count,
-    oks: count,
-    failures: count,
-    probe: oneOf(...PROBE_STATES),
-    /** How long the breaker is open by what we were told; 0 where it is closed. */
-    retryAfterMs: real,
-    /** The cache's options, for it may not be declared there. */
-    loadConcurrency: count,
-    breakerFailures: count,
-    breakerOpenMs: real
-  },
-  /** What do you hold? From here on only permits of this session count. */
-  census: { namespace: namespaceText, session: real },
-  permits: {
-    namespace: namespaceText,
-    session: real,
-    serial: count,
-    limit: count,
-    /** What is counted as the member's until it has said that it has heard this, and holds less. */
-    counted: count,
-    /** Calls that may begin now beyond the limit, or never. */
-    once: count,
-    scarce: flag,
-    breaker: oneOf(...BREAKER_STATES),
-    retryAfterMs: real
-  },
-  /** Filters of what exists: what I have; what have you? */
-  filterCompare: { namespace: namespaceText, cutOff: flag, state: filterState },
-  /** These exist, whatever generation you have or are making. */
-  filterAdd: { namespace: namespaceText, keys: listOf(keyText, FILTER_KEYS_MAX, 'keys') },
-  filterPrints: { namespace: namespaceText, ...generation },
-  filterPull: { namespace: namespaceText, ...generation, part: count },
-
-  /** `cutOff`: it has lost most of those it knew. Somebody who joined it since cannot know that by itself. */
-  filterTold: { viewHash: real, cutOff: flag, state: filterState },
-  /** One for each part; none where that generation is not here. */
-  filterPrinted: { prints: listOf(real, FILTER_PARTS_MAX, 'prints') },
-  /** Nothing where that generation is not here. */
-  filterPart: { bytes: bytes(FILTER_PART_BYTES, 'part of a filter') },
-  /** I am going to store this key in the origin. `exclusive`: alone, and only if it has this version. */
-  ticket: {
-    namespace: namespaceText,
-    key: keyText,
-    exclusive: flag,
-    expectedStamp: real,
-    expectedWriter: peerText,
-    /** After that long the writer does not come back. */
-    lifeMs: real,
-    ...once
-  },
-  /** And its version, which orders it among what others store of the key. */
-  ticketed: { state: oneOf('open', 'busy', 'differs', 'full'), ticket: real, stamp: real, writer: peerText },
-  /** The origin has this version of a key now; a value of another version may be older. */
-  originHas: { namespace: namespaceText, key: keyText, stamp: real, writer: peerText, ...once },
-  heeded: {}
+  ...ORIGIN_LAYOUTS
 } as const
 
 export type Kind = keyof typeof LAYOUTS
@@ -522,16 +358,6 @@ export const KINDS = [
   'originHas',
   'heeded'
 ] as const satisfies readonly Kind[]
-
-export function writeFields(layout: Layout, to: ByteWriter, value: object): void {
-  for (const name in layout) (layout[name] as Field<unknown>).write(to, (value as Record<string, unknown>)[name])
-}
-
-export function readFields<L extends Layout>(layout: L, from: ByteReader): Fields<L> {
-  const value: Record<string, unknown> = {}
-  for (const name in layout) value[name] = (layout[name] as Field<unknown>).read(from)
-  return value as Fields<L>
-}
 
 const gossip = { teller: peerText, records: members }
 

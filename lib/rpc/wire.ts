@@ -7,23 +7,19 @@
  * the table by a property test, byte for byte and in both directions. The caps are the table's.
  */
 import { type ByteReader, type ByteWriter, type LastText, Malformed } from '../base/bytes.ts'
+import { readFields, writeFields } from './fields.ts'
 import {
   FOUND_STATES,
-  KEY_TEXT_MAX,
   KEYS_MAX,
   KINDS,
   type Kind,
   LAYOUTS,
   type Message,
   type MessageOf,
-  NAMESPACE_TEXT_MAX,
-  PEER_TEXT_MAX,
   READ_MODES,
-  READ_WISHES,
-  readFields,
-  VALUE_BYTES_MAX,
-  writeFields
+  READ_WISHES
 } from './messages.ts'
+import { KEY_TEXT_MAX, NAMESPACE_TEXT_MAX, PEER_TEXT_MAX, VALUE_BYTES_MAX } from './words.ts'
 
 const numbers = Object.fromEntries(KINDS.map((kind, number) => [kind, number])) as Record<Kind, number>
 

@@ -310,7 +310,16 @@ export class Budget {
     holder.toldScarce = this.#scarce
     holder.toldBreaker = this.#breaker.changes
     const retryAfterMs = this.#breaker.retryAfterMs(nowMs)
-    return { session, serial: holder.serial, limit, counted: holder.counted, once, scarce: this.#scarce, breaker, retryAfterMs }
+    return {
+      session,
+      serial: holder.serial,
+      limit,
+      counted: holder.counted,
+      once,
+      scarce: this.#scarce,
+      breaker,
+      retryAfterMs
+    }
   }
 }
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ByteReader, ByteWriter, Malformed } from '../../lib/base/bytes.ts'
+import { readFields, writeFields } from '../../lib/rpc/fields.ts'
 import { FrameBuilder, readFrame } from '../../lib/rpc/frame.ts'
 import {
   KINDS,
@@ -8,9 +9,7 @@ import {
   LAYOUTS,
   type Message,
   PAGE_KEYS_MAX,
-  readFields,
   readGossip,
-  writeFields,
   writeGossip
 } from '../../lib/rpc/messages.ts'
 import { readMessageOf, writeMessage } from '../../lib/rpc/wire.ts'

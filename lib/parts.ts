@@ -1,0 +1,393 @@
+import { Caches } from './caches.ts'
+import { BackOffs } from './fill/back-off.ts'
+import type { CacheDefinition } from './fill/definition.ts'
+import { Flights } from './fill/flight.ts'
+import { Guard } from './fill/guard.ts'
+import { geometryFor } from './fill/key-filter.ts'
+import { Moves } from './fill/moves.ts'
+import { Origin } from './fill/origin.ts'
+import { WriteBehind } from './fill/write-behind.ts'
+import { Membership } from './membership/membership.ts'
+import type { MemberRecord, View } from './membership/view.ts'
+import { changesBetween, isPresentIn, type ViewChanges } from './membership/view-changes.ts'
+import { Complaints } from './observe/complaints.ts'
+import { Journal } from './observe/journal.ts'
+import { Stats } from './observe/stats.ts'
+import type { MeshSettings } from './options.ts'
+import { PARTITIONS } from './placement/partitions.ts'
+import { buildTable } from './placement/table.ts'
+import type { Clock } from './ports/clock.ts'
+import type { Detach } from './ports/context.ts'
+import type { Logger } from './ports/log.ts'
+import type { PubSub } from './ports/pubsub.ts'
+import type { Random } from './ports/random.ts'
+import type { PeerId, Transport } from './ports/transport.ts'
+import { Client } from './rpc/client.ts'
+import { Links } from './rpc/links.ts'
+import type { LeaseTalk, MessageOf } from './rpc/messages.ts'
+import { Outbox } from './rpc/outbox.ts'
+import { Server } from './rpc/server.ts'
+import { Budgets } from './serving/budgets.ts'
+import { Changes } from './serving/changes.ts'
+import { Explanations } from './serving/explanations.ts'
+import { FilterChanges } from './serving/filter-changes.ts'
+import { Filters } from './serving/filters.ts'
+import { following } from './serving/following.ts'
+import { Handlers } from './serving/handlers.ts'
+import { pageOf } from './serving/key-pages.ts'
+import { LeasedLoads } from './serving/leased-loads.ts'
+import { ManyReads } from './serving/many-reads.ts'
+import { Owner } from './serving/owner.ts'
+import { Ownership } from './serving/ownership.ts'
+import { Reads } from './serving/reads.ts'
+import { Router } from './serving/router.ts'
+import { Routes } from './serving/routes.ts'
+import { Surveys } from './serving/surveys.ts'
+import { Writes } from './serving/writes.ts'
+import { Store } from './store/store.ts'
+import { MeshClock } from './store/version.ts'
+
+export interface Ports {
+  readonly clock: Clock
+  readonly random: Random
+  readonly transport: Transport
+  readonly pubsub: PubSub
+  readonly detach: Detach
+  readonly log: Logger
+  /** A table is a pure function of the view: members of one process may share the work. */
+  readonly tableOf?: typeof buildTable
+}
+
+/** What the parts ask of the life of their member, and tell it. */
+export interface Life {
+  readonly isLeaving: () => boolean
+  /** Throws when this member has left. */
+  readonly checkOpen: () => void
+  readonly onView: (changes: ViewChanges) => void
+}
+
+export class Parts {
+  readonly stats = new Stats()
+  readonly meshClock: MeshClock
+  readonly outbox: Outbox
+  readonly client: Client
+  readonly store: Store
+  readonly flights = new Flights()
+  readonly guard: Guard
+  readonly budgets: Budgets
+  readonly behind: WriteBehind
+  readonly writes: Writes
+  readonly owner: Owner
+  readonly ownership: Ownership
+  readonly links: Links
+  readonly membership: Membership
+  readonly leased: LeasedLoads
+  readonly routes: Routes
+  readonly filters: Filters
+  readonly caches: Caches
+  readonly #self: PeerId
+  readonly #clock: Clock
+  readonly #settings: MeshSettings
+  readonly #life: Life
+  readonly #boot: number
+
+  constructor(ports: Ports, settings: MeshSettings, life: Life) {
+    this.#self = ports.transport.self
+    this.#clock = ports.clock
+    this.#settings = settings
+    this.#life = life
+    const { clock, random, transport, pubsub, detach, log } = ports
+    const { stats } = this
+    const complaints = new Complaints({ clock, log, stats })
+    this.#boot = random.integer(Number.MAX_SAFE_INTEGER)
+    this.meshClock = new MeshClock(clock)
+    const meshClock = this.meshClock
+
+    const header = () => ({ clockMs: meshClock.now(), viewHash: this.membership.view.hash })
+    this.outbox = new Outbox({ transport, clock, stats, header })
+    const outbox = this.outbox
+    this.client = new Client({ clock, outbox, stats, onTimeout: peer => this.membership.unanswered(peer) })
+    const client = this.client
+
+    this.store = new Store({ bytesMax: settings.memoryBytes, stats, random: random.fork('store') })
+    this.guard = new Guard({
+      clock,
+      stats,
+      members: () => this.membership.view.present().length,
+      onChange: gate => this.budgets.gateChanged(gate)
+    })
+    const load = { clock, meshClock, random: random.fork('jitter'), stats, log }
+    const origin = new Origin({ ...load, guard: this.guard })
+    const moves = new Moves(clock)
+    const backOffs = new BackOffs(clock)
+    const journal = new Journal(() => clock.monotonic())
+    this.behind = new WriteBehind({
+      clock,
+      random: random.fork('behind'),
+      stats,
+      log,
+      detach,
+      definition: namespace => this.caches.definition(namespace),
+      tell: write => this.writes.tellStored(write)
+    })
+    const behind = this.behind
+    this.owner = new Owner({
+      self: transport.self,
+      boot: this.#boot,
+      clock,
+      meshClock,
+      store: this.store,
+      behind,
+      flights: this.flights,
+      backOffs,
+      journal,
+      moves,
+      origin,
+      stats,
+      random: random.fork('owner'),
+      detach,
+      definition: namespace => this.caches.definition(namespace),
+      partitionOf: (namespace, key) => this.ownership.partitionOf(namespace, key),
+      owns: partition => this.ownership.owns(partition),
+      tell: (peer, notice) => this.#tellHolder(peer, notice),
+      isLeaving: () => life.isLeaving(),
+      follow: following({
+        client,
+        timeoutMs: settings.timeoutMs,
+        hasLink: peer => this.links.has(peer),
+        definition: namespace => this.caches.definition(namespace)
+      }),
+      viewHash: () => this.membership.view.hash,
+      filters: {
+        mayExist: (namespace, key) => this.filters.mayExist(namespace, key),
+        hasValue: (namespace, key) => this.filters.hasValue(namespace, key)
+      }
+    })
+    const owner = this.owner
+    const pages = {
+      store: this.store,
+      owns: (partition: number) => this.ownership.owns(partition),
+      nowMs: () => meshClock.now()
+    }
+
+    const handlers = new Handlers({
+      owner,
+      meshClock,
+      stats,
+      complaints,
+      isCertain: () => this.membership.isCertain(),
+      owns: (namespace, key) => this.ownership.ownerOf(namespace, key) === transport.self,
+      viewHash: () => this.membership.view.hash,
+      explain: ask => explanations.explain(ask),
+      page: ask => pageOf(pages, ask),
+      filters: (peer, request) => this.filters.handle(peer, request)
+    })
+    const server = new Server({
+      outbox,
+      stats,
+      complaints,
+      handler: (peer, request, respond) => handlers.handle(peer, request, respond)
+    })
+    this.links = new Links({
+      transport,
+      clock,
+      outbox,
+      client,
+      server,
+      meshClock,
+      stats,
+      log,
+      complaints,
+      hello: () => this.#hello(),
+      onUp: (peer, hello) => {
+        this.membership.linkUp(peer, hello)
+        this.budgets.linkUp(peer)
+        this.routes.changed()
+      },
+      onDown: peer => {
+        this.membership.linkDown(peer)
+        // One that has left said so long ago, and was heard to the end of what it loaded.
+        if (!isPresentIn(this.membership.view, peer)) this.#gone(peer)
+        this.budgets.linkDown(peer)
+      },
+      onHeard: (peer, viewHash) => this.membership.heard(peer, viewHash),
+      onTalk: (peer, message) => this.membership.message(peer, message),
+      onBudgetTalk: (peer, message) => this.budgets.hear(peer, message),
+      onLease: (peer, notice) =>
+        notice.type === 'drop' ? this.leased.dropped(peer, notice) : owner.fills.holderSays(peer, notice),
+      onRefused: peer => this.membership.linkRefused(peer)
+    })
+
+    this.membership = new Membership(
+      {
+        mesh: settings.name,
+        transport,
+        pubsub,
+        outbox,
+        clock,
+        random: random.fork('membership'),
+        stats,
+        log,
+        complaints,
+        sources: settings.sources,
+        onView: (before, after) => this.#viewChanged(before, after),
+        onBuried: () => {
+          owner.lose(() => true)
+          this.filters.doubt()
+        },
+        onCertain: () => {
+          handlers.becameCertain()
+          this.routes.changed()
+        }
+      },
+      this.#firstRecord()
+    )
+
+    this.ownership = new Ownership({
+      self: transport.self,
+      mesh: settings.name,
+      view: () => this.membership.view,
+      lose: lost => owner.lose(lost),
+      gained: (partition, from) => moves.gained(partition, from),
+      tableOf: ports.tableOf ?? buildTable
+    })
+    this.budgets = new Budgets({
+      self: transport.self,
+      clock,
+      stats,
+      guard: this.guard,
+      ownerOf: (namespace, key) => this.ownership.ownerOf(namespace, key),
+      members: () => this.membership.view.present().map(({ id }) => id),
+      linked: () => this.links.peers(),
+      post: (peer, message) => outbox.post(peer, 0, message) !== undefined
+    })
+    this.routes = new Routes({
+      self: transport.self,
+      clock,
+      ownerOf: (namespace, key) => this.ownership.ownerOf(namespace, key),
+      partitionOf: (namespace, key) => this.ownership.partitionOf(namespace, key),
+      primaryOf: partition => this.ownership.primaryOf(partition),
+      owners: () => this.membership.view.owners(),
+      viewHash: () => this.membership.view.hash,
+      isReachable: peer => (peer === transport.self ? this.membership.isCertain() : this.links.has(peer)),
+      agreeWith: peer => this.membership.agreeWith(peer)
+    })
+    const routes = this.routes
+    this.leased = new LeasedLoads({ self: transport.self, clock, client, outbox, owner, origin })
+    const mayExist = (namespace: string, key: string): boolean => this.filters.mayExist(namespace, key)
+    const router = new Router({
+      routes,
+      clock,
+      meshClock,
+      client,
+      owner,
+      stats,
+      leased: this.leased,
+      mayExist
+    })
+    const { timeoutMs } = settings
+    const isCertain = (): boolean => this.membership.isCertain()
+    const shared = { routes, clock, meshClock, client }
+    const forFilters = { random: random.fork('filters'), stats, log, timeoutMs, isCertain }
+    this.filters = new Filters({ ...shared, ...forFilters })
+    const changes = new Changes({ boot: this.#boot, routes, client, owner, meshClock, stats, attemptMs: timeoutMs })
+    const explanations = new Explanations({
+      routes,
+      client,
+      clock,
+      meshClock,
+      store: this.store,
+      flights: this.flights,
+      backOffs,
+      journal
+    })
+    this.writes = new Writes({ changes, routes, behind, clock, random: random.fork('writes'), stats, log, timeoutMs })
+    const reads = new Reads({ routes, router, clock, stats })
+    this.caches = new Caches(
+      {
+        reads,
+        many: new ManyReads({ routes, clock, client, owner, reads, stats, timeoutMs }),
+        router,
+        changes,
+        explanations,
+        filterChanges: new FilterChanges({ ...shared, filters: this.filters, attemptMs: timeoutMs }),
+        ownsKeys: settings.weight > 0,
+        writes: this.writes,
+        surveys: new Surveys({ routes, client, changes, ownPage: ask => pageOf(pages, ask) }),
+        clock,
+        random: random.fork('updates'),
+        meshClock,
+        stats,
+        log,
+        detach,
+        timeoutMs,
+        checkOpen: () => life.checkOpen()
+      },
+      definition => this.#declared(definition)
+    )
+  }
+
+  /** Neither loads anything for us any more nor waits for what we load. */
+  #gone(peer: PeerId): void {
+    this.owner.fills.memberGone(peer)
+    this.leased.ownerGone(peer)
+  }
+
+  #tellHolder(peer: PeerId, notice: LeaseTalk): void {
+    if (peer === this.#self) this.leased.dropped(peer, notice)
+    else this.outbox.post(peer, 0, notice)
+  }
+
+  #viewChanged(before: View, after: View): void {
+    const own = this.#self
+    this.ownership.viewChanged(before, after)
+    // The table is made when it is asked for, and what waits for the origin must not wait for that.
+    if (this.behind.size > 0) this.#clock.defer(() => this.ownership.owns(0))
+    this.budgets.viewChanged()
+    // It has contradicted others who took it for dying or dead, and may have gone on without it.
+    if (before.get(own)?.incarnation !== after.get(own)?.incarnation) this.filters.doubt()
+    this.filters.viewChanged(after)
+    const changes = changesBetween(before, after)
+    for (const record of changes.gone) {
+      // One that leaves brings home what it loads; until its link ends, its leases hold.
+      const now = after.get(record.id)
+      const leavesInPeace = now?.status === 'left' && now.boot === record.boot && this.links.has(record.id)
+      if (record.id !== own && !leavesInPeace) this.#gone(record.id)
+    }
+    this.#life.onView(changes)
+    this.routes.changed()
+  }
+
+  #declared({ namespace, bytesMax, eviction, existsKeys, existsFalsePositives }: CacheDefinition): void {
+    this.store.limit(namespace, { bytesMax, eviction })
+    const holds = existsKeys > 0 && this.#settings.weight > 0
+    if (holds) this.filters.declare(namespace, geometryFor(existsKeys, existsFalsePositives))
+  }
+
+  #firstRecord(): MemberRecord {
+    const { weight, zone, host } = this.#settings
+    return {
+      id: this.#self,
+      boot: this.#boot,
+      incarnation: 1,
+      status: 'alive',
+      weight,
+      zone,
+      host,
+      addresses: []
+    }
+  }
+
+  #hello(): MessageOf<'hello'> {
+    const record = { ...this.membership.self, firstHand: true }
+    const { name } = this.#settings
+    return {
+      type: 'hello',
+      mesh: name,
+      partitions: PARTITIONS,
+      placement: this.ownership.placementPrint,
+      boot: this.#boot,
+      record
+    }
+  }
+}
