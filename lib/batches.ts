@@ -3,9 +3,12 @@
  * goes in several turns, each after the one before is answered.
  */
 import { PartialError } from './base/errors.ts'
+import type { CacheDefinition } from './fill/definition.ts'
 
 /** Far below what may be under way to one member, so that other callers find room too. */
 const BATCH_MAX = 4_096
+/** Keys of one setMany or deleteMany that are stored in the origin at the same time. */
+const STORES_AT_ONCE = 32
 
 export async function inBatches<T, R>(
   items: readonly T[],
@@ -32,4 +35,9 @@ export function allOrPartial<R>(settled: readonly PromiseSettledResult<R>[], cac
     errors,
     { cache }
   )
+}
+
+/** Many keys at once are many calls of the application's `store` at once, and an origin has fewer connections than keys. */
+export function storesAtOnce({ store, writeBehind }: CacheDefinition): number | undefined {
+  return store === undefined || writeBehind !== undefined ? undefined : STORES_AT_ONCE
 }

@@ -93,6 +93,18 @@ export interface Explanation {
     | undefined
   /** Its last loads have failed, and it is left alone. */
   readonly backOff: { readonly failures: number; readonly leftMs: number; readonly why: string } | undefined
+  /** Calls of the cache's origin at its owner, how many wait there, and whether its circuit breaker is closed. */
+  readonly origin: {
+    readonly running: number
+    readonly queued: number
+    readonly permits: number
+    readonly breaker: 'closed' | 'open' | 'half-open'
+    readonly retryAfterMs: number
+  }
+  /** False where the filter of `exists` answers for the origin. */
+  readonly mayExist: boolean
+  /** What was written last has not reached the origin yet. */
+  readonly storePending: boolean
   /** As `Date.now()` counts on this machine, oldest first. */
   readonly lastEvents: readonly { readonly at: number; readonly what: string }[]
 }

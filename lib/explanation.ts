@@ -14,7 +14,7 @@ interface Time {
 }
 
 export function explanationOf(owner: string, told: Explained, { clock, meshClock }: Time): Explanation {
-  const { entry, fill, backOff, lines } = told
+  const { entry, fill, backOff, origin, mayExist, storePending, lines } = told
   const wallOf = (meshMs: number): number => Math.round(meshClock.wallOf(meshMs))
   return {
     owner,
@@ -23,6 +23,9 @@ export function explanationOf(owner: string, told: Explained, { clock, meshClock
     deletedAt: entry?.kind === 'tombstone' ? wallOf(stampMs(entry.stamp)) : undefined,
     fill,
     backOff,
+    origin,
+    mayExist,
+    storePending,
     lastEvents: lines.map(({ agoMs, what }) => ({ at: Math.round(clock.wall() - agoMs), what }))
   }
 }

@@ -8,7 +8,7 @@
 import { unlessAborted } from './base/abort.ts'
 import { MeshError } from './base/errors.ts'
 import { type Duration, ttlMs } from './base/units.ts'
-import { allOrPartial, inBatches } from './batches.ts'
+import { allOrPartial, inBatches, storesAtOnce } from './batches.ts'
 import type { Cache, CacheEvents, Explanation } from './cache.ts'
 import {
   type CallName,
@@ -48,12 +48,13 @@ import type { Clock } from './ports/clock.ts'
 import type { Detach } from './ports/context.ts'
 import type { Logger } from './ports/log.ts'
 import type { Random } from './ports/random.ts'
+import { checkLoads, ownTerms, patienceOf, registeredTerms } from './read-terms.ts'
 import type { WriteOf } from './rpc/messages.ts'
 import type { Changes } from './serving/changes.ts'
 import type { Explanations } from './serving/explanations.ts'
 import type { FilterChanges } from './serving/filter-changes.ts'
 import type { Found, ManyReads } from './serving/many-reads.ts'
-import type { Patience, Reads } from './serving/reads.ts'
+import type { Reads } from './serving/reads.ts'
 import { type Answer, type ReadAsk, type ReadTerms, type Router, STORED, type Stored } from './serving/router.ts'
 import type { Surveys } from './serving/surveys.ts'
 import type { Writes } from './serving/writes.ts'
@@ -84,9 +85,6 @@ export interface CacheDeps {
   readonly checkOpen: () => void
 }
 
-/** Keys of one setMany or deleteMany that are stored at the same time. */
-const STORES_AT_ONCE = 32
-
 export class MeshCache implements Cache<unknown, Key> {
   readonly name: string
   readonly exists: MeshExists
@@ -106,18 +104,30 @@ export class MeshCache implements Cache<unknown, Key> {
     const encodedKey = encodeKey(key, this.name)
     const answer =
       this.#deps.router.readHere(definition.namespace, encodedKey) ??
-      (await this.#read(definition, key, encodedKey, this.#registered(definition, key, options), options))
+      (await this.#read(
+        definition,
+        key,
+        encodedKey,
+        registeredTerms(definition, key, this.#deps.detach, options),
+        options
+      ))
     return this.#valueOf(definition, key, answer)
   }
 
   async getMany(keys: readonly Key[], options?: GetOptions): Promise<unknown[]> {
     const definition = this.#enter('getMany', options)
-    return this.#readMany(definition, keys, 'getMany', key => this.#registered(definition, key, options), options)
+    return this.#readMany(
+      definition,
+      keys,
+      'getMany',
+      key => registeredTerms(definition, key, this.#deps.detach, options),
+      options
+    )
   }
 
   async getEntry(key: Key, options?: GetOptions): Promise<Entry<unknown> | undefined> {
     const definition = this.#enter('getEntry', options)
-    return this.#entry(definition, key, this.#registered(definition, key, options), options)
+    return this.#entry(definition, key, registeredTerms(definition, key, this.#deps.detach, options), options)
   }
 
   async has(key: Key, options?: CallOptions): Promise<boolean> {
@@ -133,7 +143,7 @@ export class MeshCache implements Cache<unknown, Key> {
   ): Promise<R> {
     const definition = this.#enter('getOrSet', options)
     checkFunction(load, 'the loader of getOrSet', 'cache.getOrSet(key, () => value)', this.name)
-    const terms = this.#ownTerms(definition, load, undefined, options)
+    const terms = ownTerms(definition, load, undefined, options)
     return this.#valueOf(
       definition,
       key,
@@ -151,23 +161,23 @@ export class MeshCache implements Cache<unknown, Key> {
     )
     // One function for all of this call: what is asked for by it at the same time is one call of it.
     const loadMany: LoadMany = (missing, context) => load(missing, context)
-    const terms = this.#ownTerms(definition, undefined, loadMany, options)
+    const terms = ownTerms(definition, undefined, loadMany, options)
     const termsOf = (key: Key): ReadTerms => ({ ...terms, load: aloneBy(loadMany, key) })
     return this.#readMany(definition, keys, 'getOrSetMany', termsOf, options) as Promise<never[]>
   }
 
   async refresh(key: Key, options?: CallOptions): Promise<unknown> {
     const definition = this.#enter('refresh', options)
-    this.#checkLoads(definition, 'refresh')
-    const terms: ReadTerms = { ...this.#registered(definition, key, undefined), wish: 'refresh' }
+    checkLoads(definition, 'refresh')
+    const terms: ReadTerms = { ...registeredTerms(definition, key, this.#deps.detach), wish: 'refresh' }
     return this.#valueOf(definition, key, await this.#read(definition, key, encodeKey(key, this.name), terms, options))
   }
 
   async warm(keys: Iterable<Key> | AsyncIterable<Key>, options?: WarmOptions): Promise<Warmed> {
     const definition = this.#enter('warm', options)
-    this.#checkLoads(definition, 'warm')
+    checkLoads(definition, 'warm')
     const warm = async (key: Key): Promise<boolean> => {
-      const terms: ReadTerms = { ...this.#registered(definition, key, undefined), wish: 'warm' }
+      const terms: ReadTerms = { ...registeredTerms(definition, key, this.#deps.detach), wish: 'warm' }
       const answer = await this.#read(definition, key, encodeKey(key, this.name), terms, options)
       return answer?.from === 'load'
     }
@@ -209,7 +219,7 @@ export class MeshCache implements Cache<unknown, Key> {
     checkFunction(fn, 'what update is to do', 'cache.update(key, now => next)', this.name)
     const { signal, timeout: _, ...rest } = options ?? {}
     // What is absent here may be in the origin, and an update that took it for absent would overwrite it there.
-    const terms = definition.store === undefined ? STORED : this.#registered(definition, key, undefined)
+    const terms = definition.store === undefined ? STORED : registeredTerms(definition, key, this.#deps.detach)
     const steps = {
       read: (o: CallOptions) => this.#entry(definition, key, terms, o),
       compareAndSet: (expected: Version | null, next: unknown, o: CallOptions) =>
@@ -293,39 +303,6 @@ export class MeshCache implements Cache<unknown, Key> {
     this.#deps.checkOpen()
     checkCall(options, call, 'cache', this.name)
     return this.#deps.definition()
-  }
-
-  /** The registered loader, outside any caller's context: the result is for everybody. */
-  #registered(definition: CacheDefinition, key: Key, options: GetOptions | undefined): ReadTerms {
-    const { load, loadMany, ttlMs: loadTtlMs } = definition
-    const wish = options?.allowStale === false ? 'fresh' : 'usual'
-    if (load === undefined || options?.load === false) return wish === 'usual' ? STORED : { ...STORED, wish }
-    const call = (context: LoadContext): May<unknown> => this.#deps.detach(() => load(key, context))
-    return { mode: 'load', wish, load: call, loadTtlMs, loadTags: undefined, loadMany }
-  }
-
-  /** What only a cache with a loader can do. */
-  #checkLoads({ load }: CacheDefinition, call: 'refresh' | 'warm'): void {
-    if (load !== undefined) return
-    throw new MeshError(
-      'ERR_MESH_OPTION',
-      `Expected the cache '${this.name}' to have a loader for ${call}, and it is declared without one in this process. Declare it with load.`,
-      { cache: this.name }
-    )
-  }
-
-  /** A loader that this call brings along; it runs here, in its context. */
-  #ownTerms(
-    definition: CacheDefinition,
-    load: ((context: LoadContext<never>) => May<unknown>) | undefined,
-    loadMany: LoadMany | undefined,
-    options: (SetOptions & GetOptions) | undefined
-  ): ReadTerms {
-    const wish = options?.allowStale === false ? 'fresh' : 'usual'
-    if (options?.load === false) return { ...STORED, wish }
-    const loadTtlMs = keepMs(definition, options)
-    const loadTags = options?.tags
-    return { mode: 'lease', wish, load: load as ReadTerms['load'], loadTtlMs, loadTags, loadMany }
   }
 
   async #readMany(
@@ -469,16 +446,4 @@ export class MeshCache implements Cache<unknown, Key> {
     const timeoutMs = ownTimeoutMs(options) ?? changeTimeoutMs(this.#deps.timeoutMs, storing)
     return unlessAborted(options?.signal, () => work(timeoutMs))
   }
-}
-
-/** Many keys at once are many calls of the application's `store` at once, and an origin has fewer connections than keys. */
-function storesAtOnce({ store, writeBehind }: CacheDefinition): number | undefined {
-  return store === undefined || writeBehind !== undefined ? undefined : STORES_AT_ONCE
-}
-
-/** Of a call that has neither a deadline nor a signal of its own. */
-const ENDLESS: Patience = { signal: undefined, timeoutMs: undefined }
-
-function patienceOf(options: CallOptions | undefined): Patience {
-  return options === undefined ? ENDLESS : { signal: options.signal, timeoutMs: ownTimeoutMs(options) }
 }

@@ -299,7 +299,10 @@ export class Parts {
       store: this.store,
       flights: this.flights,
       backOffs,
-      journal
+      journal,
+      guard: this.guard,
+      behind,
+      mayExist
     })
     this.writes = new Writes({ changes, routes, behind, clock, random: random.fork('writes'), stats, log, timeoutMs })
     const reads = new Reads({ routes, router, clock, stats })

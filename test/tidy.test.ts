@@ -22,6 +22,7 @@ const LADDER = [
   'member.ts',
   'counter.ts',
   'mesh-cache.ts',
+  'read-terms.ts',
   'explanation.ts',
   'update.ts',
   'batches.ts',

@@ -22,7 +22,7 @@ import {
   text,
   writeFields
 } from './fields.ts'
-import { type filterState, ORIGIN_LAYOUTS } from './origin-talk.ts'
+import { BREAKER_STATES, type filterState, ORIGIN_LAYOUTS } from './origin-talk.ts'
 import { keyText, namespaceText, once, peerText, valueBytes } from './words.ts'
 
 export const WEIGHT_MAX = 1000
@@ -252,6 +252,17 @@ export const LAYOUTS = {
     ),
     fill: optional(object({ member: peerText, waiters: count, ms: real, reason })),
     backOff: optional(object({ failures: count, leftMs: real, why: text(2_048, 'why') })),
+    /** How the guard of the origin stands there, for the whole cache. */
+    origin: object({
+      running: count,
+      queued: count,
+      permits: count,
+      breaker: oneOf(...BREAKER_STATES),
+      retryAfterMs: real
+    }),
+    /** The filter of what exists lets it through; what was written last still waits for the origin. */
+    mayExist: flag,
+    storePending: flag,
     lines: listOf(object({ agoMs: real, what: text(1_024, 'line') }), 64, 'lines')
   },
   ...ORIGIN_LAYOUTS

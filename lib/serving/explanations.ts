@@ -8,7 +8,9 @@ import { NO_TAGS } from '../codec/tags.ts'
 import type { BackOffs } from '../fill/back-off.ts'
 import type { CacheDefinition } from '../fill/definition.ts'
 import type { Flights } from '../fill/flight.ts'
+import type { Guard } from '../fill/guard.ts'
 import { backOffText } from '../fill/landings.ts'
+import type { WriteBehind } from '../fill/write-behind.ts'
 import type { Journal } from '../observe/journal.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
@@ -35,6 +37,10 @@ export interface ExplanationsDeps {
   readonly flights: Flights
   readonly backOffs: BackOffs
   readonly journal: Journal
+  readonly guard: Guard
+  readonly behind: WriteBehind
+  /** False for a key that cannot exist. */
+  readonly mayExist: (namespace: string, key: string) => boolean
 }
 
 export class Explanations {
@@ -66,6 +72,9 @@ export class Explanations {
       entry: this.#entry(namespace, key),
       fill: this.#fill(namespace, key),
       backOff: this.#backOff(namespace, key),
+      origin: this.#deps.guard.state(namespace),
+      mayExist: this.#deps.mayExist(namespace, key),
+      storePending: this.#deps.behind.isPending(namespace, key),
       lines: this.#deps.journal
         .of(namespace, key, LINES_MAX)
         .map(({ atMs, what }) => ({ agoMs: this.#deps.clock.monotonic() - atMs, what }))

@@ -163,6 +163,18 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
     }),
     fill: maybe({ member: shortText, waiters: count, ms: real, reason }),
     backOff: maybe({ failures: count, leftMs: real, why: shortText }),
+    origin: fc.record(
+      {
+        running: count,
+        queued: count,
+        permits: count,
+        breaker: fc.constantFrom('closed', 'open', 'half-open'),
+        retryAfterMs: real
+      },
+      plain
+    ),
+    mayExist: fc.boolean(),
+    storePending: fc.boolean(),
     lines: fc.array(fc.record({ agoMs: real, what: shortText }, plain), { maxLength: 5 })
   },
   demand: {

@@ -33,7 +33,16 @@ beforeEach(() => {
     isCertain: () => isCertain,
     owns: () => isOurs,
     viewHash: () => 7,
-    explain: () => ({ type: 'explained', entry: undefined, fill: undefined, backOff: undefined, lines: [] }),
+    explain: () => ({
+      type: 'explained',
+      entry: undefined,
+      fill: undefined,
+      backOff: undefined,
+      origin: { running: 0, queued: 0, permits: 0, breaker: 'closed', retryAfterMs: 0 },
+      mayExist: true,
+      storePending: false,
+      lines: []
+    }),
     page: () => ({ type: 'page', keys: ['sk'], partition: 1, after: '' }),
     filters: () => ({ type: 'filterPart', bytes: new Uint8Array(0) })
   })
