@@ -15,6 +15,8 @@ export default defineConfig({
           name: 'core',
           include: ['test/**/*.test.ts'],
           exclude: ['test/e2e/**', 'test/package/**'],
+          // Nothing here measures time, so one worker for each core, and not one less.
+          maxWorkers: '100%',
           testTimeout: 60_000,
           sequence: { groupOrder: 0 }
         }

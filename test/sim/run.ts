@@ -87,7 +87,7 @@ class Simulation {
   #lastApartMs = 0
   #firstObjection: Error | undefined
 
-  constructor(seed: number, { knobs = {}, fills = [] }: RunOptions) {
+  constructor(seed: number, { knobs = {}, fills = ['aborts', 'errors', 'backoff'] }: RunOptions) {
     this.#seed = seed
     const dice = cluster(1, { seed }).random.fork('knobs')
     this.#knobs = { ...chooseKnobs(dice), ...knobs }

@@ -1,5 +1,6 @@
 import type { Knobs } from '../knobs.ts'
 import { type Calm, type Checker, type OriginCall, Violation } from './checker.ts'
+import { OpenReads } from './open-reads.ts'
 import { type Wait, Waiters } from './waiters.ts'
 
 /** How long word of a caller may be on its way, without losses and with them. */
@@ -98,16 +99,25 @@ function errorsOnce(calm: Calm, wordMs: number): Checker {
 /** A failed call of the origin is followed by none for that key before the back-off is over. */
 function spared(calm: Calm): Checker {
   const waiters = new Waiters()
-  const lastCall = new Map<string, OriginCall>()
+  const reads = new OpenReads()
+  const lastCall = new Map<string, { call: OriginCall; askedMs: number }>()
   return {
-    began: call => waiters.began(call),
-    called: call => waiters.ended(call),
+    began: call => {
+      waiters.began(call)
+      reads.began(call)
+    },
+    called: call => {
+      waiters.ended(call)
+      reads.ended(call)
+    },
     originBegan: call => {
-      const before = lastCall.get(call.key)
-      lastCall.set(call.key, call)
-      if (before === undefined || before.ok || before.aborted || !Number.isFinite(before.endedMs)) return
-      if (call.beganMs >= before.endedMs + BACKOFF_MS || !waiters.isQuietSince(call.key, before.askedMs)) return
-      if (calm.sinceMs() < before.askedMs)
+      const last = lastCall.get(call.key)
+      lastCall.set(call.key, { call, askedMs: reads.askedMs(call) })
+      if (last === undefined) return
+      const { call: before, askedMs } = last
+      if (before.ok || before.aborted || !Number.isFinite(before.endedMs)) return
+      if (call.beganMs >= before.endedMs + BACKOFF_MS || !waiters.isQuietSince(call.key, askedMs)) return
+      if (calm.sinceMs() < askedMs)
         throw new Violation(
           'an origin that fails is spared',
           `${call.key} failed at ${before.endedMs} and was loaded again at ${call.beganMs}`

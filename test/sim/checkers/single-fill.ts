@@ -1,35 +1,34 @@
-import { type Calm, type Checker, type ClientCall, type OriginCall, Violation } from './checker.ts'
+import { type Calm, type Checker, type OriginCall, Violation } from './checker.ts'
+import { OpenReads } from './open-reads.ts'
 
 /**
  * P1: in a stable view the origin is called once per missing key. Two calls of one key are wrong if the view has been
  * stable since before both were asked for, the first neither failed nor was aborted, and nothing deleted or wrote
  * the key since. TTLs in the workload are an hour: nothing expires within a run.
- *
- * A call was asked for by whoever waits for the key the longest when it begins: between the question and the call lie
- * the owner before, who is asked first, and the wait for a turn at the origin.
  */
 export function singleFill(calm: Calm): Checker {
   const lastCall = new Map<string, { call: OriginCall; askedMs: number }>()
-  /** When the reads that have not ended began, by key. */
-  const waiting = new Map<string, number[]>()
+  const reads = new OpenReads()
   const lastChangeMs = new Map<string, number>()
   const changing = new Map<string, number>()
 
   return {
-    began: ({ kind, cache, key, beganMs }) => {
-      if (cache === 'loaded' && isRead(kind)) waiting.set(key, [...(waiting.get(key) ?? []), beganMs])
+    began: call => {
+      const { kind, cache, key } = call
+      reads.began(call)
       if (cache !== 'loaded' || (kind !== 'set' && kind !== 'delete')) return
       changing.set(key, (changing.get(key) ?? 0) + 1)
     },
-    called: ({ kind, cache, key, beganMs, endedMs, failed }) => {
-      if (cache === 'loaded' && isRead(kind)) without(waiting.get(key) ?? [], beganMs)
+    called: call => {
+      const { kind, cache, key, endedMs, failed } = call
+      reads.ended(call)
       if (cache !== 'loaded' || (kind !== 'set' && kind !== 'delete')) return
       // A write that failed may still be on its way: the key is never judged again.
       if (failed === undefined) changing.set(key, (changing.get(key) ?? 0) - 1)
       lastChangeMs.set(key, endedMs)
     },
     originBegan: call => {
-      const askedMs = Math.min(call.askedMs, ...(waiting.get(call.key) ?? []))
+      const askedMs = reads.askedMs(call)
       const last = lastCall.get(call.key)
       lastCall.set(call.key, { call, askedMs })
       if (last === undefined || (changing.get(call.key) ?? 0) > 0) return
@@ -44,13 +43,4 @@ export function singleFill(calm: Calm): Checker {
       }
     }
   }
-}
-
-function isRead(kind: ClientCall['kind']): boolean {
-  return kind === 'get' || kind === 'getOrSet'
-}
-
-function without(times: number[], one: number): void {
-  const at = times.indexOf(one)
-  if (at !== -1) times.splice(at, 1)
 }
