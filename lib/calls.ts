@@ -6,7 +6,8 @@ import { got, MeshError } from './base/errors.ts'
 import { type Duration, ttlMs } from './base/units.ts'
 import { encodeKey, encodePrefix, type Key, type KeyPart } from './codec/keys.ts'
 import { checkNames, checkSignal, timerMs } from './door.ts'
-import type { CacheDefinition } from './fill/definition.ts'
+import { type CacheDefinition, keepTermsOf, tagsOf } from './fill/definition.ts'
+import type { KeepTerms } from './store/keeping.ts'
 import { parseVersion } from './store/version.ts'
 
 export interface CallOptions {
@@ -124,6 +125,16 @@ export function keepMs({ name, ttlMs: declaredMs }: CacheDefinition, options: Se
     `The cache '${name}' is not declared in this process, so its ttl is not known here. Declare it with a ttl, or give one to this call.`,
     { cache: name }
   )
+}
+
+/** How a value that a call writes is kept beyond its TTL. */
+export function keepOf(
+  definition: CacheDefinition,
+  key: Key,
+  value: unknown,
+  options: SetOptions | undefined
+): KeepTerms | undefined {
+  return keepTermsOf(definition, tagsOf(definition, key, value, options?.tags))
 }
 
 /** Encoded; empty when every key is meant. */

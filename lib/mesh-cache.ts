@@ -21,6 +21,7 @@ import {
   expectedVersion,
   type GetOptions,
   keepMs,
+  keepOf,
   ownTimeoutMs,
   type PrefixOptions,
   prefixOf,
@@ -31,16 +32,7 @@ import { decodeKey, encodeKey, type Key } from './codec/keys.ts'
 import { decodeTags } from './codec/tags.ts'
 import { MeshExists } from './exists.ts'
 import { explanationOf } from './explanation.ts'
-import {
-  type CacheDefinition,
-  type Entry,
-  keepTermsOf,
-  type LoadContext,
-  type LoadMany,
-  type May,
-  tagsOf,
-  type Version
-} from './fill/definition.ts'
+import type { CacheDefinition, Entry, LoadContext, LoadMany, May, Version } from './fill/definition.ts'
 import { aloneBy } from './fill/load-batches.ts'
 import { Events } from './observe/events.ts'
 import type { Stats } from './observe/stats.ts'
@@ -177,6 +169,7 @@ export class MeshCache implements Cache<unknown, Key> {
     const definition = this.#enter('warm', options)
     checkLoads(definition, 'warm')
     const warm = async (key: Key): Promise<boolean> => {
+      this.#deps.checkOpen()
       const terms: ReadTerms = { ...registeredTerms(definition, key, this.#deps.detach), wish: 'warm' }
       const answer = await this.#read(definition, key, encodeKey(key, this.name), terms, options)
       return answer?.from === 'load'
@@ -378,7 +371,7 @@ export class MeshCache implements Cache<unknown, Key> {
     const { namespace } = definition
     const encoded = encodeKey(key, this.name)
     const bytes = this.#bytesOf(definition, key, value)
-    const keep = keepTermsOf(definition, tagsOf(definition, key, value, options?.tags))
+    const keep = keepOf(definition, key, value, options)
     return { type: 'write', namespace, key: encoded, bytes, ttlMs: keepMs(definition, options), keep }
   }
 
@@ -411,7 +404,8 @@ export class MeshCache implements Cache<unknown, Key> {
       bytes: this.#bytesOf(definition, key, next),
       ttlMs: keepTtl ? 0 : keepMs(definition, options),
       keepTtl,
-      keep: keepTermsOf(definition, tagsOf(definition, key, next, options?.tags))
+      // Tags are kept with the TTL, but for those that this call gives.
+      keep: keepTtl && options?.tags === undefined ? undefined : keepOf(definition, key, next, options)
     } as const
     const { writes, stats } = this.#deps
     stats.comparesTotal++

@@ -2,6 +2,7 @@
  * Warming up: many keys are looked at one after the other, at a given rate, and those that are missing are loaded where
  * they belong. It comes behind users at the origin and holds only a few keys at a time, however many there are.
  */
+import { unlessAborted } from './base/abort.ts'
 import { got, isMeshError, MeshError } from './base/errors.ts'
 import type { Key } from './codec/keys.ts'
 import type { Clock } from './ports/clock.ts'
@@ -45,20 +46,30 @@ export async function warming(clock: Clock, { cache, keys, rate, signal, warm, o
       else count.present++
     } catch (error) {
       count.failed++
-      // A key that cannot be one is a mistake of the caller; a load that failed is counted, and the others go on.
-      if (isMeshError(error, 'ERR_MESH_KEY')) mistake ??= error
+      // A key that cannot be one is a mistake of the caller, and a member that has left warms nothing; a load that failed is counted, and the others go on.
+      if (isMeshError(error, 'ERR_MESH_KEY') || isMeshError(error, 'ERR_MESH_LEFT')) mistake ??= error
     }
     if (clock.monotonic() - toldMs < PROGRESS_EVERY_MS) return
     toldMs = clock.monotonic()
     onProgress({ ...count, done: false })
   }
-  for await (const key of checkedKeys(keys, cache)) {
-    checkGoing()
-    const waitMs = beganMs + (begun++ / rate) * 1_000 - clock.monotonic()
-    if (waitMs > 0) await new Promise<void>(resolve => clock.after(waitMs, resolve))
-    const work = one(key).finally(() => under.delete(work))
-    under.add(work)
-    if (under.size >= AT_ONCE_MAX) await Promise.race(under)
+  const source = iteratorOf(keys, cache)
+  try {
+    for (;;) {
+      const { done, value } = await unlessAborted(signal, async () => source.next())
+      if (done === true) break
+      checkGoing()
+      const waitMs = beganMs + (begun++ / rate) * 1_000 - clock.monotonic()
+      if (waitMs > 0) await unlessAborted(signal, () => new Promise<void>(resolve => clock.after(waitMs, resolve)))
+      const work = one(value).finally(() => under.delete(work))
+      under.add(work)
+      if (under.size >= AT_ONCE_MAX) await Promise.race(under)
+    }
+  } finally {
+    // Told that no more is wanted, but not waited for: one that hangs is why it may be given up.
+    void Promise.resolve(source.return?.()).catch(() => {
+      // How a stream of keys ends is its own business.
+    })
   }
   await Promise.all(under)
   checkGoing()
@@ -76,10 +87,11 @@ export function warmRate(rate: unknown, cache: string): number {
   )
 }
 
-function checkedKeys(keys: unknown, cache: string): Iterable<Key> | AsyncIterable<Key> {
-  const isIterable =
-    typeof keys === 'object' && keys !== null && (Symbol.iterator in keys || Symbol.asyncIterator in keys)
-  if (isIterable) return keys as Iterable<Key> | AsyncIterable<Key>
+function iteratorOf(keys: unknown, cache: string): Iterator<Key> | AsyncIterator<Key> {
+  if (typeof keys === 'object' && keys !== null) {
+    if (Symbol.asyncIterator in keys) return (keys as AsyncIterable<Key>)[Symbol.asyncIterator]()
+    if (Symbol.iterator in keys) return (keys as Iterable<Key>)[Symbol.iterator]()
+  }
   throw new MeshError(
     'ERR_MESH_OPTION',
     `Expected the keys of warm of cache '${cache}' to be iterable, got ${got(keys)}. Write cache.warm(['a', 'b']), or give it a stream of ids.`,

@@ -97,7 +97,7 @@ export class Fills {
     flight.waiters.add(waiter)
     waiter.withdraw = () => this.#withdraw(flight, waiter)
     if (running === undefined) this.#work(flight)
-    else flight.promote()
+    else if (wish !== 'warm') flight.promote()
     if (flight.waiters.has(waiter)) {
       waiter.respond({ type: 'waiting' })
       this.#armPatience(flight, waiter)
@@ -203,7 +203,7 @@ export class Fills {
     const { flights, backOffs, moves } = this.#deps
     flights.fenceMatching(namespace, matches)
     backOffs.forgetMatching(namespace, matches)
-    moves.changedAnywhere()
+    moves.cleared(namespace)
   }
 
   lose(lost: (partition: number) => boolean): void {
@@ -229,7 +229,7 @@ export class Fills {
 
   #follow(flight: Flight): boolean {
     const { moves, flights, meshClock } = this.#deps
-    const before = flight.open && !flight.followed ? moves.before(flight.partition) : undefined
+    const before = flight.open && !flight.followed ? moves.before(flight.partition, flight.namespace) : undefined
     if (before === undefined) return false
     flight.followed = true
     this.#note(flight, `asked ${before}, its owner until now, for a load under way`)
@@ -240,10 +240,14 @@ export class Fills {
       isOver = true
       flight.stop = () => {}
       this.#deps.stats.loadsFollowedTotal++
-      if (reply?.type === 'followed') this.#landings.land(flight, reply, ownVersionOf(reply))
+      if (reply?.type === 'followed' && isTakenBy(flight, reply))
+        this.#landings.land(flight, reply, ownVersionOf(reply))
       // It has moved on, or was changed: whoever waits asks where it is now.
       else if (!flight.open) this.#askAnew(flight)
-      else this.#work(flight)
+      else {
+        this.#work(flight)
+        this.#waitOn(flight)
+      }
     })
     // It may be refused at once, and then somebody else is at work already.
     if (cancel !== undefined && !isOver) flight.stop = cancel
@@ -319,7 +323,11 @@ export class Fills {
     this.#note(flight, `lease of ${flight.holder} ended without a result`)
     if (!flight.open) return this.#askAnew(flight)
     this.#work(flight)
-    // Whoever waits on waits for a load that has only just begun.
+    this.#waitOn(flight)
+  }
+
+  /** Whoever waits on waits for a load that has only just begun. */
+  #waitOn(flight: Flight): void {
     for (const waiter of flight.waiters) waiter.respond({ type: 'waiting' })
   }
 
@@ -373,6 +381,11 @@ export class Fills {
       waiter.respond(this.#landings.stale(stale))
     })
   }
+}
+
+/** What is stored is no answer to who wants what a load brings now. */
+function isTakenBy({ reason }: Flight, { stamp }: MessageOf<'followed'>): boolean {
+  return stamp === 0 || reason === 'miss' || reason === 'warm'
 }
 
 /** What a member that leaves has stored keeps its version. */

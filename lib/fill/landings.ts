@@ -12,7 +12,7 @@ import type { Stats } from '../observe/stats.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { MessageOf, Outcome, Reply } from '../rpc/messages.ts'
 import type { Entry } from '../store/entry.ts'
-import { freshUntil, keptFrom } from '../store/keeping.ts'
+import { freshUntil, keptFrom, termsLeft } from '../store/keeping.ts'
 import type { MeshClock, Version } from '../store/version.ts'
 import type { BackOff, BackOffs } from './back-off.ts'
 import type { CacheDefinition } from './definition.ts'
@@ -129,7 +129,9 @@ export class Landings {
           }
     for (const { mode, wish, respond, disarm } of flight.waiters) {
       disarm()
-      if (mode === 'follow') respond({ type: 'followed', ...outcome, ttlMs, negative, keep, stamp: 0, writer: '' })
+      // A load that began before the key was changed is nobody's but those who waited for it then.
+      if (mode === 'follow' && flight.state === 'fenced') respond({ type: 'absent' })
+      else if (mode === 'follow') respond({ type: 'followed', ...outcome, ttlMs, negative, keep, stamp: 0, writer: '' })
       else if (stale !== undefined && wish === 'usual') respond(this.stale(stale))
       else respond(answer)
     }
@@ -140,16 +142,11 @@ export class Landings {
     if (!this.#deps.isLeaving()) return undefined
     const entry = this.#forSuccessors.get(nameOf(namespace, key)) ?? this.#deps.stored(namespace, key)
     if (entry === undefined) return undefined
-    const { version, bytes, negative, expiresAtMs, keeping } = entry
-    const freshUntilMs = freshUntil(entry)
-    const ttlMs = freshUntilMs - this.#deps.meshClock.now()
-    const keep = keeping && {
-      revalidateMs: keeping.revalidateUntilMs - freshUntilMs,
-      staleMs: expiresAtMs - freshUntilMs,
-      ahead: 0,
-      earlyMs: keeping.earlyMs,
-      tags: keeping.tags
-    }
+    const { version, bytes, negative } = entry
+    const ttlMs = freshUntil(entry) - this.#deps.meshClock.now()
+    // What is stale here is no more than a reason to load there.
+    if (ttlMs <= 0) return undefined
+    const keep = termsLeft(entry, ttlMs)
     return { type: 'followed', code: 'value', failure: '', bytes, negative, ttlMs, keep, ...version }
   }
 

@@ -6,6 +6,8 @@
  * since, and the clocks of two members do not tell which came first.
  *
  *   1. k is loaded at A ─ k moves to B ─ somebody deletes k at B ─ a get comes to B: it must not follow the load at A.
+ *   2. A leaves ─ a clear asks all that are left, B among them, and not A ─ B learns what it has got from A: what A still
+ *      has is from before the clear. So for a while after a clear nobody is followed for that cache at all.
  */
 import type { Clock } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
@@ -22,6 +24,8 @@ export class Moves {
   readonly #clock: Clock
   /** At most one for each partition there is. */
   readonly #moves = new Map<number, Move>()
+  /** When caches were cleared here, in part or in whole. */
+  readonly #clearedMs = new Map<string, number>()
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -36,9 +40,9 @@ export class Moves {
   }
 
   /** Who may be loading for this partition still. */
-  before(partition: number): PeerId | undefined {
+  before(partition: number, namespace: string): PeerId | undefined {
     const move = this.#moves.get(partition)
-    if (move === undefined) return undefined
+    if (move === undefined || this.#wasCleared(namespace)) return undefined
     if (move.untilMs > this.#clock.monotonic()) return move.from
     this.#moves.delete(partition)
     return undefined
@@ -49,7 +53,14 @@ export class Moves {
     if (this.#moves.size > 0) this.#moves.delete(partition)
   }
 
-  changedAnywhere(): void {
-    this.#moves.clear()
+  cleared(namespace: string): void {
+    const nowMs = this.#clock.monotonic()
+    for (const [name, atMs] of this.#clearedMs) if (nowMs - atMs >= FOLLOW_WITHIN_MS) this.#clearedMs.delete(name)
+    this.#clearedMs.set(namespace, nowMs)
+  }
+
+  #wasCleared(namespace: string): boolean {
+    const atMs = this.#clearedMs.get(namespace)
+    return atMs !== undefined && this.#clock.monotonic() - atMs < FOLLOW_WITHIN_MS
   }
 }

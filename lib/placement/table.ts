@@ -75,6 +75,15 @@ export class Table {
     return this.#lists[partition]
   }
 
+  /** The highest in rank of those that hold this partition and are meant. */
+  firstOf(partition: number, isMeant: (id: string) => boolean): string | undefined {
+    for (let rank = 0; rank < this.ranks; rank++) {
+      const id = this.ids[this.#rows[partition * this.ranks + rank] as number] as string
+      if (isMeant(id)) return id
+    }
+    return undefined
+  }
+
   /** 0 for the primary, 1 for the first backup; -1 for a member that holds no copy. */
   rankOf(id: string, partition: number): number {
     const index = this.#indexOf.get(id)

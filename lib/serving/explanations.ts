@@ -27,6 +27,8 @@ export type Explained = MessageOf<'explained'>
 /** Owners asked in turn because views disagreed. */
 const TRIES_MAX = 3
 const LINES_MAX = 24
+/** Even at three bytes each they fit into their field. */
+const WHY_UNITS_MAX = 600
 
 export interface ExplanationsDeps {
   readonly routes: Routes
@@ -118,6 +120,8 @@ export class Explanations {
     const backOff = this.#deps.backOffs.of(namespace, key)
     if (backOff === undefined) return undefined
     const { failures, leftMs } = backOff
-    return { failures, leftMs, why: backOffText(backOff) }
+    // What its loader threw travels behind the words, for callers; here they are enough.
+    const [why = ''] = backOffText(backOff).split('\n', 1)
+    return { failures, leftMs, why: why.slice(0, WHY_UNITS_MAX) }
   }
 }

@@ -43,6 +43,8 @@ interface Held extends Lease {
   readonly abort: () => void
   /** No caller of ours waits for it. */
   isIdle: boolean
+  /** Its owner is gone, and with it those who waited there. */
+  isOrphan: boolean
 }
 
 export class LeasedLoads {
@@ -61,7 +63,7 @@ export class LeasedLoads {
   begin(lease: Lease, encodedKey: string, run: OriginRun): { done: Promise<LoadResult>; callersGone: () => void } {
     const token = { lease: lease.lease, boot: lease.boot }
     const { done, abort } = this.#deps.origin.begin(run)
-    const held: Held = { ...lease, abort, isIdle: false }
+    const held: Held = { ...lease, abort, isIdle: false, isOrphan: false }
     this.#held.add(held)
     const stopRenewing = this.#renewing(held)
     void done.then(({ code, bytes, failure, ttlMs, negative, keep }) => {
@@ -74,6 +76,7 @@ export class LeasedLoads {
     const callersGone = (): void => {
       if (!this.#held.has(held)) return
       held.isIdle = true
+      if (held.isOrphan) return this.#giveUp(held)
       this.#say(lease.owner, { type: 'idle', ...token })
     }
     return { done, callersGone }
@@ -83,18 +86,22 @@ export class LeasedLoads {
   dropped(owner: PeerId, { lease, boot }: LeaseTalk): void {
     for (const held of this.#held) {
       if (held.owner !== owner || held.lease !== lease || held.boot !== boot) continue
-      this.#held.delete(held)
-      held.abort()
+      this.#giveUp(held)
     }
   }
 
   /** The owner has gone from the view, and with it those who waited there: what none of ours waits for is for nobody. */
   ownerGone(owner: PeerId): void {
     for (const held of this.#held) {
-      if (held.owner !== owner || !held.isIdle) continue
-      this.#held.delete(held)
-      held.abort()
+      if (held.owner !== owner) continue
+      held.isOrphan = true
+      if (held.isIdle) this.#giveUp(held)
     }
+  }
+
+  #giveUp(held: Held): void {
+    this.#held.delete(held)
+    held.abort()
   }
 
   #renewing(held: Held): Cancel {

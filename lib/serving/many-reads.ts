@@ -16,7 +16,7 @@ import { CallFailed, type Client, type OpenCall } from '../rpc/client.ts'
 import { KEYS_MAX, type MessageOf, type Reply } from '../rpc/messages.ts'
 import { callError, unexpected } from './failures.ts'
 import type { Owner } from './owner.ts'
-import type { Patience, Reads } from './reads.ts'
+import { type Patience, type Reads, tooLate } from './reads.ts'
 import type { ReadAsk, Stored } from './router.ts'
 import type { Routes } from './routes.ts'
 
@@ -63,11 +63,14 @@ export class ManyReads {
     const { clock, reads } = this.#deps
     const untilMs = timeoutMs === undefined ? undefined : clock.monotonic() + timeoutMs
     const found = await this.#find(ask, Math.min(timeoutMs ?? Infinity, this.#deps.timeoutMs), signal)
-    const left = untilMs === undefined ? undefined : Math.max(1, untilMs - clock.monotonic())
     const readAlone = async (place: number): Promise<void> => {
-      found[place] = await reads
-        .read(ask.alone(place), { signal, timeoutMs: left })
-        .catch((error: unknown) => ({ error }))
+      const leftMs = untilMs === undefined ? undefined : untilMs - clock.monotonic()
+      const one = ask.alone(place)
+      if (leftMs !== undefined && leftMs <= 0) {
+        found[place] = { error: tooLate(one, timeoutMs as number) }
+        return
+      }
+      found[place] = await reads.read(one, { signal, timeoutMs: leftMs }).catch((error: unknown) => ({ error }))
     }
     const rest = placesOf(found, ask.loads)
     let next = 0

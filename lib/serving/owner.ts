@@ -11,7 +11,7 @@ import type { Random } from '../ports/random.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { Change, ChangeOf, MessageOf, Reply } from '../rpc/messages.ts'
 import type { Entry } from '../store/entry.ts'
-import { isDue, isPlainlyFresh, type KeepTerms, type Kept, keptAnew, keptFrom } from '../store/keeping.ts'
+import { isDue, isPlainlyFresh, type KeepTerms, type Kept, keptAnew, keptFrom, retagged } from '../store/keeping.ts'
 import type { Store } from '../store/store.ts'
 import type { Version } from '../store/version.ts'
 import { Tickets } from './tickets.ts'
@@ -113,7 +113,8 @@ export class Owner {
     // What the origin does not have yet must not be replaced by what it still has.
     const mayLoad = isToLoad && !this.#deps.behind.isPending(ask.namespace, ask.key)
     const lease = mayLoad ? this.fills.behind(peer, ask, isStale ? 'stale' : 'early') : undefined
-    const kept = keptReply(ask.wish === 'warm' ? { ...found, bytes: NOTHING } : found, isStale)
+    const isForNobody = ask.wish === 'warm' && lease === undefined
+    const kept = keptReply(isForNobody ? { ...found, bytes: NOTHING } : found, isStale)
     return lease === undefined ? kept : { ...kept, lease: lease.lease, boot: lease.boot, reason: lease.reason }
   }
 
@@ -165,7 +166,7 @@ export class Owner {
     const { namespace, key, bytes, ttlMs, keepTtl, keep } = ask
     const found = this.#valueOf(ask)
     if (!isExpected(found, ask)) return { type: 'compared', done: false, stamp: 0, writer: '', taken: false }
-    const kept = keepTtl && found !== undefined ? keptOf(found) : this.#forMs(ttlMs, keep)
+    const kept = keepTtl && found !== undefined ? keptOf(found, keep) : this.#forMs(ttlMs, keep)
     const excess = this.#excess(namespace, key, bytes, kept)
     if (excess !== undefined) return excess
     const version = this.#put(namespace, key, 'value', bytes, kept)
@@ -176,7 +177,9 @@ export class Owner {
     const { namespace, key, keepTtl, bytes, ttlMs, keep, ticket } = ask
     const closed = this.#tickets.close(namespace, key, ticket)
     if (closed === undefined) return { type: 'compared', done: true, ...this.#leaveEmpty(ask), taken: false }
-    const kept = keepTtl && closed.kept !== undefined ? closed.kept : this.#forMs(ttlMs, keep)
+    const before = keepTtl ? closed.kept : undefined
+    const kept =
+      before === undefined ? this.#forMs(ttlMs, keep) : keep === undefined ? before : retagged(before, keep.tags)
     if (this.#excess(namespace, key, bytes, kept) !== undefined)
       return { type: 'compared', done: true, ...this.#leaveEmpty(ask), taken: false }
     return { type: 'compared', done: true, ...this.#put(namespace, key, 'value', bytes, kept), taken: false }
@@ -328,8 +331,9 @@ export class Owner {
   }
 }
 
-function keptOf({ expiresAtMs, keeping }: Entry): Kept {
-  return { expiresAtMs, keeping }
+/** As it was, but for tags that a comparison brings along. */
+function keptOf({ expiresAtMs, keeping }: Entry, given?: KeepTerms | undefined): Kept {
+  return given === undefined ? { expiresAtMs, keeping } : retagged({ expiresAtMs, keeping }, given.tags)
 }
 
 /** A stamp of 0 is that there is no value. */

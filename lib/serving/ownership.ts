@@ -93,14 +93,31 @@ export class Ownership {
     const { self, lose, gained } = this.#deps
     const table = this.#tableOf(view, this.#table)
     const lost = new Set<number>()
-    const moves = plan(this.#table, table)
+    const before = this.#table
+    const moves = plan(before, table)
     for (const { partition, from } of moves) if (from === self) lost.add(partition)
     this.#table = table
     this.#hash = view.hash
     this.#owned = undefined
     lose(partition => lost.has(partition))
     for (const { partition, from, to } of moves) if (to === self && from !== undefined) gained(partition, from)
+    this.#gainFromNewcomers(before, table)
     return table
+  }
+
+  /**
+   * What was ours and stays ours was somebody else's in the view of those who have just come: of one that joins us, or
+   * of all others where we join them. Of those it was the highest in rank.
+   */
+  #gainFromNewcomers(before: Table, table: Table): void {
+    const { self, gained } = this.#deps
+    const known = new Set(before.ids)
+    if (table.ids.every(id => known.has(id))) return
+    for (let partition = 0; partition < PARTITIONS; partition++) {
+      if (before.primary(partition) !== self || table.primary(partition) !== self) continue
+      const newcomer = table.firstOf(partition, id => !known.has(id))
+      if (newcomer !== undefined) gained(partition, newcomer)
+    }
   }
 
   #tableOf(view: View, before?: Table): Table {

@@ -208,7 +208,7 @@ export class Reads {
   }
 }
 
-function tooLate(ask: ReadAsk, timeoutMs: number): MeshError {
+export function tooLate(ask: ReadAsk, timeoutMs: number): MeshError {
   return new MeshError(
     'ERR_MESH_TIMEOUT',
     `No answer within the ${timeoutMs} ms this call allowed (cache '${ask.definition.name}'). The load goes on for others; raise timeout to wait longer.`,

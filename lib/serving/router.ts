@@ -11,10 +11,12 @@
  * Nobody ever forwards a request, so no two members can wait for each other. Changes take a way of their own
  * (`changes.ts`): they wait longer, and must not be made twice.
  */
+import { isMeshError } from '../base/errors.ts'
 import type { Key } from '../codec/keys.ts'
 import { NO_TAGS } from '../codec/tags.ts'
 import type { CacheDefinition, LoadContext, LoadMany, May } from '../fill/definition.ts'
 import type { OriginRun } from '../fill/guarded-call.ts'
+import type { LoadResult } from '../fill/load.ts'
 import type { Stats } from '../observe/stats.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
@@ -300,7 +302,45 @@ export class Router {
     const run = runOf(ask, { reason, previous, urgency: reason === 'warm' ? 'refresh' : 'user' })
     const load = this.#deps.leased.begin({ owner, lease, boot }, ask.encodedKey, run)
     question.askedAt(AT_ONCE, load.callersGone)
-    const result = await load.done
+    const mayBeStale = ask.wish === 'usual' && previous !== undefined
+    const result = await (mayBeStale ? this.#inSoftTime(ask, load.done) : load.done)
+    if (mayBeStale && result?.code !== 'value') {
+      const stale = await this.#storedAt(owner, ask)
+      if (stale !== undefined) return stale
+    }
+    return this.#broughtBy(owner, lease, result ?? (await load.done))
+  }
+
+  /** Undefined once its time for callers is over; the load goes on for those who come later. */
+  #inSoftTime({ definition }: ReadAsk, done: Promise<LoadResult>): Promise<LoadResult | undefined> {
+    if (definition.softTimeoutMs === Number.POSITIVE_INFINITY) return done
+    return new Promise(resolve => {
+      const disarm = this.#deps.clock.after(definition.softTimeoutMs, () => resolve(undefined))
+      void done.then(result => {
+        disarm()
+        resolve(result)
+      })
+    })
+  }
+
+  /** What the owner still has, though it be stale. It may have been deleted since, so what came with the lease will not do. */
+  async #storedAt(owner: PeerId, ask: ReadAsk): Promise<Answer | undefined> {
+    const request = requestOf({ ...ask, mode: 'stored' })
+    try {
+      const reply = await new Promise<Reply | CallFailed>(resolve => {
+        if (owner === this.#self) this.#deps.owner.read(owner, request, resolve)
+        else this.#deps.client.begin(owner, request, { timeoutMs: ask.timeoutMs }, resolve)
+      })
+      const answer = reply instanceof CallFailed ? undefined : this.#answer(owner, ask, reply)
+      return answer === undefined || 'failed' in answer ? undefined : answer
+    } catch (error) {
+      // It answers something else than what it has; then the failure of the load is what there is to tell.
+      if (!isMeshError(error)) throw error
+      return undefined
+    }
+  }
+
+  #broughtBy(owner: PeerId, lease: number, result: LoadResult): Answer | FailedLoad {
     this.#deps.stats.readsLoadTotal++
     const expiresAtMs = this.#deps.meshClock.now() + Math.max(0, result.ttlMs)
     const tags = result.keep?.tags ?? NO_TAGS

@@ -67,33 +67,43 @@ export interface Kept {
   readonly keeping: Keeping | undefined
 }
 
+interface Keepable {
+  readonly expiresAtMs: number
+  readonly keeping?: Keeping | undefined
+}
+
 /** The same value for another time: its windows and tags stay what they were. */
-export function keptAnew(
-  { expiresAtMs, keeping }: { expiresAtMs: number; keeping?: Keeping | undefined },
-  nowMs: number,
-  ttlMs: number
-): Kept {
-  if (keeping === undefined) return { expiresAtMs: nowMs + ttlMs, keeping }
+export function keptAnew(kept: Keepable, nowMs: number, ttlMs: number): Kept {
+  return keptFrom(nowMs, ttlMs, termsLeft(kept, ttlMs))
+}
+
+/** The terms under which it is kept, told of a value with so much time left. */
+export function termsLeft({ expiresAtMs, keeping }: Keepable, ttlMs: number): KeepTerms | undefined {
+  if (keeping === undefined) return undefined
   const { freshUntilMs, revalidateUntilMs, aheadFromMs, earlyMs, tags } = keeping
-  const terms = {
+  const aheadMs = aheadFromMs === Number.POSITIVE_INFINITY ? 0 : freshUntilMs - aheadFromMs
+  return {
     revalidateMs: lengthOf(freshUntilMs, revalidateUntilMs),
     staleMs: lengthOf(freshUntilMs, expiresAtMs),
-    ahead: 0,
+    ahead: Math.min(1, aheadMs / ttlMs),
     earlyMs,
     tags
   }
-  const anew = keptFrom(nowMs, ttlMs, terms)
-  if (anew.keeping === undefined || aheadFromMs === Number.POSITIVE_INFINITY) return anew
-  const aheadMs = lengthOf(aheadFromMs, freshUntilMs)
-  return { ...anew, keeping: { ...anew.keeping, aheadFromMs: anew.keeping.freshUntilMs - Math.min(aheadMs, ttlMs) } }
 }
 
+/** The same value under other tags. */
+export function retagged({ expiresAtMs, keeping }: Keepable, tags: Uint8Array): Kept {
+  const plain = { freshUntilMs: expiresAtMs, revalidateUntilMs: expiresAtMs, aheadFromMs: Number.POSITIVE_INFINITY }
+  return { expiresAtMs, keeping: { ...(keeping ?? { ...plain, earlyMs: 0 }), tags } }
+}
+
+/** Between two times that may both be "never". */
 function lengthOf(fromMs: number, untilMs: number): number {
   return untilMs === fromMs ? 0 : untilMs - fromMs
 }
 
 /** When a value stops being fresh. */
-export function freshUntil({ expiresAtMs, keeping }: { expiresAtMs: number; keeping?: Keeping | undefined }): number {
+export function freshUntil({ expiresAtMs, keeping }: Keepable): number {
   return keeping === undefined ? expiresAtMs : keeping.freshUntilMs
 }
 

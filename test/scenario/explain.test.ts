@@ -20,6 +20,9 @@ describe('explain', () => {
           }
         })
     })
+    // Each member has its table now, and for a while the owner before is asked first, which would be told too.
+    for (const one of t.meshes) one.stats()
+    await t.run('30s')
     const key = keyOf(t, 0)
     const owner = mesh(t, 0).id
     const cache = mesh(t, 1).cache<{ id: string }>('products')
@@ -77,6 +80,24 @@ describe('explain', () => {
     expect(gone.entry).toBeUndefined()
     expect(gone.deletedAt).toBeGreaterThan(0)
     expect(gone.backOff).toBeUndefined()
+  })
+
+  it('keeps within its message, however long the story of a failure is', async () => {
+    const t = await formed(2, {
+      seed: 992,
+      start: member =>
+        member.cache('products', {
+          ttl: '1h',
+          errorBackoff: '5s',
+          load: () => Promise.reject(new Error('é'.repeat(1_500), { cause: new Error('ü'.repeat(1_500)) }))
+        })
+    })
+    const key = keyOf(t, 0)
+    await errorOf(t, mesh(t, 1).cache('products').get(key))
+    const { backOff } = await t.until(mesh(t, 1).cache('products').explain(key))
+    expect(backOff?.why).toMatch(/^The last load of this key failed \(é+/)
+    expect(backOff?.why).not.toContain('\n')
+    expect(t.meshes.map(one => one.stats().linksRefusedTotal)).toEqual([0, 0])
   })
 
   it('refuses what is no key, and says so when nobody can be asked', async () => {

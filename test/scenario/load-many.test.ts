@@ -29,6 +29,9 @@ async function batched(seed: number, loadMany: LoadMany = keys => keys.map(key =
         }
       } as never)
   })
+  // Each member has its table now, and for a while its owner before is asked first: they would come back one by one.
+  for (const one of t.meshes) one.stats()
+  await t.run('30s')
   const cache = (by: number) => mesh(t, by).cache<string>('products') as unknown as LoadingCache<string>
   return { t, calls, singles: () => singles, cache }
 }
@@ -124,6 +127,21 @@ describe('keys that are missed together', () => {
     expect(reads.map(({ state }) => state)).toEqual(['rejected', 'rejected'])
   })
 
+  it('one by one are bound by the timeout of the call as a whole', async () => {
+    const t = await formed(1, {
+      seed: 966,
+      start: member =>
+        member.cache('products', { ttl: '1h', loadConcurrency: 1, load: () => t.sleep('50ms').then(() => 'row') })
+    })
+    const before = t.now
+    const error = (await errorOf(t, mesh(t, 0).cache('products').getMany(KEYS, { timeout: '200ms' }))) as PartialError
+    expect(t.now - before).toBeLessThan(300)
+    expect(error.errors.size).toBeGreaterThan(490)
+    expect(new Set([...error.errors.values()].map(one => (one as { code?: string }).code))).toEqual(
+      new Set(['ERR_MESH_TIMEOUT'])
+    )
+  })
+
   it('are refused where loadMany comes without load', async () => {
     const t = await formed(1, { seed: 965 })
     expect(() => mesh(t, 0).cache('c', { ttl: '1h', loadMany: () => [] } as never)).toThrow(/given together with load/)
@@ -212,6 +230,20 @@ describe('warm', () => {
       /Write cache.warm\(keys, { rate: 200 }\)/
     )
     expect((await errorOf(t, cache(1).warm(5 as never))).message).toMatch(/to be iterable/)
+  })
+
+  it('ends at once with its signal in a pause, and with its member', async () => {
+    const { t, cache } = await batched(978)
+    const aborter = new AbortController()
+    const paused = watch(t, cache(1).warm(KEYS, { rate: 0.01, signal: aborter.signal }))
+    const leaving = watch(t, cache(2).warm(KEYS, { rate: 50 }))
+    await t.run('1s')
+    aborter.abort(new Error('enough'))
+    await t.run('1ms')
+    expect((paused.error as Error | undefined)?.message).toBe('enough')
+    await t.until(mesh(t, 2).leave())
+    await t.run('1s')
+    expect(leaving.error).toMatchObject({ code: 'ERR_MESH_LEFT' })
   })
 
   it('needs a loader', async () => {

@@ -157,6 +157,38 @@ describe('staleIfError', () => {
   })
 })
 
+describe('whoever has the lease', () => {
+  it('gets what is stale like those who wait, when its load fails or takes long', async () => {
+    const t = await formed(3, {
+      seed: 913,
+      start: member =>
+        member.cache('products', { ttl: '10s', jitter: 0, staleIfError: '1m', errorBackoff: 0, softTimeout: '50ms' })
+    })
+    const key = keyOf(t, 0)
+    const cache = (by: number) => mesh(t, by).cache<string>('products')
+    await t.until(cache(1).getOrSet(key, () => 'old'))
+    await t.run('11s')
+    const fails = () => Promise.reject(new Error('down'))
+    for (const by of [0, 1, 2]) expect(await t.until(cache(by).getOrSet(key, fails)), `member ${by}`).toBe('old')
+    const before = t.now
+    const slow = () => t.sleep('1s').then(() => 'new')
+    expect(await t.until(cache(2).getOrSet(key, slow))).toBe('old')
+    expect(t.now - before).toBeLessThan(100)
+    await t.run('2s')
+    expect(await t.until(cache(1).getOrSet(key, fails))).toBe('new')
+    // What was deleted while it was loaded in vain is gone.
+    await t.run('11s')
+    const doomed = watch(
+      t,
+      cache(1).getOrSet(key, () => t.sleep('40ms').then(fails))
+    )
+    await t.run('20ms')
+    await t.until(cache(2).delete(key))
+    await t.run('1s')
+    expect(doomed.state).toBe('rejected')
+  })
+})
+
 describe('softTimeout', () => {
   it('answers with what is stale when the load takes longer, and the load goes on behind', async () => {
     const { t, origin, get, key } = await served(915, { staleIfError: '1m', softTimeout: '50ms' })

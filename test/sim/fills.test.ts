@@ -3,7 +3,7 @@
  * and not before, its failure reaches each waiter once, and the key is left alone then. All seeds are judged by it
  * (`sim.test.ts`); here each checker is shown a bug, and must find it.
  */
-import { afterEach, describe, expect, it, vi } from 'vitest'
+import { afterEach, describe, it, vi } from 'vitest'
 import { BackOffs } from '../../lib/fill/back-off.ts'
 import { Client } from '../../lib/rpc/client.ts'
 import type { Reply } from '../../lib/rpc/messages.ts'

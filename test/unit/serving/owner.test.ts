@@ -550,3 +550,68 @@ describe('a member that is followed', () => {
     expect(follow()).toEqual([{ type: 'absent' }])
   })
 })
+
+describe('what a reviewer found', () => {
+  const outcome = { code: 'value', bytes: Uint8Array.of(3), failure: '', ttlMs: 1_000, negative: false } as const
+
+  it('a load that was fenced tells whoever follows it nothing: it began before the change', () => {
+    const holder = ask('a')
+    const told: Reply[] = []
+    owner.fills.followed('after', { type: 'follow', namespace: NAMESPACE, key: KEY }, reply => told.push(reply))
+    remove()
+    fill('a', leaseOf(holder))
+    expect(told.map(({ type }) => type)).toEqual(['waiting', 'absent'])
+  })
+
+  it('what a member that leaves still has is not what a refresh asked for', async () => {
+    declare(() => 'new')
+    moves.gained(5, 'before')
+    const told: Reply[] = []
+    const refresh = { type: 'read', namespace: NAMESPACE, key: KEY, mode: 'load', wish: 'refresh' } as const
+    owner.read('a', refresh, reply => told.push(reply))
+    follows[0]?.onReply({ type: 'followed', ...outcome, keep: undefined, stamp: 9, writer: 'before' })
+    await later()
+    expect(told.map(({ type }) => type)).toEqual(['waiting', 'waiting', 'loaded'])
+    expect(told.at(-1)).not.toMatchObject({ bytes: Uint8Array.of(3) })
+  })
+
+  it('nobody is followed for a cache that was cleared a moment ago, though the partition came after that', async () => {
+    let calls = 0
+    declare(() => ++calls)
+    owner.perform({ type: 'clear', namespace: NAMESPACE, prefix: '' })
+    moves.gained(5, 'before')
+    ask('a', 'load')
+    await later()
+    expect([follows.length, calls]).toEqual([0, 1])
+  })
+
+  it('a value that is stale, or kept for ever with tags, is handed over as it is or not at all', () => {
+    const tags = Uint8Array.of(1, 65)
+    const terms = { revalidateMs: 500, staleMs: 700, ahead: 0, earlyMs: 0, tags }
+    const follow = (): Reply[] => {
+      const told: Reply[] = []
+      owner.fills.followed('after', { type: 'follow', namespace: NAMESPACE, key: KEY }, reply => told.push(reply))
+      return told
+    }
+    const put = (ttlMs: number) =>
+      owner.write({
+        type: 'write',
+        namespace: NAMESPACE,
+        key: KEY,
+        bytes: Uint8Array.of(9),
+        ttlMs,
+        keep: terms,
+        ...CACHE_ONLY
+      })
+    put(Number.POSITIVE_INFINITY)
+    leaving = true
+    expect(follow()).toMatchObject([
+      { type: 'followed', ttlMs: Number.POSITIVE_INFINITY, keep: { revalidateMs: 0, staleMs: 0 } }
+    ])
+    leaving = false
+    put(100)
+    leaving = true
+    clock.pass(101)
+    expect(follow()).toEqual([{ type: 'absent' }])
+  })
+})
