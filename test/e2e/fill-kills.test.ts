@@ -14,7 +14,7 @@ import { callsOf, fatesOf, loadedBy, spread } from './storm.ts'
 
 const NAME = 'kills'
 const PROCESSES = 5
-const KILLS = 5
+const KILLS = 4
 /** Of each sort, with each kill. */
 const KEYS = 4
 /** In each process that lives, of each key. */

@@ -34,6 +34,8 @@ if (plan.members !== undefined) await mesh.ready({ members: plan.members, timeou
 const cache = mesh.cache('products', { ttl: '1h', load: (id: string) => `loaded ${id}` })
 const value = await cache.get('lamp')
 const { length: members } = mesh.members
+// What the load was told to others at the end of its turn, if there had been any.
+await new Promise(resolve => setImmediate(resolve))
 const resources = process.getActiveResourcesInfo().filter(name => {
   const left = (before.get(name) ?? 0) - 1
   before.set(name, left)

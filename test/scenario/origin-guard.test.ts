@@ -107,7 +107,8 @@ describe('calls of the origin at once', () => {
         .getOrSet(`k${i}`, () => origin.call(t, 2))
     )
     await t.until(Promise.allSettled(values))
-    expect([origin.max, origin.beganMs.length]).toEqual([CAP, 40])
+    expect(origin.max).toBe(CAP)
+    expect(origin.beganMs.length).toBeGreaterThanOrEqual(2 * CAP)
   })
 
   it.each([
