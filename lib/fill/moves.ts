@@ -9,21 +9,27 @@
  *   2. A leaves ─ a clear asks all that are left, B among them, and not A ─ B learns what it has got from A: what A still
  *      has is from before the clear. So for a while after a clear nobody is followed for that cache at all.
  */
+import { PARTITIONS } from '../placement/partitions.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
 
 /** Loads that take longer than this after a move are followed no more. */
 const FOLLOW_WITHIN_MS = 30_000
+const PEERS_MAX = 4_096
 
-interface Move {
-  readonly from: PeerId
-  readonly untilMs: number
-}
+/** No peer has this number. */
+const NOBODY = 0
 
 export class Moves {
   readonly #clock: Clock
-  /** At most one for each partition there is. */
-  readonly #moves = new Map<number, Move>()
+  /**
+   * By partition, as numbers: with each member that comes thousands of them move at once, and an object for each would
+   * make the collector of young objects take the whole process for one that lives on large ones.
+   */
+  readonly #from = new Uint16Array(PARTITIONS)
+  readonly #untilMs = new Float64Array(PARTITIONS)
+  readonly #peers: PeerId[] = ['']
+  readonly #numbers = new Map<PeerId, number>()
   /** When caches were cleared here, in part or in whole. */
   readonly #clearedMs = new Map<string, number>()
 
@@ -32,25 +38,27 @@ export class Moves {
   }
 
   gained(partition: number, from: PeerId): void {
-    this.#moves.set(partition, { from, untilMs: this.#clock.monotonic() + FOLLOW_WITHIN_MS })
+    this.#from[partition] = this.#numberOf(from)
+    this.#untilMs[partition] = this.#clock.monotonic() + FOLLOW_WITHIN_MS
   }
 
   lost(lost: (partition: number) => boolean): void {
-    for (const partition of this.#moves.keys()) if (lost(partition)) this.#moves.delete(partition)
+    for (let partition = 0; partition < PARTITIONS; partition++)
+      if (this.#from[partition] !== NOBODY && lost(partition)) this.#from[partition] = NOBODY
   }
 
   /** Who may be loading for this partition still. */
   before(partition: number, namespace: string): PeerId | undefined {
-    const move = this.#moves.get(partition)
-    if (move === undefined || this.#wasCleared(namespace)) return undefined
-    if (move.untilMs > this.#clock.monotonic()) return move.from
-    this.#moves.delete(partition)
+    const number = this.#from[partition] as number
+    if (number === NOBODY || this.#wasCleared(namespace)) return undefined
+    if ((this.#untilMs[partition] as number) > this.#clock.monotonic()) return this.#peers[number]
+    this.#from[partition] = NOBODY
     return undefined
   }
 
   /** Something was changed here. */
   changed(partition: number): void {
-    if (this.#moves.size > 0) this.#moves.delete(partition)
+    this.#from[partition] = NOBODY
   }
 
   cleared(namespace: string): void {
@@ -62,5 +70,18 @@ export class Moves {
   #wasCleared(namespace: string): boolean {
     const atMs = this.#clearedMs.get(namespace)
     return atMs !== undefined && this.#clock.monotonic() - atMs < FOLLOW_WITHIN_MS
+  }
+
+  /** Members that come and go for ever must not use up the numbers: then all that is known is forgotten. */
+  #numberOf(peer: PeerId): number {
+    const known = this.#numbers.get(peer)
+    if (known !== undefined) return known
+    if (this.#peers.length > PEERS_MAX) {
+      this.#from.fill(NOBODY)
+      this.#numbers.clear()
+      this.#peers.length = 1
+    }
+    this.#numbers.set(peer, this.#peers.length)
+    return this.#peers.push(peer) - 1
   }
 }
