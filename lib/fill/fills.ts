@@ -376,6 +376,7 @@ export class Fills {
     waiter.disarm = this.#deps.clock.after(softMs, () => {
       const stale = this.#deps.stored(flight.namespace, flight.key)
       if (stale === undefined || !flight.waiters.delete(waiter)) return
+      this.#deps.stats.softTimeoutsTotal++
       flight.behind = true
       this.#note(flight, `answered with what is stale after ${softMs} ms`)
       waiter.respond(this.#landings.stale(stale))

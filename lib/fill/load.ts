@@ -136,6 +136,7 @@ export function settleInTime(
 export function keep(deps: LoadDeps, run: LoadRun, value: unknown, chosen: Chosen, loadMs: number): LoadResult {
   const { definition } = run
   const negative = value === null || value === undefined
+  if (negative) deps.stats.loadsNegativeTotal++
   try {
     const bytes = definition.codec.encode(value, { cache: definition.name, key: String(run.key), allowUndefined: true })
     if (bytes.length > HANDED_OUT_BYTES_MAX) {
@@ -184,7 +185,10 @@ function jittered(deps: LoadDeps, definition: CacheDefinition, keepMs: number): 
 
 /** What the loader threw, whatever it is: also an error of ours that it met in another cache is its failure here. */
 export function failed(deps: LoadDeps, thrown: unknown): LoadResult {
-  if (thrown instanceof LateLoad) return refused(deps, 'ERR_MESH_LOAD_TIMEOUT', thrown.message)
+  if (thrown instanceof LateLoad) {
+    deps.stats.loadsTimedOutTotal++
+    return refused(deps, 'ERR_MESH_LOAD_TIMEOUT', thrown.message)
+  }
   return refused(deps, 'ERR_MESH_LOAD', encodeFailure(thrown))
 }
 

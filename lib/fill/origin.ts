@@ -24,6 +24,7 @@ export class Origin {
   }
 
   begin(run: OriginRun): Running {
+    if (run.reason === 'warm') this.#deps.stats.loadsWarmTotal++
     return run.loadMany === undefined ? this.#single(run) : this.#batches.begin(run, run.loadMany)
   }
 

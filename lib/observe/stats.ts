@@ -14,6 +14,8 @@ export class Stats {
   readsLoadTotal = 0
   /** Reads answered with a value past its TTL, as staleWhileRevalidate, staleIfError or softTimeout allow. */
   readsStaleTotal = 0
+  /** Of those, how many because the load took longer than softTimeout. */
+  softTimeoutsTotal = 0
   /** Reads that joined a call of this member that had not left yet. */
   readsJoinedTotal = 0
   /** Values written for this member's callers. */
@@ -40,6 +42,12 @@ export class Stats {
   loadsTotal = 0
   /** Keys loaded together with others, by calls of loadMany. */
   loadsBatchedTotal = 0
+  /** Keys loaded for warm. */
+  loadsWarmTotal = 0
+  /** Loads that found nothing: null or undefined. */
+  loadsNegativeTotal = 0
+  /** Loader calls that did not settle within loadTimeout. */
+  loadsTimedOutTotal = 0
   /** Loader calls that threw, timed out or gave a value that cannot be encoded. */
   loadsFailedTotal = 0
   /** Loader calls made without the owner, because it could not be reached; their results are not stored. */

@@ -323,7 +323,10 @@ export class Router {
   #inSoftTime({ definition }: ReadAsk, done: Promise<LoadResult>): Promise<LoadResult | undefined> {
     if (definition.softTimeoutMs === Number.POSITIVE_INFINITY) return done
     return new Promise(resolve => {
-      const disarm = this.#deps.clock.after(definition.softTimeoutMs, () => resolve(undefined))
+      const disarm = this.#deps.clock.after(definition.softTimeoutMs, () => {
+        this.#deps.stats.softTimeoutsTotal++
+        resolve(undefined)
+      })
       void done.then(result => {
         disarm()
         resolve(result)

@@ -100,6 +100,13 @@ async function down(t: Cluster): Promise<void> {
 }
 
 async function missing(t: Cluster): Promise<void> {
+  const unfiltered = new Origin(t)
+  const plain = t.meshes.map(mesh => mesh.cache('plain ids', { ttl: '1h', negativeTtl: '1h', load: unfiltered.load }))
+  const some = Array.from({ length: 10_000 }, (_, i) => `none ${i}`)
+  for (const cache of plain) await t.until(cache.getMany(some), '10m')
+  console.log(
+    `missing: ${some.length} ids that do not exist, read ${plain.length} times each within negativeTtl: ${unfiltered.beganMs.length} calls of the origin without a filter`
+  )
   const origin = new Origin(t)
   const filtered = t.meshes.map(mesh => mesh.cache('ids', { ttl: '1h', exists: { keys: 100_000 }, load: origin.load }))
   const ids = Array.from({ length: 100_000 }, (_, i) => `id ${i}`)

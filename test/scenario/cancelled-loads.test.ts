@@ -104,6 +104,18 @@ describe.each(WHERE)('a load %s', where => {
   })
 })
 
+describe('a load whose owner has died', () => {
+  it('goes on for its own callers, and is aborted when they have gone: nobody else can want it', async () => {
+    const { t, origin, callers } = await waiting(945, 'under a lease of the owner', [1])
+    t.crash(0)
+    await t.run('5s')
+    expect([origin.aborted, callers[0]?.watched.state]).toEqual([[false], 'pending'])
+    callers[0]?.giveUp()
+    await t.run('50ms')
+    expect(origin.aborted).toEqual([true])
+  })
+})
+
 describe('a load without an owner', () => {
   it('is aborted when its last caller has gone', async () => {
     const origin = new SlowOrigin()

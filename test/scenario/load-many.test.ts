@@ -213,6 +213,7 @@ describe('warm', () => {
     expect(told.at(-1)).toEqual({ loaded: 400, present: 100, failed: 0, done: true })
     expect(told.length).toBeGreaterThan(15)
     expect(calls.flat()).toHaveLength(500)
+    expect(t.meshes.reduce((sum, one) => sum + one.stats().loadsWarmTotal, 0)).toBe(400)
     expect(await t.until(cache(2).get('k499'))).toBe('many k499')
   })
 

@@ -199,6 +199,7 @@ describe('softTimeout', () => {
     expect(await get(key)).toBe(1)
     expect(t.now - before).toBeGreaterThanOrEqual(50)
     expect(t.now - before).toBeLessThan(100)
+    expect(t.meshes.map(one => one.stats().softTimeoutsTotal)).toEqual([1, 0, 0])
     await t.run('1s')
     expect([await get(key), origin.calls]).toEqual([2, 2])
   })
