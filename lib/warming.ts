@@ -46,7 +46,8 @@ export async function warming(clock: Clock, { cache, keys, rate, signal, warm, o
       else count.present++
     } catch (error) {
       count.failed++
-      // A key that cannot be one is a mistake of the caller, and a member that has left warms nothing; a load that failed is counted, and the others go on.
+      // A key that cannot be one is a mistake of the caller, and a member that has left warms nothing; a load that
+      // failed is counted, and the others go on.
       if (isMeshError(error, 'ERR_MESH_KEY') || isMeshError(error, 'ERR_MESH_LEFT')) mistake ??= error
     }
     if (clock.monotonic() - toldMs < PROGRESS_EVERY_MS) return
@@ -65,11 +66,11 @@ export async function warming(clock: Clock, { cache, keys, rate, signal, warm, o
       under.add(work)
       if (under.size >= AT_ONCE_MAX) await Promise.race(under)
     }
-  } finally {
-    // Told that no more is wanted, but not waited for: one that hangs is why it may be given up.
-    void Promise.resolve(source.return?.()).catch(() => {
-      // How a stream of keys ends is its own business.
-    })
+  } catch (reason) {
+    // The stream is told that no more is wanted, but not waited for: one that hangs may be why. What it says to that is
+    // dropped for the reason it ends, as the language does it.
+    void (async () => source.return?.())().catch(() => {})
+    throw reason
   }
   await Promise.all(under)
   checkGoing()

@@ -14,6 +14,7 @@
  *   1. lease v1 ─ load reads the old row ─ delete v2 ─ fill v1 arrives: the flight is closed, nothing is stored.
  *   2. lease v1 ─ delete v2 ─ a get arrives: finds no open flight, opens its own with v3 > v2.
  */
+import { recordName } from '../base/record-name.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { LoadReason, MessageOf, Reply } from '../rpc/messages.ts'
 
@@ -98,21 +99,21 @@ export class Flights {
 
   /** The flight that a caller of now may join. */
   find(namespace: string, key: string): Flight | undefined {
-    return this.#open.get(nameOf(namespace, key))
+    return this.#open.get(recordName(namespace, key))
   }
 
   /** What still runs of a key that is not ours any more. */
   findMoved(namespace: string, key: string): Flight | undefined {
-    return this.#moved.get(nameOf(namespace, key))
+    return this.#moved.get(recordName(namespace, key))
   }
 
   findAlone(namespace: string, key: string): Flight | undefined {
-    return this.#alone.get(nameOf(namespace, key))
+    return this.#alone.get(recordName(namespace, key))
   }
 
   begin(namespace: string, key: string, partition: number, reason: LoadReason = 'miss', nowMs = 0): Flight {
     const flight = new Flight(namespace, key, partition, reason, nowMs)
-    this.#open.set(nameOf(namespace, key), flight)
+    this.#open.set(recordName(namespace, key), flight)
     return flight
   }
 
@@ -120,7 +121,7 @@ export class Flights {
   beginAlone(namespace: string, key: string, nowMs: number): Flight {
     const flight = new Flight(namespace, key, -1, 'miss', nowMs)
     flight.state = 'alone'
-    this.#alone.set(nameOf(namespace, key), flight)
+    this.#alone.set(recordName(namespace, key), flight)
     return flight
   }
 
@@ -147,7 +148,7 @@ export class Flights {
     for (const flight of [...this.#open.values()]) {
       if (!lost(flight.partition)) continue
       this.#close(flight, 'moved')
-      this.#moved.set(nameOf(flight.namespace, flight.key), flight)
+      this.#moved.set(recordName(flight.namespace, flight.key), flight)
     }
   }
 
@@ -162,7 +163,7 @@ export class Flights {
     flight.stop()
     if (flight.open) this.#close(flight, 'fenced')
     this.#leased.delete(flight.stamp)
-    const name = nameOf(flight.namespace, flight.key)
+    const name = recordName(flight.namespace, flight.key)
     if (this.#moved.get(name) === flight) this.#moved.delete(name)
     if (this.#alone.get(name) === flight) this.#alone.delete(name)
   }
@@ -173,11 +174,7 @@ export class Flights {
 
   #close(flight: Flight, why: 'fenced' | 'moved'): void {
     flight.state = why
-    const name = nameOf(flight.namespace, flight.key)
+    const name = recordName(flight.namespace, flight.key)
     if (this.#open.get(name) === flight) this.#open.delete(name)
   }
-}
-
-function nameOf(namespace: string, key: string): string {
-  return `${namespace}\n${key}`
 }

@@ -114,7 +114,7 @@ export class Guard implements OriginGuard {
 
   /** Resolves when no call of an origin runs here, at the latest after `ms`. */
   idle(ms: number): Promise<void> {
-    if (this.#running === 0) return Promise.resolve()
+    if (this.#running === 0 || ms <= 0) return Promise.resolve()
     return new Promise(resolve => {
       const settle = (): void => {
         disarm()

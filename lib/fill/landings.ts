@@ -5,6 +5,7 @@
  * their reads began before. A failure reaches each waiter once, or what is stale in its place where the caller allows
  * that, and begins a back-off.
  */
+import { recordName } from '../base/record-name.ts'
 import { decodeFailure } from '../codec/load-failure.ts'
 import { NO_TAGS } from '../codec/tags.ts'
 import type { Journal } from '../observe/journal.ts'
@@ -85,7 +86,8 @@ export class Landings {
 
   /** It has come too late for a member that leaves; the new owner of the key will ask for it. */
   #keepForSuccessor(entry: Entry): void {
-    if (this.#forSuccessors.size < SUCCESSORS_MAX) this.#forSuccessors.set(nameOf(entry.namespace, entry.key), entry)
+    if (this.#forSuccessors.size < SUCCESSORS_MAX)
+      this.#forSuccessors.set(recordName(entry.namespace, entry.key), entry)
   }
 
   #storyOf({ state, holder }: Flight, wasOpen: boolean, { code, failure, ttlMs, negative }: LoadResult): string {
@@ -140,7 +142,7 @@ export class Landings {
   /** What a member that leaves hands to the new owner of a key that asks. */
   handOver(namespace: string, key: string): MessageOf<'followed'> | undefined {
     if (!this.#deps.isLeaving()) return undefined
-    const entry = this.#forSuccessors.get(nameOf(namespace, key)) ?? this.#deps.stored(namespace, key)
+    const entry = this.#forSuccessors.get(recordName(namespace, key)) ?? this.#deps.stored(namespace, key)
     if (entry === undefined) return undefined
     const { version, bytes, negative } = entry
     const ttlMs = freshUntil(entry) - this.#deps.meshClock.now()
@@ -185,8 +187,4 @@ export function backOffText({ failures, leftMs, last }: BackOff): string {
     .slice(0, 500)
   const message = `${times} failed (${why}), so the origin is left alone with it for ${Math.ceil(leftMs)} ms more. Try again then; staleIfError answers with what was there before.`
   return last.code === 'ERR_MESH_LOAD' ? withCause(message, last.failure) : message
-}
-
-function nameOf(namespace: string, key: string): string {
-  return `${namespace}\n${key}`
 }

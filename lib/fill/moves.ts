@@ -16,6 +16,8 @@ import type { PeerId } from '../ports/transport.ts'
 /** Loads that take longer than this after a move are followed no more. */
 const FOLLOW_WITHIN_MS = 30_000
 const PEERS_MAX = 4_096
+/** Cleared within that time; beyond it nobody is followed for any. */
+const CLEARED_MAX = 1_024
 
 /** No peer has this number. */
 const NOBODY = 0
@@ -32,6 +34,7 @@ export class Moves {
   readonly #numbers = new Map<PeerId, number>()
   /** When caches were cleared here, in part or in whole. */
   readonly #clearedMs = new Map<string, number>()
+  #manyClearedMs = Number.NEGATIVE_INFINITY
 
   constructor(clock: Clock) {
     this.#clock = clock
@@ -64,12 +67,13 @@ export class Moves {
   cleared(namespace: string): void {
     const nowMs = this.#clock.monotonic()
     for (const [name, atMs] of this.#clearedMs) if (nowMs - atMs >= FOLLOW_WITHIN_MS) this.#clearedMs.delete(name)
-    this.#clearedMs.set(namespace, nowMs)
+    if (this.#clearedMs.size < CLEARED_MAX) this.#clearedMs.set(namespace, nowMs)
+    else this.#manyClearedMs = nowMs
   }
 
   #wasCleared(namespace: string): boolean {
-    const atMs = this.#clearedMs.get(namespace)
-    return atMs !== undefined && this.#clock.monotonic() - atMs < FOLLOW_WITHIN_MS
+    const atMs = Math.max(this.#clearedMs.get(namespace) ?? Number.NEGATIVE_INFINITY, this.#manyClearedMs)
+    return this.#clock.monotonic() - atMs < FOLLOW_WITHIN_MS
   }
 
   /** Members that come and go for ever must not use up the numbers: then all that is known is forgotten. */

@@ -2,6 +2,8 @@
  * What has happened to keys of late, for people who ask why: the last few thousand things worth a line, in a ring. Hits
  * and writes are none of them: there are too many, and a record says itself when it was written.
  */
+import { recordName } from '../base/record-name.ts'
+
 const LINES_MAX = 4_096
 const LINE_UNITS_MAX = 300
 
@@ -23,14 +25,14 @@ export class Journal {
 
   note(namespace: string, key: string, what: string): void {
     this.#atMs[this.#next] = this.#now()
-    this.#names[this.#next] = nameOf(namespace, key)
+    this.#names[this.#next] = recordName(namespace, key)
     this.#lines[this.#next] = what.length > LINE_UNITS_MAX ? `${what.slice(0, LINE_UNITS_MAX - 1)}…` : what
     this.#next = (this.#next + 1) % LINES_MAX
   }
 
   /** The last lines of a key, oldest first. */
   of(namespace: string, key: string, most: number): JournalLine[] {
-    const name = nameOf(namespace, key)
+    const name = recordName(namespace, key)
     const found: JournalLine[] = []
     for (let back = 1; back <= this.#names.length && found.length < most; back++) {
       const at = (this.#next - back + LINES_MAX) % LINES_MAX
@@ -39,8 +41,4 @@ export class Journal {
     }
     return found
   }
-}
-
-function nameOf(namespace: string, key: string): string {
-  return `${namespace}\n${key}`
 }

@@ -171,9 +171,11 @@ class Batch {
   #findHere(key: string): Finding {
     const { namespace } = this.#definition
     const { owner, stats } = this.#deps
-    if (owner.glance(namespace, key) === undefined) return owner.holds(namespace, key) ? 'ask' : 'absent'
+    const found = owner.stored(namespace, key)
+    if (found === undefined) return 'absent'
+    if (!owner.isPlain(found)) return 'ask'
     stats.readsLocalTotal++
-    return owner.stored(namespace, key)
+    return found
   }
 
   #ask(owner: PeerId, places: readonly number[]): void {

@@ -62,10 +62,13 @@ export class Owner {
    * store is asked for anything else.
    */
   glance(namespace: string, key: string): Entry | undefined {
-    const nowMs = this.#deps.meshClock.now()
-    const found = this.#deps.store.glance(namespace, key, nowMs)
-    if (found?.keeping === undefined) return found
-    return isPlainlyFresh(found.keeping, nowMs) ? found : undefined
+    const found = this.#deps.store.glance(namespace, key, this.#deps.meshClock.now())
+    return found !== undefined && this.isPlain(found) ? found : undefined
+  }
+
+  /** Nothing is to be done about it but to answer with it. */
+  isPlain({ keeping }: Entry): boolean {
+    return keeping === undefined || isPlainlyFresh(keeping, this.#deps.meshClock.now())
   }
 
   /** Whether there is something that `glance` leaves to a read. */

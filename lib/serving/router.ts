@@ -11,7 +11,6 @@
  * Nobody ever forwards a request, so no two members can wait for each other. Changes take a way of their own
  * (`changes.ts`): they wait longer, and must not be made twice.
  */
-import { isMeshError } from '../base/errors.ts'
 import type { Key } from '../codec/keys.ts'
 import { NO_TAGS } from '../codec/tags.ts'
 import type { CacheDefinition, LoadContext, LoadMany, May } from '../fill/definition.ts'
@@ -314,6 +313,7 @@ export class Router {
     const result = await (mayBeStale ? this.#inSoftTime(ask, load.done) : load.done)
     if (mayBeStale && result?.code !== 'value') {
       const stale = await this.#storedAt(owner, ask)
+      if (stale !== undefined && result === undefined) this.#deps.stats.softTimeoutsTotal++
       if (stale !== undefined) return stale
     }
     return this.#broughtBy(owner, lease, result ?? (await load.done))
@@ -323,10 +323,7 @@ export class Router {
   #inSoftTime({ definition }: ReadAsk, done: Promise<LoadResult>): Promise<LoadResult | undefined> {
     if (definition.softTimeoutMs === Number.POSITIVE_INFINITY) return done
     return new Promise(resolve => {
-      const disarm = this.#deps.clock.after(definition.softTimeoutMs, () => {
-        this.#deps.stats.softTimeoutsTotal++
-        resolve(undefined)
-      })
+      const disarm = this.#deps.clock.after(definition.softTimeoutMs, () => resolve(undefined))
       void done.then(result => {
         disarm()
         resolve(result)
@@ -337,18 +334,13 @@ export class Router {
   /** What the owner still has, though it be stale. It may have been deleted since, so what came with the lease will not do. */
   async #storedAt(owner: PeerId, ask: ReadAsk): Promise<Answer | undefined> {
     const request = requestOf({ ...ask, mode: 'stored' })
-    try {
-      const reply = await new Promise<Reply | CallFailed>(resolve => {
-        if (owner === this.#self) this.#deps.owner.read(owner, request, resolve)
-        else this.#deps.client.begin(owner, request, { timeoutMs: ask.timeoutMs }, resolve)
-      })
-      const answer = reply instanceof CallFailed ? undefined : this.#answer(owner, ask, reply)
-      return answer === undefined || 'failed' in answer ? undefined : answer
-    } catch (error) {
-      // It answers something else than what it has; then the failure of the load is what there is to tell.
-      if (!isMeshError(error)) throw error
-      return undefined
-    }
+    const reply = await new Promise<Reply | CallFailed>(resolve => {
+      if (owner === this.#self) this.#deps.owner.read(owner, request, resolve)
+      else this.#deps.client.begin(owner, request, { timeoutMs: ask.timeoutMs }, resolve)
+    })
+    // Whatever else it says: the failure of the load is then what there is to tell.
+    if (reply instanceof CallFailed || (reply.type !== 'hit' && reply.type !== 'kept')) return undefined
+    return reply.type === 'hit' ? this.#hit(owner, reply) : this.#kept(owner, ask, reply)
   }
 
   #broughtBy(owner: PeerId, lease: number, result: LoadResult): Answer | FailedLoad {

@@ -22,6 +22,7 @@
  *
  * Not promised: order in an origin that is still at work on a `store` which has timed out, or whose writer has died.
  */
+import { recordName } from '../base/record-name.ts'
 import type { Cancel, Clock } from '../ports/clock.ts'
 import type { Random } from '../ports/random.ts'
 import type { Kept } from '../store/keeping.ts'
@@ -77,13 +78,13 @@ export class Tickets {
 
   /** Whether somebody has to end first. */
   isBusy(namespace: string, key: string, exclusive: boolean): boolean {
-    const storing = this.#byKey.get(nameOf(namespace, key))
+    const storing = this.#byKey.get(recordName(namespace, key))
     if (storing === undefined) return false
     return exclusive || [...storing.open.values()].some(ticket => ticket.exclusive)
   }
 
   open(namespace: string, key: string, { partition, exclusive, kept, lifeMs }: TicketTerms): Ticket {
-    const name = nameOf(namespace, key)
+    const name = recordName(namespace, key)
     const storing = this.#byKey.get(name) ?? { partition, open: new Map<number, OpenTicket>() }
     this.#byKey.set(name, storing)
     const number = 1 + this.#deps.random.integer(Number.MAX_SAFE_INTEGER - 1)
@@ -100,7 +101,7 @@ export class Tickets {
 
   /** Undefined when it is not known whether the origin has what it is handed back with. */
   close(namespace: string, key: string, number: number): Ticket | undefined {
-    const name = nameOf(namespace, key)
+    const name = recordName(namespace, key)
     const ticket = this.#take(name, number)
     if (ticket !== undefined) return ticket.isContested ? undefined : ticket
     const storing = this.#byKey.get(name)
@@ -130,8 +131,4 @@ export class Tickets {
 
 function contest({ open }: Storing): void {
   for (const ticket of open.values()) ticket.isContested = true
-}
-
-function nameOf(namespace: string, key: string): string {
-  return `${namespace}\n${key}`
 }

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Cluster } from '../../lib/testing.ts'
-import { errorOf, formed, keyOf, mesh, times, watch } from './story.ts'
+import { errorOf, formed, keyOf, mesh, orOurError, times, watch } from './story.ts'
 
 async function failing(seed: number, options = {}) {
   const origin = { calls: [] as number[], down: true }
@@ -24,13 +24,7 @@ describe('a key whose load has failed', () => {
   it('is left alone by the whole mesh, longer with each failure in a row, up to 5 s', async () => {
     const { t, origin, key, cache } = await failing(950)
     for (let i = 0; i < 3_000; i++) {
-      await Promise.all(
-        times(3, by =>
-          cache(by)
-            .get(key)
-            .catch(() => undefined)
-        ).concat(t.run('10ms') as never)
-      )
+      await Promise.all(times(3, by => orOurError(cache(by).get(key))).concat(t.run('10ms') as never))
     }
     const waits = origin.calls.slice(1).map((at, i) => at - (origin.calls[i] as number))
     expect(waits.slice(0, 6).map(ms => Math.round(ms / 100) * 100)).toEqual([100, 200, 400, 800, 1_600, 3_200])

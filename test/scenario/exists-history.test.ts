@@ -6,7 +6,7 @@
 import { describe, expect, it } from 'vitest'
 import { seededRandom } from '../../lib/sim/random.ts'
 import { type Cluster, cluster } from '../../lib/testing.ts'
-import { mesh, times } from './story.ts'
+import { mesh, orOurError, times } from './story.ts'
 
 const SIZE = 5
 const HISTORIES = Number(process.env.HISTORIES ?? 12)
@@ -49,7 +49,7 @@ async function history(seed: number): Promise<Counts> {
   let healAt = 0
   const pick = <T>(list: readonly T[]): T => list[random.integer(list.length)] as T
   const begin = (work: Promise<unknown>): void => {
-    const settled = work.catch(() => {}).finally(() => open.delete(settled))
+    const settled = orOurError(work).finally(() => open.delete(settled))
     open.add(settled)
   }
 

@@ -4,7 +4,7 @@ import type { PartialError } from '../../lib/base/errors.ts'
 import type { LoadingCache } from '../../lib/cache.ts'
 import type { Mesh } from '../../lib/mesh.ts'
 import { type Cluster, type ClusterOptions, cluster } from '../../lib/testing.ts'
-import { errorOf, formed, keyOf, mesh, ownersOf, times, watch } from './story.ts'
+import { errorOf, formed, keyOf, mesh, orOurError, ownersOf, times, watch } from './story.ts'
 
 const KEYS = 20_000
 const row = (i: number): string => `product:${i}`
@@ -368,11 +368,7 @@ describe('a split', () => {
         await t.run('250ms')
         const done = adds.filter(({ add }) => add.state === 'fulfilled').map(({ key }) => key)
         for (const index of everybody) {
-          await t.until(
-            products(t, index)
-              .clear({ timeout: '10s' })
-              .catch(() => {})
-          )
+          await t.until(orOurError(products(t, index).clear({ timeout: '10s' })))
           const rows = await t.until(products(t, index).getMany(done))
           expect(done.filter((_, k) => rows[k] === undefined)).toEqual([])
         }

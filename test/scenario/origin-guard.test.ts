@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Cluster } from '../../lib/testing.ts'
-import { coordinatorOf, formed, mesh, times } from './story.ts'
+import { coordinatorOf, formed, mesh, orOurError, times } from './story.ts'
 
 const CAP = 20
 /** Several, so that a story can choose one by who hands out its permits. */
@@ -64,7 +64,7 @@ async function readAll(t: Cluster, cache: string, index: number, keys: readonly 
   const handle = mesh(t, index).cache<string>(cache)
   let read = 0
   for (const key of keys) {
-    const value = await handle.get(key).catch(() => t.sleep(20).then(() => handle.get(key).catch(() => undefined)))
+    const value = (await orOurError(handle.get(key))) ?? (await t.sleep(20).then(() => orOurError(handle.get(key))))
     if (value === `row ${key}`) read++
   }
   return read

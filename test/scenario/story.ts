@@ -1,4 +1,5 @@
 /** What the stories share: a mesh that has formed, and keys whose owner is known before anything is asked. */
+import { isMeshError } from '../../lib/base/errors.ts'
 import type { Key } from '../../lib/codec/keys.ts'
 import type { Mesh } from '../../lib/mesh.ts'
 import { COORDINATOR_KEY } from '../../lib/serving/budgets.ts'
@@ -68,6 +69,14 @@ export async function errorOf(t: Cluster, promise: Promise<unknown>): Promise<Er
   await t.until(promise.catch(() => {}))
   if (watched.state !== 'rejected') throw new Error(`it did not fail but gave ${String(watched.value)}`)
   return watched.error as Error & { code?: string }
+}
+
+/** Some calls fail under faults, and no story asks which; what is not an error of the mesh is a bug of it. */
+export function orOurError<T>(call: Promise<T>): Promise<T | undefined> {
+  return call.catch((error: unknown) => {
+    if (isMeshError(error)) return undefined
+    throw error
+  })
 }
 
 export function times<T>(count: number, make: (i: number) => T): T[] {

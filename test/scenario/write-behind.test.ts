@@ -5,7 +5,7 @@ import type { CacheOptions, WriteBehindOptions } from '../../lib/cache-options.t
 import { WriteBehind } from '../../lib/fill/write-behind.ts'
 import type { Cluster, ClusterOptions } from '../../lib/testing.ts'
 import { cacheOf, Rows } from './rows.ts'
-import { errorOf, formed, keyOf, mesh, ownerOf, times, watch } from './story.ts'
+import { errorOf, formed, keyOf, mesh, orOurError, ownerOf, times, watch } from './story.ts'
 
 interface StoryOptions
   extends Partial<Omit<CacheOptions<unknown, string>, 'load' | 'loadMany' | 'exists' | 'writeBehind'>> {
@@ -369,7 +369,7 @@ async function chaos(seed: number): Promise<string[]> {
     const fill = (): Promise<unknown> => cache.set(`filler ${dice.integer(20)}`, 'x'.repeat(500))
     const act = [set, set, get, get, fill, () => cache.delete(key)][dice.integer(6)] as () => Promise<unknown>
     // Some fail: that is asked for.
-    all.push(act().catch(() => {}))
+    all.push(orOurError(act()))
     if (i === 100) all.push(mesh(t, 3).leave())
     if (i === 150) t.restart(3)
     await t.run(dice.integer(40))

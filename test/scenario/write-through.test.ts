@@ -5,7 +5,7 @@ import type { CacheOptions } from '../../lib/cache-options.ts'
 import { Tickets } from '../../lib/serving/tickets.ts'
 import type { Cluster } from '../../lib/testing.ts'
 import { cacheOf, Rows } from './rows.ts'
-import { errorOf, formed, keyOf, mesh, ownerOf, times, watch } from './story.ts'
+import { errorOf, formed, keyOf, mesh, orOurError, ownerOf, times, watch } from './story.ts'
 
 async function story(
   seed: number,
@@ -421,7 +421,7 @@ async function chaos(seed: number): Promise<string[]> {
     const update = (): Promise<unknown> => cache.update(key, () => value)
     const act = [set, set, set, get, get, () => cache.delete(key), update][dice.integer(7)] as () => Promise<unknown>
     // Some fail: that is asked for.
-    all.push(act().catch(() => {}))
+    all.push(orOurError(act()))
     // Before anybody dies, whenever all have ended.
     if (i % 10 === 9 && i < 100) await t.until(Promise.all(all)).then(judge)
     if (i === 100) t.crash(3)

@@ -59,6 +59,16 @@ describe('keys whose load has failed', () => {
     expect([backOffs.of('n', 'k0') === undefined, backOffs.of('n', 'k1') === undefined]).toEqual([false, true])
   })
 
+  it('are fewer where their failures say much: what they say is bounded too', () => {
+    const long = { ...DOWN, failure: 'x'.repeat(8_192) }
+    for (let i = 0; i < 600; i++) backOffs.failed('n', `k${i}`, long, 100)
+    expect(backOffs.size).toBe(512)
+    expect([backOffs.of('n', 'k87') === undefined, backOffs.of('n', 'k88') === undefined]).toEqual([true, false])
+    for (let i = 0; i < 600; i++) backOffs.forget('n', `k${i}`)
+    for (let i = 0; i < 600; i++) fail(`k${i}`)
+    expect(backOffs.size).toBe(600)
+  })
+
   it('are forgotten by cache and prefix', () => {
     for (const key of ['sa', 'sb']) fail(key)
     backOffs.forgetMatching('n', key => key === 'sa')
