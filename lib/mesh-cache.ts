@@ -174,7 +174,7 @@ export class MeshCache implements Cache<unknown, Key> {
       const answer = await this.#read(definition, key, encodeKey(key, this.name), terms, options)
       return answer?.from === 'load'
     }
-    return warming(this.#deps.clock, {
+    return warming(this.#deps, {
       cache: this.name,
       keys,
       rate: warmRate(options?.rate, this.name),

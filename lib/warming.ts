@@ -6,6 +6,7 @@ import { unlessAborted } from './base/abort.ts'
 import { got, isMeshError, MeshError } from './base/errors.ts'
 import type { Key } from './codec/keys.ts'
 import type { Clock } from './ports/clock.ts'
+import type { Logger } from './ports/log.ts'
 
 /** Keys under way at once. */
 const AT_ONCE_MAX = 64
@@ -16,6 +17,11 @@ export interface Warmed {
   readonly loaded: number
   readonly present: number
   readonly failed: number
+}
+
+export interface WarmingDeps {
+  readonly clock: Clock
+  readonly log: Logger
 }
 
 export interface Warming {
@@ -29,7 +35,8 @@ export interface Warming {
   readonly onProgress: (progress: Warmed & { readonly done: boolean }) => void
 }
 
-export async function warming(clock: Clock, { cache, keys, rate, signal, warm, onProgress }: Warming): Promise<Warmed> {
+export async function warming({ clock, log }: WarmingDeps, terms: Warming): Promise<Warmed> {
+  const { cache, keys, rate, signal, warm, onProgress } = terms
   const count = { loaded: 0, present: 0, failed: 0 }
   const under = new Set<Promise<void>>()
   const beganMs = clock.monotonic()
@@ -67,9 +74,11 @@ export async function warming(clock: Clock, { cache, keys, rate, signal, warm, o
       if (under.size >= AT_ONCE_MAX) await Promise.race(under)
     }
   } catch (reason) {
-    // The stream is told that no more is wanted, but not waited for: one that hangs may be why. What it says to that is
-    // dropped for the reason it ends, as the language does it.
-    void (async () => source.return?.())().catch(() => {})
+    // The stream is told that no more is wanted, but not waited for: one that hangs may be why. The caller hears why it
+    // ends, and the log if the stream cannot even be closed: it may hold on to a connection.
+    void (async () => source.return?.())().catch((err: unknown) => {
+      log.warn({ err, cache, code: 'CACHEMESH_WARM_STREAM' }, `the stream of keys to warm '${cache}' failed to close`)
+    })
     throw reason
   }
   await Promise.all(under)

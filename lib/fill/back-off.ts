@@ -3,7 +3,8 @@
  * up to 5 s. It is kept where the key is owned, so all members share it, and by key, so that one bad row does not stop
  * the others. Any change of the key ends it: somebody may just have mended what was wrong.
  *
- * Not promised: that it outlives a move of the key to another owner. Bounded by keys and by what their failures say: the oldest gives way.
+ * Not promised: that it outlives a move of the key to another owner. Bounded by keys and by what their failures say: the
+ * oldest gives way.
  */
 import { recordName } from '../base/record-name.ts'
 import type { Clock } from '../ports/clock.ts'

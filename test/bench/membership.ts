@@ -6,7 +6,7 @@
  */
 import { saltOf } from '../../lib/placement/hash.ts'
 import { buildTable, type Placed } from '../../lib/placement/table.ts'
-import { commandLine, refuse } from '../command-line.ts'
+import { commandLine, numberOption } from '../command-line.ts'
 import { MembershipWorld, type Node } from './membership-world.ts'
 
 const SIZES = [10, 100, 1_000]
@@ -114,11 +114,8 @@ function longRun(size: number, hours: number, loss: number): void {
 const USAGE =
   'Usage: npm run bench:membership -- [--sizes COUNT,COUNT]   or   npm run bench:membership -- --hours HOURS [--members COUNT] [--loss SHARE]'
 
-function numberOf(name: string, given: string, min: number, max: number): number {
-  const value = Number(given)
-  if (given.trim() !== '' && value >= min && value <= max) return value
-  return refuse(`Expected --${name} from ${min} to ${max}, got '${given}'.\n${USAGE}`)
-}
+const numberOf = (name: string, given: string, min: number, max: number): number =>
+  numberOption(name, given, { min, max }, USAGE)
 
 const { hours, members, loss, sizes } = commandLine(
   {

@@ -3,14 +3,22 @@
  * down, and reads of keys that do not exist. Each section prints one line, as the origin has counted. In the simulator,
  * so that a minute at any rate of reads is the same minute on every machine.
  *
- *   npm run bench:origin [-- <seconds down> <reads a second>]      60 and 5000 where nothing is said
+ *   npm run bench:origin [-- --down SECONDS --reads A-SECOND]      60 and 5000 where nothing is said
  */
 import { isMeshError, type LoadingCache } from '../../lib/index.ts'
 import { type Cluster, cluster } from '../../lib/testing.ts'
+import { commandLine, numberOption } from '../command-line.ts'
 
 const MEMBERS = 5
 const CAP = 20
-const [downSeconds = 60, readsPerSecond = 5_000] = process.argv.slice(2).map(Number)
+
+const USAGE = 'Usage: npm run bench:origin -- [--down SECONDS] [--reads A-SECOND]'
+const options = commandLine(
+  { down: { type: 'string', default: '60' }, reads: { type: 'string', default: '5000' } },
+  USAGE
+)
+const downSeconds = numberOption('down', options.down, { min: 1, max: 3_600 }, USAGE)
+const readsPerSecond = numberOption('reads', options.reads, { min: 1, max: 100_000 }, USAGE)
 
 class Origin {
   readonly #t: Cluster
@@ -58,8 +66,8 @@ async function limited(t: Cluster): Promise<void> {
 
 async function down(t: Cluster): Promise<void> {
   const origin = new Origin(t)
-  const options = { ttl: '1s', staleIfError: '1h', jitter: 0, loadConcurrency: CAP, breaker: true } as const
-  const caches = t.meshes.map(mesh => mesh.cache('down', { ...options, load: origin.load }))
+  const terms = { ttl: '1s', staleIfError: '1h', jitter: 0, loadConcurrency: CAP, breaker: true } as const
+  const caches = t.meshes.map(mesh => mesh.cache('down', { ...terms, load: origin.load }))
   const known = Array.from({ length: 1_000 }, (_, i) => `known ${i}`)
   await t.until((caches[0] as LoadingCache<string | null>).getMany(known))
   // What was well is out of the breaker's memory.

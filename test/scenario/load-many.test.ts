@@ -247,6 +247,24 @@ describe('warm', () => {
     expect(leaving.error).toMatchObject({ code: 'ERR_MESH_LEFT' })
   })
 
+  it('ends for its own reason, and warns where the stream of its keys cannot be closed', async () => {
+    const { t, cache } = await batched(979)
+    const warned: string[] = []
+    mesh(t, 1).on('warning', ({ code, message }) => void warned.push(`${code}: ${message}`))
+    const aborter = new AbortController()
+    const stream = {
+      next: () => new Promise<never>(() => {}),
+      return: () => Promise.reject(new Error('the connection is gone')),
+      [Symbol.asyncIterator]: () => stream
+    }
+    const warming = watch(t, cache(1).warm(stream as never, { signal: aborter.signal }))
+    await t.run('1s')
+    aborter.abort(new Error('enough'))
+    await t.run('1ms')
+    expect((warming.error as Error | undefined)?.message).toBe('enough')
+    expect(warned).toEqual(["CACHEMESH_WARM_STREAM: the stream of keys to warm 'products' failed to close"])
+  })
+
   it('needs a loader', async () => {
     const t = await formed(1, { seed: 977, start: member => member.cache('products', { ttl: '1h' }) })
     const cache = mesh(t, 0).cache('products') as unknown as LoadingCache<string>

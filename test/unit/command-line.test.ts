@@ -1,5 +1,5 @@
 import { afterEach, expect, it, vi } from 'vitest'
-import { commandLine } from '../command-line.ts'
+import { commandLine, numberOption } from '../command-line.ts'
 
 afterEach(() => {
   vi.restoreAllMocks()
@@ -25,4 +25,15 @@ it('fills in what was not given', () => {
     loss: { type: 'string', default: '0' }
   } as const
   expect({ ...commandLine(options, '') }).toEqual({ sizes: '3', loss: '0' })
+})
+
+it('takes numbers within their bounds and refuses the rest', () => {
+  vi.spyOn(process, 'exit').mockImplementation(status => {
+    throw new Error(`status ${status}`)
+  })
+  const said = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
+  expect(numberOption('down', '60', { min: 1, max: 60 }, '')).toBe(60)
+  for (const wrong of ['', ' ', 'ten', '0', '61', 'Infinity'])
+    expect(() => numberOption('down', wrong, { min: 1, max: 60 }, 'Usage: --down'), wrong).toThrow('status 2')
+  expect(said.mock.calls.at(-1)).toEqual(["Expected --down from 1 to 60, got 'Infinity'.\nUsage: --down\n"])
 })
