@@ -202,6 +202,8 @@ export function cacheDefinition(name: unknown, options: CacheOptions<never, neve
     valueBytesMax: checkValueBytes(options.maxValueBytes, what('maxValueBytes')),
     bytesMax: options.maxBytes === undefined ? Number.POSITIVE_INFINITY : byteCount(options.maxBytes, what('maxBytes')),
     eviction: checkEviction(options.eviction, what('eviction')),
+    backups: 0,
+    backupAcks: 0,
     tagsOf: checkFunction(
       options.tags,
       what('tags'),

@@ -13,6 +13,7 @@ import { encodeKey, type Key } from './codec/keys.ts'
 import type { CacheDefinition } from './fill/definition.ts'
 import type { CacheDeps } from './mesh-cache.ts'
 import { CACHE_ONLY } from './rpc/messages.ts'
+import { ACKS_ALL } from './rpc/words.ts'
 import { STORED } from './serving/router.ts'
 
 export interface Count {
@@ -53,8 +54,9 @@ export class MeshCounter implements Counter<Key> {
         { cache: this.name }
       )
     }
-    const { namespace, ttlMs } = this.#definition
-    const add = { type: 'add', namespace, key: encodeKey(key, this.name), by, ttlMs } as const
+    const { namespace, ttlMs, backups, backupAcks } = this.#definition
+    const copying = { backups, backupAcks }
+    const add = { type: 'add', namespace, key: encodeKey(key, this.name), by, ttlMs, ...copying } as const
     this.#deps.stats.countsTotal++
     const { changes, meshClock } = this.#deps
     const { done, value, expiresAtMs } = await this.#change(options, ms => changes.add(this.#definition, add, ms))
@@ -73,8 +75,9 @@ export class MeshCounter implements Counter<Key> {
 
   async reset(key: Key, options?: CallOptions): Promise<void> {
     this.#enter('reset', options)
-    const { namespace } = this.#definition
-    const remove = { type: 'remove', namespace, key: encodeKey(key, this.name), ...CACHE_ONLY } as const
+    const { namespace, backups } = this.#definition
+    const copying = { backups, backupAcks: ACKS_ALL }
+    const remove = { type: 'remove', namespace, key: encodeKey(key, this.name), ...copying, ...CACHE_ONLY } as const
     this.#deps.stats.deletesTotal++
     await this.#change(options, ms => this.#deps.changes.remove(this.#definition, remove, ms))
   }

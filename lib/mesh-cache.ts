@@ -42,6 +42,7 @@ import type { Logger } from './ports/log.ts'
 import type { Random } from './ports/random.ts'
 import { checkLoads, ownTerms, patienceOf, registeredTerms } from './read-terms.ts'
 import type { WriteOf } from './rpc/messages.ts'
+import { ACKS_ALL } from './rpc/words.ts'
 import type { Changes } from './serving/changes.ts'
 import type { Explanations } from './serving/explanations.ts'
 import type { FilterChanges } from './serving/filter-changes.ts'
@@ -244,8 +245,9 @@ export class MeshCache implements Cache<unknown, Key> {
   async touch(key: Key, ttl: Duration | 'forever', options?: CallOptions): Promise<boolean> {
     const definition = this.#enter('touch', options)
     const keptMs = ttlMs(ttl, `ttl of touch of cache '${this.name}'`)
-    const { namespace } = definition
-    const touch = { type: 'touch', namespace, key: encodeKey(key, this.name), ttlMs: keptMs } as const
+    const { namespace, backups, backupAcks } = definition
+    const copying = { backups, backupAcks }
+    const touch = { type: 'touch', namespace, key: encodeKey(key, this.name), ttlMs: keptMs, ...copying } as const
     this.#deps.stats.touchesTotal++
     return (await this.#change(options, ms => this.#deps.changes.touch(definition, touch, ms))).existed
   }
@@ -368,11 +370,12 @@ export class MeshCache implements Cache<unknown, Key> {
   }
 
   #writing(definition: CacheDefinition, key: Key, value: unknown, options: SetOptions | undefined): WriteOf<'write'> {
-    const { namespace } = definition
+    const { namespace, backups, backupAcks } = definition
     const encoded = encodeKey(key, this.name)
     const bytes = this.#bytesOf(definition, key, value)
     const keep = keepOf(definition, key, value, options)
-    return { type: 'write', namespace, key: encoded, bytes, ttlMs: keepMs(definition, options), keep }
+    const kept = { ttlMs: keepMs(definition, options), keep, backups, backupAcks }
+    return { type: 'write', namespace, key: encoded, bytes, ...kept }
   }
 
   async #write(
@@ -394,7 +397,7 @@ export class MeshCache implements Cache<unknown, Key> {
   ): Promise<Version | false> {
     const { stamp: expectedStamp, writer: expectedWriter } = expectedVersion(expected, this.name)
     const keepTtl = expected !== null && options?.ttl === undefined
-    const { namespace } = definition
+    const { namespace, backups, backupAcks } = definition
     const compare = {
       type: 'compareAndSet',
       namespace,
@@ -405,7 +408,9 @@ export class MeshCache implements Cache<unknown, Key> {
       ttlMs: keepTtl ? 0 : keepMs(definition, options),
       keepTtl,
       // Tags are kept with the TTL, but for those that this call gives.
-      keep: keepTtl && options?.tags === undefined ? undefined : keepOf(definition, key, next, options)
+      keep: keepTtl && options?.tags === undefined ? undefined : keepOf(definition, key, next, options),
+      backups,
+      backupAcks
     } as const
     const { writes, stats } = this.#deps
     stats.comparesTotal++
@@ -416,7 +421,9 @@ export class MeshCache implements Cache<unknown, Key> {
   }
 
   async #delete(definition: CacheDefinition, key: Key, options: CallOptions | undefined): Promise<boolean> {
-    const remove = { type: 'remove', namespace: definition.namespace, key: encodeKey(key, this.name) } as const
+    const { namespace, backups } = definition
+    const copying = { backups, backupAcks: ACKS_ALL }
+    const remove = { type: 'remove', namespace, key: encodeKey(key, this.name), ...copying } as const
     this.#deps.stats.deletesTotal++
     return this.#change(options, ms => this.#deps.writes.remove(definition, remove, ms), definition)
   }

@@ -180,7 +180,11 @@ export class Parts {
       viewHash: () => this.membership.view.hash,
       explain: ask => explanations.explain(ask),
       page: ask => pageOf(pages, ask),
-      filters: (peer, request) => this.filters.handle(peer, request)
+      filters: (peer, request) => this.filters.handle(peer, request),
+      replicas: (_peer, _request, respond) => {
+        respond({ type: 'notOwner' })
+        return undefined
+      }
     })
     const server = new Server({
       outbox,

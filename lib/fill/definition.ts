@@ -114,6 +114,10 @@ export interface CacheDefinition {
   /** What this member keeps of the cache at most; Infinity where only the memory of the member bounds it. */
   readonly bytesMax: number
   readonly eviction: EvictionName
+  /** Members beside the primary that keep a copy. */
+  readonly backups: number
+  /** How many of them a write waits for; `ACKS_ALL` for each there is. */
+  readonly backupAcks: number
   readonly tagsOf: ((value: unknown, key: Key) => readonly string[]) | undefined
   /** About how many keys exist; 0 where there is no filter of them. */
   readonly existsKeys: number

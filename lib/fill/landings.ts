@@ -76,8 +76,8 @@ export class Landings {
     if (keep && flight.state !== 'alone' && !wasOpen) stats.fillsFencedTotal++
     const kept = keptFrom(this.#deps.meshClock.now(), result.ttlMs, result.keep)
     const { namespace, key, partition } = flight
-    const { bytes, negative } = result
-    const entry = { namespace, key, partition, version, kind: 'value', bytes, negative, ...kept } as const
+    const { bytes, negative, backups } = result
+    const entry = { namespace, key, partition, version, kind: 'value', bytes, negative, backups, ...kept } as const
     const stored = keep && wasOpen && this.#deps.keep(entry)
     if (keep && flight.state === 'moved' && this.#deps.isLeaving()) this.#keepForSuccessor(entry)
     this.#answer(flight, result, stored ? entry : undefined)
@@ -115,7 +115,7 @@ export class Landings {
   }
 
   #answer(flight: Flight, result: LoadResult, stored: Entry | undefined): void {
-    const { code, bytes, failure, negative, ttlMs, keep } = result
+    const { code, bytes, failure, negative, ttlMs, keep, backups } = result
     const stale = code === 'value' ? undefined : this.#deps.stored(flight.namespace, flight.key)
     const outcome = { code, bytes, failure }
     const answer: Reply =
@@ -133,7 +133,8 @@ export class Landings {
       disarm()
       // A load that began before the key was changed is nobody's but those who waited for it then.
       if (mode === 'follow' && flight.state === 'fenced') respond({ type: 'absent' })
-      else if (mode === 'follow') respond({ type: 'followed', ...outcome, ttlMs, negative, keep, stamp: 0, writer: '' })
+      else if (mode === 'follow')
+        respond({ type: 'followed', ...outcome, ttlMs, negative, keep, backups, stamp: 0, writer: '' })
       else if (stale !== undefined && wish === 'usual') respond(this.stale(stale))
       else respond(answer)
     }
@@ -144,12 +145,12 @@ export class Landings {
     if (!this.#deps.isLeaving()) return undefined
     const entry = this.#forSuccessors.get(recordName(namespace, key)) ?? this.#deps.stored(namespace, key)
     if (entry === undefined) return undefined
-    const { version, bytes, negative } = entry
+    const { version, bytes, negative, backups } = entry
     const ttlMs = freshUntil(entry) - this.#deps.meshClock.now()
     // What is stale here is no more than a reason to load there.
     if (ttlMs <= 0) return undefined
     const keep = termsLeft(entry, ttlMs)
-    return { type: 'followed', code: 'value', failure: '', bytes, negative, ttlMs, keep, ...version }
+    return { type: 'followed', code: 'value', failure: '', bytes, negative, ttlMs, keep, backups, ...version }
   }
 
   stale(entry: Entry): MessageOf<'kept'> {

@@ -33,6 +33,8 @@ export interface LoadResult extends Outcome {
   readonly ttlMs: number
   readonly negative: boolean
   readonly keep: KeepTerms | undefined
+  /** Members beside its primary that are to keep a copy. */
+  readonly backups: number
 }
 
 export interface LoadDeps {
@@ -157,7 +159,8 @@ export function keep(deps: LoadDeps, run: LoadRun, value: unknown, chosen: Chose
       failure: '',
       negative,
       ttlMs: fits(deps, definition, bytes) ? jittered(deps, definition, keepMs) : 0,
-      keep: negative ? undefined : keepTermsOf(definition, tags, loadMs)
+      keep: negative ? undefined : keepTermsOf(definition, tags, loadMs),
+      backups: definition.backups
     }
   } catch (error) {
     if (isMeshError(error, 'ERR_MESH_VALUE')) return refused(deps, 'ERR_MESH_VALUE', error.message)
@@ -194,7 +197,7 @@ export function failed(deps: LoadDeps, thrown: unknown): LoadResult {
 
 export function refused(deps: LoadDeps, code: Outcome['code'], failure: string): LoadResult {
   deps.stats.loadsFailedTotal++
-  return { code, failure, bytes: NOTHING, negative: false, ttlMs: 0, keep: undefined }
+  return { code, failure, bytes: NOTHING, negative: false, ttlMs: 0, keep: undefined, backups: 0 }
 }
 
 /** A failure that is told to callers who come later: the message of now, and what the loader threw then. */

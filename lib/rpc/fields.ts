@@ -14,6 +14,11 @@ export const flag: Field<boolean> = {
   read: from => from.u8() === 1
 }
 export const count: Field<number> = { write: (to, value) => to.u32(value), read: from => from.u32() }
+/** A whole number up to `max`, of one byte. */
+export const small = (max: number, what: string): Field<number> => ({
+  write: (to, value) => to.u8(value),
+  read: from => inRange(from.u8(), max, what)
+})
 /** A finite number or Infinity; never NaN, which would poison every comparison it meets. */
 export const real: Field<number> = {
   write: (to, value) => to.f64(value),

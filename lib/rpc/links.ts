@@ -198,6 +198,13 @@ export class Links implements LinkEvents {
       case 'filterPull':
       case 'ticket':
       case 'originHas':
+      case 'readCopy':
+      case 'copies':
+      case 'peek':
+      case 'offer':
+      case 'list':
+      case 'pull':
+      case 'flush':
         return this.#deps.server.request(peer, call, message satisfies Request)
       default:
         return this.#deps.client.reply(peer, call, message)

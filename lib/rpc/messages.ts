@@ -23,7 +23,8 @@ import {
   writeFields
 } from './fields.ts'
 import { BREAKER_STATES, type filterState, ORIGIN_LAYOUTS } from './origin-talk.ts'
-import { keyText, namespaceText, once, peerText, valueBytes } from './words.ts'
+import { REPLICA_LAYOUTS } from './replica-talk.ts'
+import { backups, copying, keyText, namespaceText, once, peerText, valueBytes } from './words.ts'
 
 export const WEIGHT_MAX = 1000
 
@@ -135,8 +136,17 @@ export const LAYOUTS = {
   read: { namespace: namespaceText, key: keyText, mode: oneOf(...READ_MODES), wish: oneOf(...READ_WISHES) },
   /** What is stored of many keys at once; answered in parts, so that none is larger than a small frame. */
   readMany: { namespace: namespaceText, keys: listOf(keyText, KEYS_MAX, 'keys') },
-  write: { namespace: namespaceText, key: keyText, bytes: valueBytes, ttlMs: real, keep, ...once, ...origin },
-  remove: { namespace: namespaceText, key: keyText, ...once, ...origin },
+  write: {
+    namespace: namespaceText,
+    key: keyText,
+    bytes: valueBytes,
+    ttlMs: real,
+    keep,
+    ...copying,
+    ...once,
+    ...origin
+  },
+  remove: { namespace: namespaceText, key: keyText, ...copying, ...once, ...origin },
   fill: {
     namespace: namespaceText,
     key: keyText,
@@ -146,7 +156,8 @@ export const LAYOUTS = {
     /** 0 or less: hand out, do not keep. */
     ttlMs: real,
     negative: flag,
-    keep
+    keep,
+    backups
   },
   renew: { lease: real, boot: real },
   /** The lease came too late, its caller has gone: the next in line may have it. */
@@ -186,11 +197,12 @@ export const LAYOUTS = {
     /** The value that is replaced hands on its expiry, its windows and its tags. */
     keepTtl: flag,
     keep,
+    ...copying,
     ...once,
     ...origin
   },
-  touch: { namespace: namespaceText, key: keyText, ttlMs: real, ...once },
-  add: { namespace: namespaceText, key: keyText, by: real, ttlMs: real, ...once },
+  touch: { namespace: namespaceText, key: keyText, ttlMs: real, ...copying, ...once },
+  add: { namespace: namespaceText, key: keyText, by: real, ttlMs: real, ...copying, ...once },
   /** Asked of every member that may hold something. An empty prefix is the whole cache. */
   clear: { namespace: namespaceText, prefix: keyText, ...once },
   /** A page of keys from this partition on; within it, of those after `after`. Only between equal views. */
@@ -226,7 +238,7 @@ export const LAYOUTS = {
   /** Asked of a member that owned the key until now: is it being loaded there, and what does that bring? */
   follow: { namespace: namespaceText, key: keyText },
   /** With a stamp above 0 it is what a member that leaves has stored, under the version it has there. */
-  followed: { ...outcomeFields, ttlMs: real, negative: flag, keep, stamp: real, writer: peerText },
+  followed: { ...outcomeFields, ttlMs: real, negative: flag, keep, backups, stamp: real, writer: peerText },
   /** The callers of the holder of a lease have gone; it loads on for those who wait at the owner. */
   idle: { lease: real, boot: real },
   /** Nobody in the mesh waits for this load any more. */
@@ -265,7 +277,8 @@ export const LAYOUTS = {
     storePending: flag,
     lines: listOf(object({ agoMs: real, what: text(1_024, 'line') }), 64, 'lines')
   },
-  ...ORIGIN_LAYOUTS
+  ...ORIGIN_LAYOUTS,
+  ...REPLICA_LAYOUTS
 } as const
 
 export type Kind = keyof typeof LAYOUTS
@@ -283,9 +296,12 @@ export type SignedChange = MessageOf<ChangeKind>
 /** A write before it is known what the origin has to do with it. */
 export type WriteOf<K extends 'write' | 'remove' | 'compareAndSet'> = Omit<ChangeOf<K>, keyof typeof origin>
 export type FilterRequest = MessageOf<'filterCompare' | 'filterAdd' | 'filterPrints' | 'filterPull'>
+/** What replicas ask of each other, and readers of replicas. */
+export type ReplicaRequest = MessageOf<'readCopy' | 'copies' | 'peek' | 'offer' | 'list' | 'pull' | 'flush'>
 export type Request =
   | MessageOf<'read' | 'readMany' | 'fill' | 'keys' | 'follow' | 'explain' | ChangeKind>
   | FilterRequest
+  | ReplicaRequest
 /** What members tell each other about members. */
 export type MemberTalk = MessageOf<
   'ping' | 'pong' | 'probe' | 'probed' | 'view' | 'digest' | 'swap' | 'swapped' | 'news'
@@ -367,7 +383,21 @@ export const KINDS = [
   'ticket',
   'ticketed',
   'originHas',
-  'heeded'
+  'heeded',
+  'readCopy',
+  'copies',
+  'copied',
+  'peek',
+  'peeked',
+  'offer',
+  'offered',
+  'list',
+  'listed',
+  'pull',
+  'pulled',
+  'flush',
+  'flushed',
+  'unacked'
 ] as const satisfies readonly Kind[]
 
 const gossip = { teller: peerText, records: members }

@@ -1,7 +1,7 @@
 /**
  * What many messages speak of: keys, caches, members, values, and which change this is.
  */
-import { bytes, real, text } from './fields.ts'
+import { bytes, real, small, text } from './fields.ts'
 
 /** A key is at most 1 KiB as text in memory; one prefix letter and JSON's escapes are on top. */
 export const KEY_TEXT_MAX = 8 * 1024
@@ -27,3 +27,13 @@ export const once = {
   /** By the mesh clock. Past it the change is never made. */
   untilMs: real
 }
+
+/** Copies of a record beside the one at its primary. */
+export const BACKUPS_MAX = 3
+/** Of acknowledgements: of every backup there is. */
+export const ACKS_ALL = 255
+
+export const backups = small(BACKUPS_MAX, 'backups')
+
+/** How many backups a record has, and how many of them a change waits for. */
+export const copying = { backups, backupAcks: small(ACKS_ALL, 'acknowledgements') }

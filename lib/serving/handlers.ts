@@ -5,8 +5,9 @@
  */
 import type { Complaints } from '../observe/complaints.ts'
 import type { Stats } from '../observe/stats.ts'
+import type { Cancel } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
-import type { FilterRequest, MessageOf, Reply, Request, SignedChange } from '../rpc/messages.ts'
+import type { FilterRequest, MessageOf, ReplicaRequest, Reply, Request, SignedChange } from '../rpc/messages.ts'
 import { freshUntil } from '../store/keeping.ts'
 import type { MeshClock } from '../store/version.ts'
 import { Done } from './done.ts'
@@ -36,6 +37,8 @@ export interface HandlersDeps {
   readonly page: (ask: MessageOf<'keys'>) => MessageOf<'page'>
   /** What is asked about filters of keys that exist. */
   readonly filters: (peer: PeerId, request: FilterRequest) => Reply
+  /** What is asked of copies. */
+  readonly replicas: (peer: PeerId, request: ReplicaRequest, respond: (reply: Reply) => void) => Cancel | undefined
 }
 
 export class Handlers {
@@ -83,6 +86,14 @@ export class Handlers {
       case 'filterPull':
         respond(this.#deps.filters(peer, request))
         return undefined
+      case 'readCopy':
+      case 'copies':
+      case 'peek':
+      case 'offer':
+      case 'list':
+      case 'pull':
+      case 'flush':
+        return this.#deps.replicas(peer, request, respond)
       default:
         respond(this.#change(peer, request))
         return undefined

@@ -66,12 +66,13 @@ export class LeasedLoads {
     const held: Held = { ...lease, abort, isIdle: false, isOrphan: false }
     this.#held.add(held)
     const stopRenewing = this.#renewing(held)
-    void done.then(({ code, bytes, failure, ttlMs, negative, keep }) => {
+    void done.then(({ code, bytes, failure, ttlMs, negative, keep, backups }) => {
       stopRenewing()
       // Dropped by the owner: it has ended the flight, and what comes is for nobody.
       if (!this.#held.delete(held)) return
       const about = { namespace: run.definition.namespace, key: encodedKey, ...token }
-      void this.#sendFill(lease.owner, { type: 'fill', ...about, code, bytes, failure, ttlMs, negative, keep })
+      const kept = { ttlMs, negative, keep, backups }
+      void this.#sendFill(lease.owner, { type: 'fill', ...about, code, bytes, failure, ...kept })
     })
     const callersGone = (): void => {
       if (!this.#held.has(held)) return

@@ -10,6 +10,7 @@ import type { WriteBehind } from '../fill/write-behind.ts'
 import type { Random } from '../ports/random.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { Change, ChangeOf, MessageOf, Reply } from '../rpc/messages.ts'
+import { BACKUPS_MAX } from '../rpc/words.ts'
 import type { Entry } from '../store/entry.ts'
 import { isDue, isPlainlyFresh, type KeepTerms, type Kept, keptAnew, keptFrom, retagged } from '../store/keeping.ts'
 import type { Store } from '../store/store.ts'
@@ -18,6 +19,13 @@ import { Tickets } from './tickets.ts'
 
 const TOMBSTONE_TTL_MS = 60_000
 const NOTHING = new Uint8Array(0)
+
+/** A key, and how many backups it is to have where somebody has said so. */
+interface About {
+  readonly namespace: string
+  readonly key: string
+  readonly backups?: number
+}
 
 export interface OwnerDeps extends Omit<FillsDeps, 'stored' | 'keep'> {
   readonly store: Store
@@ -151,7 +159,7 @@ export class Owner {
     const excess = this.#excess(namespace, key, bytes, kept)
     if (excess !== undefined)
       return this.#refuse(ask, excess) ?? { type: 'written', ...this.#leaveEmpty(ask), taken: false }
-    const version = this.#put(namespace, key, 'value', bytes, kept)
+    const version = this.#put(ask, 'value', bytes, kept)
     return { type: 'written', ...version, taken: this.#takeOn(ask, bytes, version) }
   }
 
@@ -159,7 +167,7 @@ export class Owner {
   remove(ask: ChangeOf<'remove'>): MessageOf<'removed'> {
     const existed = this.#valueOf(ask) !== undefined
     this.#isKept(ask)
-    const version = this.#delete(ask.namespace, ask.key)
+    const version = this.#delete(ask)
     return { type: 'removed', existed, ...version, taken: this.#takeOn(ask, undefined, version) }
   }
 
@@ -172,7 +180,7 @@ export class Owner {
     const kept = keepTtl && found !== undefined ? keptOf(found, keep) : this.#forMs(ttlMs, keep)
     const excess = this.#excess(namespace, key, bytes, kept)
     if (excess !== undefined) return excess
-    const version = this.#put(namespace, key, 'value', bytes, kept)
+    const version = this.#put(ask, 'value', bytes, kept)
     return { type: 'compared', done: true, ...version, taken: this.#takeOn(ask, bytes, version) }
   }
 
@@ -185,7 +193,7 @@ export class Owner {
       before === undefined ? this.#forMs(ttlMs, keep) : keep === undefined ? before : retagged(before, keep.tags)
     if (this.#excess(namespace, key, bytes, kept) !== undefined)
       return { type: 'compared', done: true, ...this.#leaveEmpty(ask), taken: false }
-    return { type: 'compared', done: true, ...this.#put(namespace, key, 'value', bytes, kept), taken: false }
+    return { type: 'compared', done: true, ...this.#put(ask, 'value', bytes, kept), taken: false }
   }
 
   /** The version is taken before the origin is asked, so that what is stored later has a higher one. */
@@ -210,9 +218,9 @@ export class Owner {
   }
 
   /** Nobody here knows what the origin has: the next read asks it. */
-  #leaveEmpty({ namespace, key }: { namespace: string; key: string }): Version {
+  #leaveEmpty(about: About): Version {
     this.#deps.stats.storesContestedTotal++
-    return this.#delete(namespace, key)
+    return this.#delete(about)
   }
 
   #overdue(namespace: string, key: string): void {
@@ -223,7 +231,7 @@ export class Owner {
   #originHas({ namespace, key, stamp, writer }: ChangeOf<'originHas'>): MessageOf<'heeded'> {
     const { store, meshClock, partitionOf } = this.#deps
     const version = store.value(namespace, key, meshClock.now())?.version
-    if (version === undefined) this.#delete(namespace, key)
+    if (version === undefined) this.#delete({ namespace, key })
     else if (version.stamp !== stamp || version.writer !== writer) this.#leaveEmpty({ namespace, key })
     else this.fills.changed(namespace, key, partitionOf(namespace, key))
     return { type: 'heeded' }
@@ -275,7 +283,7 @@ export class Owner {
     const bytes = encodeCount(before + by)
     const excess = this.#excess(namespace, key, bytes, kept)
     if (excess !== undefined) return excess
-    this.#put(namespace, key, 'value', bytes, kept)
+    this.#put(ask, 'value', bytes, kept)
     return { type: 'added', done: true, value: before + by, expiresAtMs }
   }
 
@@ -320,16 +328,18 @@ export class Owner {
     return origin === 'through' ? undefined : excess
   }
 
-  #delete(namespace: string, key: string): Version {
-    return this.#put(namespace, key, 'tombstone', NOTHING, this.#forMs(TOMBSTONE_TTL_MS))
+  #delete(about: About): Version {
+    return this.#put(about, 'tombstone', NOTHING, this.#forMs(TOMBSTONE_TTL_MS))
   }
 
-  #put(namespace: string, key: string, kind: Entry['kind'], bytes: Uint8Array, kept: Kept): Version {
+  #put(about: About, kind: Entry['kind'], bytes: Uint8Array, kept: Kept): Version {
+    const { namespace, key } = about
+    const backups = about.backups ?? this.#deps.definition(namespace)?.backups ?? BACKUPS_MAX
     const version = { stamp: this.#deps.meshClock.stamp(), writer: this.#deps.self }
     if (kind === 'value') this.#deps.filters?.hasValue(namespace, key)
     const partition = this.#deps.partitionOf(namespace, key)
     this.fills.changed(namespace, key, partition)
-    this.#deps.store.put({ namespace, key, partition, version, kind, bytes, negative: false, ...kept })
+    this.#deps.store.put({ namespace, key, partition, version, kind, bytes, negative: false, backups, ...kept })
     return version
   }
 }

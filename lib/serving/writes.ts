@@ -182,9 +182,10 @@ export class Writes {
 
   /** If even this does not get through, the ticket runs out and does the same. */
   async #leaveEmpty(definition: CacheDefinition, write: Write, ticket: Ticket, leftMs: number): Promise<void> {
-    const { namespace, key } = write
+    const { namespace, key, backups, backupAcks } = write
+    const copying = { backups, backupAcks }
     try {
-      await this.#deps.changes.remove(definition, { type: 'remove', namespace, key, ...ticket }, leftMs)
+      await this.#deps.changes.remove(definition, { type: 'remove', namespace, key, ...copying, ...ticket }, leftMs)
     } catch (error) {
       if (!isMeshError(error)) throw error
     }

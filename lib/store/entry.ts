@@ -14,6 +14,8 @@ export interface Entry {
   readonly expiresAtMs: number
   /** A loader found nothing: cached so that the origin is not asked again at once, but `has` says no. */
   readonly negative: boolean
+  /** How many members beside its primary keep a copy. It travels with the record, for who keeps it may not know its cache. */
+  readonly backups: number
   /** Till when it is fresh, and its tags; undefined where it is fresh until it expires and has none. */
   readonly keeping?: Keeping | undefined
 }

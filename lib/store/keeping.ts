@@ -21,6 +21,11 @@ export interface Keeping {
   readonly aheadFromMs: number
   /** What a load took, times the eagerness of the cache; 0 is no early refresh. */
   readonly earlyMs: number
+  /**
+   * When the last of what it has replaced would have been over, where that is later than its own end; 0 where it is not.
+   * A member that was cut off may still have that, so until then it must be known that there is something newer.
+   */
+  readonly shadowUntilMs: number
   /** Opaque here (`codec/tags.ts`). */
   readonly tags: Uint8Array
 }
@@ -41,7 +46,7 @@ const LEAD = 2
 /** Further from the end than this many load times nobody draws, but one in 3,000. */
 const EARLY_MAX = LEAD + 8
 
-const KEEPING_BYTES_MIN = 34
+const KEEPING_BYTES_MIN = 42
 
 /** When a value stored now is over for good, and how it is kept until then. */
 export function keptFrom(nowMs: number, ttlMs: number, terms: KeepTerms | undefined): Kept {
@@ -57,6 +62,7 @@ export function keptFrom(nowMs: number, ttlMs: number, terms: KeepTerms | undefi
       // Of a value that is kept for ever there is no last share.
       aheadFromMs: Number.isNaN(aheadFromMs) ? Number.POSITIVE_INFINITY : aheadFromMs,
       earlyMs,
+      shadowUntilMs: 0,
       tags
     }
   }
@@ -94,7 +100,7 @@ export function termsLeft({ expiresAtMs, keeping }: Keepable, ttlMs: number): Ke
 /** The same value under other tags. */
 export function retagged({ expiresAtMs, keeping }: Keepable, tags: Uint8Array): Kept {
   const plain = { freshUntilMs: expiresAtMs, revalidateUntilMs: expiresAtMs, aheadFromMs: Number.POSITIVE_INFINITY }
-  return { expiresAtMs, keeping: { ...(keeping ?? { ...plain, earlyMs: 0 }), tags } }
+  return { expiresAtMs, keeping: { ...(keeping ?? { ...plain, earlyMs: 0, shadowUntilMs: 0 }), tags } }
 }
 
 /** Between two times that may both be "never". */
@@ -123,7 +129,7 @@ export function keepingBytes(keeping: Keeping | undefined): number {
 
 /** The keeping and the value behind it, as one piece of memory. */
 export function joinKeeping(keeping: Keeping, value: Uint8Array): Uint8Array {
-  const { freshUntilMs, revalidateUntilMs, aheadFromMs, earlyMs, tags } = keeping
+  const { freshUntilMs, revalidateUntilMs, aheadFromMs, earlyMs, shadowUntilMs, tags } = keeping
   const joined = new Uint8Array(keepingBytes(keeping) + value.length)
   const view = new DataView(joined.buffer)
   view.setUint16(0, tags.length)
@@ -131,6 +137,7 @@ export function joinKeeping(keeping: Keeping, value: Uint8Array): Uint8Array {
   view.setFloat64(10, revalidateUntilMs)
   view.setFloat64(18, aheadFromMs)
   view.setFloat64(26, earlyMs)
+  view.setFloat64(34, shadowUntilMs)
   joined.set(tags, KEEPING_BYTES_MIN)
   joined.set(value, KEEPING_BYTES_MIN + tags.length)
   return joined
@@ -145,6 +152,7 @@ export function splitKeeping(joined: Uint8Array): { keeping: Keeping; value: Uin
     revalidateUntilMs: view.getFloat64(10),
     aheadFromMs: view.getFloat64(18),
     earlyMs: view.getFloat64(26),
+    shadowUntilMs: view.getFloat64(34),
     // Its own, for the value may be the store's memory and the keeping is kept longer than a glance.
     tags: joined.slice(KEEPING_BYTES_MIN, valueAt)
   }

@@ -13,7 +13,21 @@ import { joinKeeping, type Keeping, splitKeeping } from './keeping.ts'
 import { KeyIndex } from './key-index.ts'
 import { isKey, isWide, readKey, writeKey } from './key-text.ts'
 import { FULL, Names } from './names.ts'
-import { BUCKET_NEXT, CELL, EXPIRES, HASH, LENGTHS, NAMES, NOBODY, Rows, STAMP, TRAIT, TRAITS } from './rows.ts'
+import {
+  BACKUPS_MASK,
+  BACKUPS_SHIFT,
+  BUCKET_NEXT,
+  CELL,
+  EXPIRES,
+  HASH,
+  LENGTHS,
+  NAMES,
+  NOBODY,
+  Rows,
+  STAMP,
+  TRAIT,
+  TRAITS
+} from './rows.ts'
 import { copyWords, Slab, type Tenants } from './slab.ts'
 
 const OFFSET = (1 << 18) - 1
@@ -22,7 +36,8 @@ const VALUE_MASK = (1 << VALUE_BITS) - 1
 export const KEY_UNITS_MAX = 8 * 1024
 const PARTITION_MASK = 0xffff
 /** What an entry decides of its row; the rest of the traits belongs to the eviction policy. */
-const FROM_ENTRY = PARTITION_MASK | TRAIT.tombstone | TRAIT.negative | TRAIT.wide | TRAIT.large | TRAIT.kept
+const FROM_ENTRY =
+  PARTITION_MASK | TRAIT.tombstone | TRAIT.negative | TRAIT.wide | TRAIT.large | TRAIT.kept | BACKUPS_MASK
 const POOL_WORDS = 4 * 1024
 const POOLED_WORDS_MAX = POOL_WORDS / 8
 const NOTHING = new Uint8Array(0)
@@ -153,6 +168,7 @@ export class Records implements Tenants {
       bytes,
       expiresAtMs: rows.getDouble(id, EXPIRES),
       negative: (traits & TRAIT.negative) !== 0,
+      backups: (traits & BACKUPS_MASK) >>> BACKUPS_SHIFT,
       keeping
     }
   }
@@ -200,7 +216,7 @@ export class Records implements Tenants {
   }
 
   #describe(id: number, entry: Entry, bytes: Uint8Array): void {
-    const { key, partition, kind, negative, keeping } = entry
+    const { key, partition, kind, negative, backups, keeping } = entry
     const isLarge = bytes.length > SLAB_VALUE_BYTES_MAX
     const traits =
       partition |
@@ -208,7 +224,8 @@ export class Records implements Tenants {
       (negative ? TRAIT.negative : 0) |
       (isWide(key) ? TRAIT.wide : 0) |
       (isLarge ? TRAIT.large : 0) |
-      (keeping === undefined ? 0 : TRAIT.kept)
+      (keeping === undefined ? 0 : TRAIT.kept) |
+      (backups << BACKUPS_SHIFT)
     this.rows.set(id, TRAITS, (this.rows.get(id, TRAITS) & ~FROM_ENTRY) | traits)
     this.rows.set(id, LENGTHS, (key.length << VALUE_BITS) | (isLarge ? 0 : bytes.length))
     this.rows.setDouble(id, STAMP, entry.version.stamp)

@@ -41,7 +41,7 @@ export const NAMES = 13
 export const CELL = 14
 export const LENGTHS = 15
 
-/** In the word of traits, above the 16 bits of the partition. Bits 25 to 31 are free for whoever needs one. */
+/** In the word of traits, above the 16 bits of the partition. Bits 27 to 31 are free for whoever needs one. */
 export const TRAIT = {
   live: 1 << 16,
   tombstone: 1 << 17,
@@ -57,6 +57,10 @@ export const TRAIT = {
 /** Which of its lists an eviction policy has put the record into: two bits of the traits. */
 export const SEGMENT_SHIFT = 21
 export const SEGMENT_MASK = 3 << SEGMENT_SHIFT
+
+/** How many backups the record has: two bits of the traits. */
+export const BACKUPS_SHIFT = 25
+export const BACKUPS_MASK = 3 << BACKUPS_SHIFT
 
 export class Rows {
   readonly #words: Int32Array[] = []

@@ -40,7 +40,8 @@ function storeOf(eviction: EvictionName): Subject {
         kind: 'value',
         bytes: value,
         expiresAtMs,
-        negative: false
+        negative: false,
+        backups: 0
       })
     },
     get: key => store.value(NAME, key, START_MS)?.bytes

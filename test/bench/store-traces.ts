@@ -77,7 +77,7 @@ const KEY_LENGTH = 10
 
 function entryOf(key: string, ttlMs: number): Entry {
   const version = { stamp: 1, writer: 'bench' }
-  const rest = { namespace: 'bench', partition: 0, version, kind: 'value', negative: false } as const
+  const rest = { namespace: 'bench', partition: 0, version, kind: 'value', negative: false, backups: 0 } as const
   return { ...rest, key, bytes: VALUE, expiresAtMs: ttlMs }
 }
 

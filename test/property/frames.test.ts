@@ -61,7 +61,45 @@ const keep = maybe({ revalidateMs: real, staleMs: real, ahead: real, earlyMs: re
 const version = { stamp: real, writer: shortText, expiresAtMs: real }
 const reason = fc.constantFrom('miss', 'stale', 'early', 'warm')
 const origin = { origin: fc.constantFrom('none', 'through', 'behind'), ticket: real }
+const backups = fc.integer({ min: 0, max: 3 })
+const copying = { backups, backupAcks: fc.integer({ min: 0, max: 255 }) }
+const stamped = { stamp: real, writer: shortText }
 const once = { boot: real, number: real, openFrom: real, untilMs: real }
+
+const record = fc.record(
+  {
+    ...where,
+    ...stamped,
+    kind: fc.constantFrom('value', 'tombstone'),
+    negative: fc.boolean(),
+    backups,
+    expiresAtMs: real,
+    bytes,
+    keeping: maybe({
+      freshUntilMs: real,
+      revalidateUntilMs: real,
+      aheadFromMs: real,
+      earlyMs: real,
+      shadowUntilMs: real,
+      tags
+    })
+  },
+  plain
+)
+const answerFields = {
+  peer: shortText,
+  ...once,
+  reply: fc.constantFrom('written', 'removed', 'compared', 'added', 'touched'),
+  ...stamped,
+  existed: fc.boolean(),
+  value: real,
+  expiresAtMs: real
+}
+const few = (what: Record<string, fc.Arbitrary<unknown>>) => fc.array(fc.record(what, plain), { maxLength: 5 })
+const holdings = few({ partition: count, count, low: count, high: count, heat: count })
+const floors = few({ namespace: shortText, prefix: shortText, stamp: real, atMs: real })
+const places = fc.array(count, { maxLength: 20 })
+const after = fc.record(where, plain)
 
 const filterState = fc.record(
   {
@@ -95,9 +133,9 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
     mode: fc.constantFrom('stored', 'load', 'lease'),
     wish: fc.constantFrom('usual', 'fresh', 'refresh', 'warm')
   },
-  write: { ...where, bytes, ttlMs: real, keep, ...once, ...origin },
-  remove: { ...where, ...once, ...origin },
-  fill: { ...where, ...token, ...outcome, ttlMs: real, negative: fc.boolean(), keep },
+  write: { ...where, bytes, ttlMs: real, keep, ...copying, ...once, ...origin },
+  remove: { ...where, ...copying, ...once, ...origin },
+  fill: { ...where, ...token, ...outcome, ttlMs: real, negative: fc.boolean(), keep, backups },
   renew: token,
   release: token,
   cancel: {},
@@ -131,11 +169,12 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
     ttlMs: real,
     keepTtl: fc.boolean(),
     keep,
+    ...copying,
     ...once,
     ...origin
   },
-  touch: { ...where, ttlMs: real, ...once },
-  add: { ...where, by: real, ttlMs: real, ...once },
+  touch: { ...where, ttlMs: real, ...copying, ...once },
+  add: { ...where, by: real, ttlMs: real, ...copying, ...once },
   clear: { namespace: shortText, prefix: shortText, ...once },
   keys: { namespace: shortText, prefix: shortText, viewHash: real, partition: count, after: shortText },
   compared: { done: fc.boolean(), stamp: real, writer: shortText, taken: fc.boolean() },
@@ -146,7 +185,7 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   forgotten: {},
   kept: { ...version, stale: fc.boolean(), negative: fc.boolean(), bytes, tags, ...token, reason },
   follow: where,
-  followed: { ...outcome, ttlMs: real, negative: fc.boolean(), keep, stamp: real, writer: shortText },
+  followed: { ...outcome, ttlMs: real, negative: fc.boolean(), keep, backups, stamp: real, writer: shortText },
   idle: token,
   drop: token,
   tooLarge: { recordBytes: real, recordBytesMax: real },
@@ -225,7 +264,39 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
     writer: shortText
   },
   originHas: { ...where, stamp: real, writer: shortText, ...once },
-  heeded: {}
+  heeded: {},
+  readCopy: {
+    ...where,
+    mode: fc.constantFrom('stored', 'load', 'lease'),
+    wish: fc.constantFrom('usual', 'fresh', 'refresh', 'warm'),
+    floorStamp: real,
+    mayFill: fc.boolean()
+  },
+  copies: {
+    viewHash: real,
+    delivers: fc.boolean(),
+    records: few({ record, answer: maybe(answerFields) }),
+    evicted: few({ ...where, ...stamped }),
+    atMs: real,
+    digests: holdings,
+    floors
+  },
+  copied: {
+    viewHash: real,
+    refused: few({ place: count, why: fc.constantFrom('moved', 'room', 'newer'), ...stamped }),
+    differing: places
+  },
+  peek: { ...where, change: maybe({ peer: shortText, boot: real, number: real }) },
+  peeked: { record: fc.option(record, { nil: undefined }), answer: maybe(answerFields) },
+  offer: { viewHash: real, last: fc.boolean(), holdings, floors },
+  offered: { viewHash: real, level: places, floors },
+  list: { viewHash: real, partition: count, after },
+  listed: { versions: few({ ...where, ...stamped, expiresAtMs: real }), last: fc.boolean() },
+  pull: { viewHash: real, partitions: places, after, names: few(where) },
+  pulled: { partitions: count, records: fc.array(record, { maxLength: 5 }), answers: few(answerFields) },
+  flush: { backupAcks: count, untilMs: real },
+  flushed: { acked: count, wanted: count },
+  unacked: { ...stamped, acked: count, wanted: count, missing: fc.array(shortText, { maxLength: 5 }) }
 }
 
 const KEPT = { negative: false, stamp: 1, writer: 'a', expiresAtMs: 1, tags: new Uint8Array() }

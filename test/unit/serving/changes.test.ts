@@ -44,6 +44,8 @@ async function writeAfterLoss(ownerOfThen: string): Promise<MeshError> {
     bytes: new Uint8Array(100),
     ttlMs: 1,
     keep: undefined,
+    backups: 0,
+    backupAcks: 0,
     ...CACHE_ONLY
   } as const
   return changes.write({ name: 'c' }, write, 1_000).then(

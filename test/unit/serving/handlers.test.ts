@@ -44,7 +44,8 @@ beforeEach(() => {
       lines: []
     }),
     page: () => ({ type: 'page', keys: ['sk'], partition: 1, after: '' }),
-    filters: () => ({ type: 'filterPart', bytes: new Uint8Array(0) })
+    filters: () => ({ type: 'filterPart', bytes: new Uint8Array(0) }),
+    replicas: () => undefined
   })
 })
 
@@ -56,7 +57,7 @@ function ask(request: Request, peer = 'peer'): Reply[] {
 
 const add = (number: number, untilMs = meshClock.now() + 1_000): SignedChange => {
   const once = { boot: 1, number, openFrom: 1, untilMs }
-  return { type: 'add', namespace: 'n', key: 'sk', by: 1, ttlMs: 1, ...once }
+  return { type: 'add', namespace: 'n', key: 'sk', by: 1, ttlMs: 1, backups: 0, backupAcks: 0, ...once }
 }
 
 describe('a change of another member', () => {

@@ -17,7 +17,7 @@ beforeEach(() => {
 function put(key: string, partition: number, namespace = 'n'): void {
   const bytes = new Uint8Array(1)
   const version = { stamp: 1, writer: 'a' }
-  store.put({ namespace, key, partition, version, kind: 'value', bytes, expiresAtMs: 10, negative: false })
+  store.put({ namespace, key, partition, version, kind: 'value', bytes, expiresAtMs: 10, negative: false, backups: 0 })
 }
 
 function page(partition = 0, after = '', prefix = '') {

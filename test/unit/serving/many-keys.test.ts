@@ -17,6 +17,7 @@ function findMany(keys: readonly string[], stored: Record<string, { bytes: Uint8
     stats: new Stats(),
     complaints: new Complaints({ clock: new ManualClock(), log: noLog, stats: new Stats() }),
     meshClock: new MeshClock(new ManualClock()),
+    replicas: () => undefined,
     viewHash: () => 0,
     explain: () => {
       throw new Error('nothing was to be explained')

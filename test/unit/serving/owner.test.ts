@@ -98,6 +98,7 @@ beforeEach(() => {
   })
 })
 
+const COPYING = { backups: 0, backupAcks: 0 } as const
 const NAMESPACE = cacheDefinition('c', { ttl: '1h' }).namespace
 
 /** A caller and all it is told. */
@@ -115,7 +116,16 @@ function leaseOf({ told }: { told: Reply[] }): MessageOf<'lease'> {
 
 function fill(peer: string, { lease, boot }: MessageOf<'lease'>, over: Partial<MessageOf<'fill'>> = {}): boolean {
   const outcome = { code: 'value', bytes: Uint8Array.of(2), failure: '' } as const
-  const token = { namespace: NAMESPACE, key: KEY, lease, boot, ttlMs: 1_000, negative: false, keep: undefined }
+  const token = {
+    namespace: NAMESPACE,
+    key: KEY,
+    lease,
+    boot,
+    ttlMs: 1_000,
+    negative: false,
+    keep: undefined,
+    backups: 0
+  }
   return owner.fills.fill(peer, { type: 'fill', ...token, ...outcome, ...over }).stored
 }
 
@@ -127,9 +137,10 @@ const write = () =>
     bytes: Uint8Array.of(9),
     ttlMs: 1_000,
     keep: undefined,
+    ...COPYING,
     ...CACHE_ONLY
   })
-const remove = () => owner.remove({ type: 'remove', namespace: NAMESPACE, key: KEY, ...CACHE_ONLY })
+const remove = () => owner.remove({ type: 'remove', namespace: NAMESPACE, key: KEY, ...COPYING, ...CACHE_ONLY })
 const later = async (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 describe('a lease', () => {
@@ -310,6 +321,7 @@ describe('a change whose record is larger than all its cache may hold', () => {
       bytes: new Uint8Array(102),
       ttlMs: 1_000,
       keep: undefined,
+      ...COPYING,
       ...CACHE_ONLY
     }
     const compare = { ...terms, type: 'compareAndSet', expectedStamp: stamp, expectedWriter: writer } as const
@@ -323,7 +335,9 @@ describe('a change whose record is larger than all its cache may hold', () => {
     owner.perform({ ...terms, type: 'write' })
     expect(fill('a', leaseOf(holder))).toBe(true)
     store.limit(NAMESPACE, { bytesMax: cost - 1, eviction: 'lru' })
-    expect(owner.perform({ type: 'add', namespace: NAMESPACE, key: KEY, by: 1, ttlMs: 1_000 })).toMatchObject({
+    expect(
+      owner.perform({ type: 'add', namespace: NAMESPACE, key: KEY, by: 1, ttlMs: 1_000, ...COPYING })
+    ).toMatchObject({
       type: 'tooLarge'
     })
     expect(store.size).toBe(0)
@@ -437,7 +451,7 @@ describe('a key that has come from another member', () => {
     expect(follows.map(({ peer, ask: asked }) => [peer, asked])).toEqual([
       ['before', { type: 'follow', namespace: NAMESPACE, key: KEY }]
     ])
-    follows[0]?.onReply({ type: 'followed', ...outcome, keep: undefined })
+    follows[0]?.onReply({ type: 'followed', ...outcome, keep: undefined, backups: 0 })
     await later()
     expect([one, two].map(({ kinds }) => kinds().at(-1))).toEqual(['loaded', 'loaded'])
     expect([calls, ask('c').told]).toMatchObject([0, [{ type: 'hit', bytes: Uint8Array.of(3) }]])
@@ -463,7 +477,7 @@ describe('a key that has come from another member', () => {
   it('that is changed while its old owner is followed is not stored', async () => {
     const caller = ask('a', 'load')
     remove()
-    follows[0]?.onReply({ type: 'followed', ...outcome, keep: undefined })
+    follows[0]?.onReply({ type: 'followed', ...outcome, keep: undefined, backups: 0 })
     expect(caller.kinds().at(-1)).toBe('loaded')
     expect(store.value(NAMESPACE, KEY, 0)).toBeUndefined()
   })
@@ -569,7 +583,7 @@ describe('what a reviewer found', () => {
     const told: Reply[] = []
     const refresh = { type: 'read', namespace: NAMESPACE, key: KEY, mode: 'load', wish: 'refresh' } as const
     owner.read('a', refresh, reply => told.push(reply))
-    follows[0]?.onReply({ type: 'followed', ...outcome, keep: undefined, stamp: 9, writer: 'before' })
+    follows[0]?.onReply({ type: 'followed', ...outcome, keep: undefined, backups: 0, stamp: 9, writer: 'before' })
     await later()
     expect(told.map(({ type }) => type)).toEqual(['waiting', 'waiting', 'loaded'])
     expect(told.at(-1)).not.toMatchObject({ bytes: Uint8Array.of(3) })
@@ -601,6 +615,7 @@ describe('what a reviewer found', () => {
         bytes: Uint8Array.of(9),
         ttlMs,
         keep: terms,
+        ...COPYING,
         ...CACHE_ONLY
       })
     put(Number.POSITIVE_INFINITY)

@@ -37,7 +37,8 @@ function churned(seed: number, o: { bytesMax: number; keys: number; steps: numbe
       kind: random.float() < 0.05 ? 'tombstone' : 'value',
       bytes: new Uint8Array(random.float() < 0.002 ? 9_000 : random.integer(200)).fill(n),
       expiresAtMs: nowMs + random.integer(600_000),
-      negative: n % 3 === 0
+      negative: n % 3 === 0,
+      backups: n % 4
     }
   }
   for (let i = 0; i < o.steps; i++) {

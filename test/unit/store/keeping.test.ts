@@ -46,7 +46,14 @@ describe('how a value is kept', () => {
     const time = fc.double({ noNaN: true })
     const bytes = fc.uint8Array({ maxLength: 300 })
     const keeping = fc.record(
-      { freshUntilMs: time, revalidateUntilMs: time, aheadFromMs: time, earlyMs: time, tags: bytes },
+      {
+        freshUntilMs: time,
+        revalidateUntilMs: time,
+        aheadFromMs: time,
+        earlyMs: time,
+        shadowUntilMs: time,
+        tags: bytes
+      },
       { noNullPrototype: true }
     )
     fc.assert(

@@ -10,7 +10,7 @@ const HOUR_MS = 3_600_000
 
 function entry(key: string, over: Partial<Entry> = {}): Entry {
   const version = { stamp: 1, writer: 'w' }
-  const rest = { namespace: 'n', partition: 0, version, kind: 'value', negative: false } as const
+  const rest = { namespace: 'n', partition: 0, version, kind: 'value', negative: false, backups: 0 } as const
   return { ...rest, key, bytes: new Uint8Array(100), expiresAtMs: NOW_MS + HOUR_MS, ...over }
 }
 

@@ -6,7 +6,15 @@ import { Store } from '../../../lib/store/store.ts'
 
 function entry(key: string, bytes = 100, over: Partial<Entry> = {}): Entry {
   const version = { stamp: 1, writer: 'w' }
-  const rest = { namespace: 'n', partition: 0, version, kind: 'value', expiresAtMs: 1_000, negative: false } as const
+  const rest = {
+    namespace: 'n',
+    partition: 0,
+    version,
+    kind: 'value',
+    expiresAtMs: 1_000,
+    negative: false,
+    backups: 0
+  } as const
   return { ...rest, key, bytes: new Uint8Array(bytes), ...over }
 }
 
@@ -140,7 +148,15 @@ describe('a store asked for a part of a cache', () => {
     const put = (namespace: string, key: string, over: Partial<Entry> = {}): void => {
       const bytes = new Uint8Array(1)
       const version = { stamp: 1, writer: 'a' }
-      const rest = { version, kind: 'value', bytes, expiresAtMs: 10, negative: false, partition: 1 } as const
+      const rest = {
+        version,
+        kind: 'value',
+        bytes,
+        expiresAtMs: 10,
+        negative: false,
+        backups: 0,
+        partition: 1
+      } as const
       store.put({ namespace, key, ...rest, ...over })
     }
     put('n', 'sab')
