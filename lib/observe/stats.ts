@@ -96,6 +96,10 @@ export class Stats {
   expirationsTotal = 0
   /** Marks of deleted keys given up before their time, because there were too many. */
   tombstonesEvictedTotal = 0
+  /** Partitions of copies given up for want of room. */
+  copiesGivenUpTotal = 0
+  /** Floors folded into one for the whole cache, or forgotten, because there were too many. */
+  floorsFoldedTotal = 0
   /** Records dropped because their partition moved to another member. */
   recordsMovedAwayTotal = 0
   /** Requests served for other members. */

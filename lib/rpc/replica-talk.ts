@@ -42,6 +42,7 @@ const record = object({
 
 /** Which change this was and what its writer was told, so that whoever is primary next does not make it again. */
 const answer = object({
+  partition: count,
   peer: peerText,
   ...once,
   reply: oneOf('written', 'removed', 'compared', 'added', 'touched'),
@@ -89,7 +90,8 @@ export const REPLICA_LAYOUTS = {
     viewHash: real,
     /** By their place in the batch: what is not held here, and why. `newer`: a higher version is. */
     refused: listOf(object({ place: count, why: oneOf('moved', 'room', 'newer'), ...version }), RECORDS_MAX, 'refused'),
-    differing: listOf(count, PARTITIONS_MAX, 'differing')
+    /** And how many records of them are here. */
+    differing: listOf(object({ partition: count, count }), PARTITIONS_MAX, 'differing')
   },
   /** By a primary that is not level yet: what do you have of this key? Answered at once, whatever it is. */
   peek: { ...name, change: optional(object({ peer: peerText, boot: real, number: real })) },
@@ -115,11 +117,13 @@ export const REPLICA_LAYOUTS = {
     viewHash: real,
     partitions: listOf(count, PARTITIONS_MAX, 'partitions'),
     after: object(name),
-    names: listOf(object(name), RECORDS_MAX, 'names')
+    names: listOf(object(name), RECORDS_MAX, 'names'),
+    /** A page ends at the first record beyond it. */
+    bytesMax: count
   },
-  /** `partitions`: how many of them are complete with this page; the next goes on after the last record. */
+  /** How many of the partitions, or of the names, this page covers whole; the next goes on after its last record. */
   pulled: {
-    partitions: count,
+    covered: count,
     records: listOf(record, RECORDS_MAX, 'records'),
     answers: listOf(answer, RECORDS_MAX, 'answers')
   },

@@ -23,6 +23,8 @@ export interface Entry {
 /** What an entry costs beside its key and value: a row, a bucket, the head of its cell, what rounding takes. */
 const OVERHEAD_BYTES = 80
 
+const NOTHING = new Uint8Array(0)
+
 /** A larger value is memory of its own. */
 export const SLAB_VALUE_BYTES_MAX = 8 * 1024
 
@@ -39,6 +41,19 @@ export function costOf(ofKey: number, ofValue: number): number {
 
 export function keyBytes(units: number, wide: boolean): number {
   return wide ? units * 2 : units
+}
+
+/** What stays of a value that is over, so that nothing older comes back: the mark of its version. */
+export function stubOf(entry: Entry, nowMs: number): Entry | undefined {
+  const shadowUntilMs = entry.keeping?.shadowUntilMs ?? 0
+  if (!isAhead(shadowUntilMs, nowMs)) return undefined
+  const nothing = { kind: 'tombstone', bytes: NOTHING, negative: false, keeping: undefined } as const
+  return { ...entry, ...nothing, expiresAtMs: shadowUntilMs }
+}
+
+/** A shadow of 0 is none, also while no time has been seen. */
+export function isAhead(shadowUntilMs: number, nowMs: number): boolean {
+  return shadowUntilMs !== 0 && shadowUntilMs > nowMs
 }
 
 export function isLive(entry: Entry, nowMs: number): boolean {

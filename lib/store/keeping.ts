@@ -12,6 +12,8 @@
  * within the last one would not be over in time, and its readers would wait after all. So a key that is read at least
  * once in the time its load takes is never missed, unless the load takes twice as long as the one before.
  */
+import { NO_TAGS } from '../codec/tags.ts'
+
 export interface Keeping {
   /** By the mesh clock, as all that follows. */
   readonly freshUntilMs: number
@@ -46,6 +48,7 @@ const LEAD = 2
 /** Further from the end than this many load times nobody draws, but one in 3,000. */
 const EARLY_MAX = LEAD + 8
 
+const SHADOW_AT = 34
 const KEEPING_BYTES_MIN = 42
 
 /** When a value stored now is over for good, and how it is kept until then. */
@@ -99,8 +102,36 @@ export function termsLeft({ expiresAtMs, keeping }: Keepable, ttlMs: number): Ke
 
 /** The same value under other tags. */
 export function retagged({ expiresAtMs, keeping }: Keepable, tags: Uint8Array): Kept {
-  const plain = { freshUntilMs: expiresAtMs, revalidateUntilMs: expiresAtMs, aheadFromMs: Number.POSITIVE_INFINITY }
-  return { expiresAtMs, keeping: { ...(keeping ?? { ...plain, earlyMs: 0, shadowUntilMs: 0 }), tags } }
+  return { expiresAtMs, keeping: { ...(keeping ?? plainUntil(expiresAtMs)), tags } }
+}
+
+/** Fresh until it expires: as good as no keeping. */
+function plainUntil(expiresAtMs: number): Keeping {
+  return {
+    freshUntilMs: expiresAtMs,
+    revalidateUntilMs: expiresAtMs,
+    aheadFromMs: Number.POSITIVE_INFINITY,
+    earlyMs: 0,
+    shadowUntilMs: 0,
+    tags: NO_TAGS
+  }
+}
+
+/**
+ * Till when it must be known that what comes next is newer than `before` and all that it replaced: 0 where that is no
+ * longer than it lives itself.
+ */
+export function shadowOf(before: Keepable | undefined, nextExpiresAtMs: number): number {
+  if (before === undefined) return 0
+  const untilMs = Math.max(before.expiresAtMs, before.keeping?.shadowUntilMs ?? 0)
+  return untilMs > nextExpiresAtMs ? untilMs : 0
+}
+
+/** The same with another shadow; without one, what was plain stays so. */
+export function withShadow(kept: Kept, shadowUntilMs: number): Kept {
+  const { expiresAtMs, keeping } = kept
+  if ((keeping?.shadowUntilMs ?? 0) === shadowUntilMs) return kept
+  return { expiresAtMs, keeping: { ...(keeping ?? plainUntil(expiresAtMs)), shadowUntilMs } }
 }
 
 /** Between two times that may both be "never". */
@@ -137,10 +168,15 @@ export function joinKeeping(keeping: Keeping, value: Uint8Array): Uint8Array {
   view.setFloat64(10, revalidateUntilMs)
   view.setFloat64(18, aheadFromMs)
   view.setFloat64(26, earlyMs)
-  view.setFloat64(34, shadowUntilMs)
+  view.setFloat64(SHADOW_AT, shadowUntilMs)
   joined.set(tags, KEEPING_BYTES_MIN)
   joined.set(value, KEEPING_BYTES_MIN + tags.length)
   return joined
+}
+
+/** Its shadow alone, for who looks through many. */
+export function shadowIn(joined: Uint8Array): number {
+  return new DataView(joined.buffer, joined.byteOffset, joined.length).getFloat64(SHADOW_AT)
 }
 
 /** Views of what `joinKeeping` made. */
@@ -152,7 +188,7 @@ export function splitKeeping(joined: Uint8Array): { keeping: Keeping; value: Uin
     revalidateUntilMs: view.getFloat64(10),
     aheadFromMs: view.getFloat64(18),
     earlyMs: view.getFloat64(26),
-    shadowUntilMs: view.getFloat64(34),
+    shadowUntilMs: view.getFloat64(SHADOW_AT),
     // Its own, for the value may be the store's memory and the keeping is kept longer than a glance.
     tags: joined.slice(KEEPING_BYTES_MIN, valueAt)
   }

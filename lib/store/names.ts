@@ -1,13 +1,18 @@
 /**
  * Names that many records share, as small numbers: a name lives as long as something holds it, so the ids of members
- * that come and go leave nothing behind.
+ * that come and go leave nothing behind. Each has a hash that is the same at every member.
  */
+import { hashOf } from './key-text.ts'
+
 const NAMES_MAX = 0x10000
 export const FULL = -1
+/** Of no secret: all members come to the same. */
+const SEED = { low: 0x6d657368, high: 0x6e616d65 }
 
 export class Names {
   readonly #ids = new Map<string, number>()
   readonly #names: string[] = []
+  readonly #hashes: number[] = []
   readonly #holders: number[] = []
   readonly #unused: number[] = []
 
@@ -23,6 +28,7 @@ export class Names {
     if (known === undefined) {
       this.#ids.set(name, id)
       this.#names[id] = name
+      this.#hashes[id] = hashOf(name, SEED)
       this.#holders[id] = 0
     }
     this.#holders[id] = (this.#holders[id] as number) + 1
@@ -40,6 +46,10 @@ export class Names {
 
   id(name: string): number | undefined {
     return this.#ids.get(name)
+  }
+
+  hash(id: number): number {
+    return this.#hashes[id] as number
   }
 
   name(id: number): string {

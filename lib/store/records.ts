@@ -9,7 +9,7 @@
  * written again, and handed out as they are.
  */
 import { costOf, type Entry, keyBytes, SLAB_VALUE_BYTES_MAX } from './entry.ts'
-import { joinKeeping, type Keeping, splitKeeping } from './keeping.ts'
+import { joinKeeping, type Keeping, shadowIn, splitKeeping } from './keeping.ts'
 import { KeyIndex } from './key-index.ts'
 import { isKey, isWide, readKey, writeKey } from './key-text.ts'
 import { FULL, Names } from './names.ts'
@@ -23,21 +23,22 @@ import {
   LENGTHS,
   NAMES,
   NOBODY,
+  PARTITION_MASK,
   Rows,
   STAMP,
   TRAIT,
   TRAITS
 } from './rows.ts'
 import { copyWords, Slab, type Tenants } from './slab.ts'
+import type { Version } from './version.ts'
 
 const OFFSET = (1 << 18) - 1
 const VALUE_BITS = 14
 const VALUE_MASK = (1 << VALUE_BITS) - 1
 export const KEY_UNITS_MAX = 8 * 1024
-const PARTITION_MASK = 0xffff
 /** What an entry decides of its row; the rest of the traits belongs to the eviction policy. */
 const FROM_ENTRY =
-  PARTITION_MASK | TRAIT.tombstone | TRAIT.negative | TRAIT.wide | TRAIT.large | TRAIT.kept | BACKUPS_MASK
+  PARTITION_MASK | TRAIT.tombstone | TRAIT.negative | TRAIT.wide | TRAIT.large | TRAIT.kept | TRAIT.given | BACKUPS_MASK
 const POOL_WORDS = 4 * 1024
 const POOLED_WORDS_MAX = POOL_WORDS / 8
 const NOTHING = new Uint8Array(0)
@@ -186,6 +187,25 @@ export class Records implements Tenants {
 
   partitionOf(id: number): number {
     return this.rows.get(id, TRAITS) & PARTITION_MASK
+  }
+
+  backupsOf(id: number): number {
+    return (this.rows.get(id, TRAITS) & BACKUPS_MASK) >>> BACKUPS_SHIFT
+  }
+
+  versionOf(id: number): Version {
+    return { stamp: this.rows.getDouble(id, STAMP), writer: this.#writers.name(this.rows.get(id, NAMES) & 0xffff) }
+  }
+
+  writerHashOf(id: number): number {
+    return this.#writers.hash(this.rows.get(id, NAMES) & 0xffff)
+  }
+
+  /** Till when it must be known that there was something newer, beyond its own end; 0 where that is not so. */
+  shadowUntilMs(id: number): number {
+    const traits = this.rows.get(id, TRAITS)
+    if ((traits & TRAIT.kept) === 0) return 0
+    return shadowIn(this.#value(id, traits, this.rows.get(id, LENGTHS), this.rows.get(id, CELL), true))
   }
 
   costOf(id: number): number {

@@ -25,6 +25,9 @@ const IN_CHUNK = CHUNK_ROWS - 1
 /** Free rows are tolerated up to this share, and two chunks. */
 const FREE_SHARE_MAX = 1 / 8
 
+/** Partitions are numbered from 0; who records are shared out by is not known here. */
+export const PARTITIONS_MAX = 16_384
+
 /** No record has this number, so links can say "nobody". */
 export const NOBODY = 0
 
@@ -41,7 +44,9 @@ export const NAMES = 13
 export const CELL = 14
 export const LENGTHS = 15
 
-/** In the word of traits, above the 16 bits of the partition. Bits 27 to 31 are free for whoever needs one. */
+/** In the word of traits, above the 16 bits of the partition. Bits 29 to 31 are free for whoever needs one. */
+export const PARTITION_MASK = 0xffff
+
 export const TRAIT = {
   live: 1 << 16,
   tombstone: 1 << 17,
@@ -51,7 +56,11 @@ export const TRAIT = {
   /** The value is memory of its own, not in the slab. */
   large: 1 << 20,
   /** In front of the value lies how it is kept (`keeping.ts`). */
-  kept: 1 << 24
+  kept: 1 << 24,
+  /** Given to the partition's new primary since it was last written. */
+  given: 1 << 27,
+  /** Stands among the copies: this member is not the partition's primary. */
+  copy: 1 << 28
 } as const
 
 /** Which of its lists an eviction policy has put the record into: two bits of the traits. */

@@ -4,7 +4,7 @@ import { Rings } from './rings.ts'
 import { EVICTION_LINKS, type Rows } from './rows.ts'
 import type { TimingWheel } from './timing-wheel.ts'
 
-/** What one cache has in the store: its limit, its policy, its sums. Tombstones stand apart, the oldest first. */
+/** What one cache has in the store: its limit, its policy, its sums. Tombstones and copies stand apart, the oldest first. */
 export class Share {
   readonly id: number
   readonly name: string
@@ -18,9 +18,12 @@ export class Share {
   /** Where the times of its values are. */
   wheel: TimingWheel
   readonly tombstones: Rings
+  /** Of partitions that others are primary of, tombstones too: the policy has no say. */
+  readonly copies: Rings
   records = 0
   bytes = 0
   tombstoneBytes = 0
+  copyBytes = 0
 
   constructor(o: { id: number; name: string; seed: Seed; rows: Rows; policy: Eviction; wheel: TimingWheel }) {
     this.id = o.id
@@ -29,13 +32,15 @@ export class Share {
     this.policy = o.policy
     this.wheel = o.wheel
     this.tombstones = new Rings(o.rows, EVICTION_LINKS, 1)
+    this.copies = new Rings(o.rows, EVICTION_LINKS, 1)
   }
 
   hashOf(key: string): number {
     return hashOf(key, this.#seed)
   }
 
+  /** What the policy has the say over. */
   get valueBytes(): number {
-    return this.bytes - this.tombstoneBytes
+    return this.bytes - this.tombstoneBytes - this.copyBytes
   }
 }

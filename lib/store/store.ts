@@ -11,7 +11,7 @@
  * Room. A cache over its own limit gives up what its policy says. When the member is full, the cache that holds the
  * most gives something up, by its policy: so a cache that is small is safe from one that grows without end, and where
  * all are large they come to equal shares. Recency across caches is not compared: a cold cache keeps its share until
- * its TTLs are over, or until it is given a limit.
+ * its TTLs are over, or until it is given a limit. Copies of other members' partitions go by the partition (`room.ts`).
  *
  * Tombstones keep old values from coming back, so values go before them. But deletes alone must not empty a cache: past
  * an eighth of a limit the oldest tombstones go, and are counted.
@@ -24,33 +24,36 @@
  * pause. And memory that is given up is the system's only after the next collection.
  */
 import { assert } from '../base/assert.ts'
+import { isInRange, rangeOf } from '../codec/keys.ts'
 import type { Stats } from '../observe/stats.ts'
 import type { Random } from '../ports/random.ts'
-import { type Entry, entryBytes } from './entry.ts'
-import type { Eviction, EvictionName } from './eviction.ts'
-import { evictionOf } from './policies.ts'
-import { KEY_UNITS_MAX, Records } from './records.ts'
-import { Rings } from './rings.ts'
-import { EXPIRES, NOBODY, PARTITION_LINKS, TRAIT } from './rows.ts'
-import { Share } from './share.ts'
-import { Shares } from './shares.ts'
-import { TimingWheel } from './timing-wheel.ts'
+import type { Digest } from './digests.ts'
+import { type Entry, entryBytes, stubOf } from './entry.ts'
+import type { EvictionName } from './eviction.ts'
+import { type Floor, Floors } from './floors.ts'
+import { Heat } from './heat.ts'
+import { Holdings } from './holdings.ts'
+import { digestAt, type Listed, type Name, type RecordsPage, recordsIn, versionsIn } from './partition-pages.ts'
+import { KEY_UNITS_MAX } from './records.ts'
+import { type Evicted, Room } from './room.ts'
+import { EXPIRES, NOBODY, PARTITION_MASK, PARTITIONS_MAX, TRAIT, TRAITS } from './rows.ts'
+import type { Share } from './share.ts'
+import { isNewer, type Version } from './version.ts'
 
-const PARTITIONS_MAX = 16_384
-const TOMBSTONE_SHARE = 1 / 8
 /** How many records a put looks at that may be over, and how many one `expire` does. */
 const DUE_PER_PUT = 8
 const DUE_PER_EXPIRE = 2_000
 const COMPACTED_PER_EXPIRE_BYTES = 64 * 1024
 const STRAGGLERS_PER_PUT = 2
 const STRAGGLERS_PER_EXPIRE = 500
-/** For so many evictions the largest cache is taken to be still the largest. */
-const LARGEST_FOR = 32
+const FLOORS_MS = 3_600_000
 
 export interface StoreOptions {
   readonly bytesMax: number
   readonly stats: Stats
   readonly random: Random
+  /** How long a floor is kept. */
+  readonly floorsMs?: number
 }
 
 export interface Limit {
@@ -63,35 +66,34 @@ export interface Excess {
   readonly recordBytesMax: number
 }
 
-export class Store {
-  readonly #records = new Records()
-  readonly #rows = this.#records.rows
-  readonly #wheel = new TimingWheel(this.#rows)
-  #wheels = [this.#wheel]
-  readonly #partitions = new Rings(this.#rows, PARTITION_LINKS, PARTITIONS_MAX)
-  readonly #shares: Shares
-  readonly #bytesMax: number
-  readonly #stats: Stats
-  readonly #random: Random
-  #bytes = 0
-  #tombstoneBytes = 0
-  #largest: Share | undefined
-  #largestFor = 0
-  #nowMs = Number.NEGATIVE_INFINITY
+/** What became of a record that another member has: taken; something newer is here; this very one is; not taken. */
+export type Merged = 'kept' | 'older' | 'same' | 'refused'
 
-  constructor({ bytesMax, stats, random }: StoreOptions) {
+export class Store {
+  readonly #holdings: Holdings
+  readonly #room: Room
+  readonly #floors: Floors
+  readonly #heat = new Heat()
+  readonly #bytesMax: number
+  // Of the holdings, kept here for the reads.
+  readonly #records: Holdings['records']
+  readonly #rows: Holdings['records']['rows']
+  readonly #wheel: Holdings['wheel']
+  readonly #shares: Holdings['shares']
+
+  constructor({ bytesMax, stats, random, floorsMs = FLOORS_MS }: StoreOptions) {
     this.#bytesMax = bytesMax
-    this.#stats = stats
-    this.#random = random
-    const seed = { low: random.integer(2 ** 32) | 0, high: random.integer(2 ** 32) | 0 }
-    const [rows, wheel] = [this.#rows, this.#wheel]
-    this.#shares = new Shares(
-      (id, name) => new Share({ id, name, seed, rows, wheel, policy: this.#policyOf('lru', wheel) })
-    )
+    this.#holdings = new Holdings(random)
+    this.#room = new Room({ holdings: this.#holdings, bytesMax, stats })
+    this.#floors = new Floors(floorsMs, stats)
+    this.#records = this.#holdings.records
+    this.#rows = this.#records.rows
+    this.#wheel = this.#holdings.wheel
+    this.#shares = this.#holdings.shares
   }
 
   get bytes(): number {
-    return this.#bytes
+    return this.#holdings.bytes
   }
 
   get size(): number {
@@ -101,6 +103,16 @@ export class Store {
   /** Memory held outside the V8 heap, what is free or dead of it too. */
   get heldBytes(): number {
     return this.#records.heldBytes
+  }
+
+  /** A record of a partition of ours went for want of room, own tombstones too; at its place there may be a mark. */
+  set onEvicted(told: (entry: Evicted) => void) {
+    this.#room.hooks.evicted = told
+  }
+
+  /** All copies of a partition went for want of room. */
+  set onGivenUp(told: (partition: number) => void) {
+    this.#room.hooks.givenUp = told
   }
 
   bytesOf(namespace: string): number {
@@ -120,8 +132,14 @@ export class Store {
     if (share === undefined) return
     share.isDeclared = true
     share.bytesMax = bytesMax
-    if (share.eviction !== eviction) this.#order(share, eviction)
-    this.#makeRoom(share, 0)
+    if (share.eviction !== eviction) this.#holdings.order(share, eviction)
+    this.#room.bound(share)
+    this.#settle()
+  }
+
+  /** Whether this member is the primary of a partition; until told otherwise it is of all. What it is not, is copies. */
+  setRole(partition: number, isPrimary: boolean): void {
+    this.#holdings.setRole(partition, isPrimary)
   }
 
   /** The live value of a key; finding it is a use of it. */
@@ -140,82 +158,188 @@ export class Store {
   }
 
   #used(namespace: string, key: string, nowMs: number): number {
-    if (nowMs >= this.#wheel.nextTickMs) this.#tick(nowMs)
+    if (nowMs >= this.#wheel.nextTickMs) this.#holdings.tick(nowMs)
     const share = this.#shares.get(namespace)
     if (share === undefined) return NOBODY
     const id = this.#records.find(share.id, key, share.hashOf(key))
-    if (id === NOBODY || this.#rows.has(id, TRAIT.tombstone)) return NOBODY
+    if (id === NOBODY) return NOBODY
+    const traits = this.#rows.get(id, TRAITS)
+    if ((traits & TRAIT.tombstone) !== 0) return NOBODY
     if (!(this.#rows.getDouble(id, EXPIRES) > nowMs)) {
-      this.#expired(share, id)
-      this.#shares.settle()
+      this.#room.expired(share, id, nowMs)
+      this.#settle()
       return NOBODY
     }
-    share.policy.used(id)
+    this.#heat.used(traits & PARTITION_MASK)
+    if ((traits & TRAIT.copy) === 0) share.policy.used(id)
     return id
   }
 
   /** Whatever is known of a key, a tombstone or an expired value too. */
   entry(namespace: string, key: string): Entry | undefined {
-    const share = this.#shares.get(namespace)
-    const id = share === undefined ? NOBODY : this.#records.find(share.id, key, share.hashOf(key))
+    const id = this.#holdings.find(this.#shares.get(namespace), key)
     return id === NOBODY ? undefined : this.#records.entry(id, namespace, key)
   }
 
-  /** False when the entry can never fit: it is not kept, nor what it was to replace, and nothing else is lost for it. */
+  /** The same of its version alone, and no use of it. */
+  versionOf(namespace: string, key: string): { version: Version; expiresAtMs: number } | undefined {
+    const id = this.#holdings.find(this.#shares.get(namespace), key)
+    if (id === NOBODY) return undefined
+    return { version: this.#records.versionOf(id), expiresAtMs: this.#rows.getDouble(id, EXPIRES) }
+  }
+
+  /**
+   * False when the entry can never fit, lies below a floor, or is of a partition of copies for which there is no room.
+   * Then it is not kept, nor what it was to replace, and where it can never fit nothing else is lost for it.
+   */
   put(entry: Entry): boolean {
-    assert(
-      entry.partition >>> 0 === entry.partition && entry.partition < PARTITIONS_MAX,
-      'partitions are whole numbers'
-    )
-    assert(!Number.isNaN(entry.expiresAtMs), 'an entry says when it expires')
+    check(entry)
+    if (this.#floors.kills(entry.namespace, entry.key, entry.version.stamp)) return false
     const share = this.#shares.of(entry.namespace)
     if (share === undefined) return false
-    const isKept = this.#put(share, entry)
-    this.#dropDue(DUE_PER_PUT)
-    this.#records.tidy(entry.bytes.length + entry.key.length)
-    this.#lowerStragglers(STRAGGLERS_PER_PUT)
-    this.#shares.settle()
+    const hash = share.hashOf(entry.key)
+    const isKept = this.#put(share, entry, this.#records.find(share.id, entry.key, hash), hash)
+    this.#tidy(entry)
     return isKept
+  }
+
+  /**
+   * Takes what another member has where it is newer than what is here, or is the same version with another end. It may
+   * be refused: it is over, lies below a floor, or has no room; what is older than it goes even so.
+   */
+  merge(entry: Entry, nowMs: number): Merged {
+    check(entry)
+    if (nowMs >= this.#wheel.nextTickMs) this.#holdings.tick(nowMs)
+    if (this.#floors.kills(entry.namespace, entry.key, entry.version.stamp)) return 'refused'
+    const share = this.#shares.of(entry.namespace)
+    if (share === undefined) return 'refused'
+    const merged = this.#merge(share, entry, nowMs)
+    this.#tidy(entry)
+    return merged
+  }
+
+  #merge(share: Share, entry: Entry, nowMs: number): Merged {
+    const hash = share.hashOf(entry.key)
+    const id = this.#records.find(share.id, entry.key, hash)
+    const known = id === NOBODY ? undefined : this.#records.versionOf(id)
+    if (known !== undefined && isNewer(known, entry.version)) return 'older'
+    const standing = entry.expiresAtMs > nowMs ? entry : stubOf(entry, nowMs)
+    if (known !== undefined && !isNewer(entry.version, known)) {
+      // Here it may live longer by a `touch` that the other has not heard of.
+      if (standing === undefined) return 'refused'
+      if (this.#rows.getDouble(id, EXPIRES) === standing.expiresAtMs) return 'same'
+    }
+    if (standing !== undefined) return this.#put(share, standing, id, hash) ? 'kept' : 'refused'
+    if (id !== NOBODY) this.#holdings.remove(share, id)
+    return 'refused'
   }
 
   drop(namespace: string, key: string): boolean {
     const share = this.#shares.get(namespace)
-    const id = share === undefined ? NOBODY : this.#records.find(share.id, key, share.hashOf(key))
+    const id = this.#holdings.find(share, key)
     if (share === undefined || id === NOBODY) return false
-    this.#remove(share, id)
-    this.#shares.settle()
+    this.#holdings.remove(share, id)
+    this.#settle()
     return true
   }
 
   /** Forgets every record of the partitions that `lost` names, and says how many those were. */
   dropPartitions(lost: (partition: number) => boolean): number {
-    const before = this.size
-    for (let partition = 0; partition < PARTITIONS_MAX; partition++) {
-      if (this.#partitions.first(partition) === NOBODY || !lost(partition)) continue
-      for (let id = this.#partitions.first(partition); id !== NOBODY; id = this.#partitions.first(partition)) {
-        const share = this.#shares.at(this.#records.cacheOf(id))
-        this.#remove(share, id)
-      }
-    }
-    this.#shares.settle()
-    return before - this.size
+    const dropped = this.heldPartitions()
+      .filter(lost)
+      .reduce((sum, partition) => sum + this.#room.dropAll(partition), 0)
+    this.#settle()
+    return dropped
+  }
+
+  dropPartition(partition: number): number {
+    const dropped = this.#room.dropAll(partition)
+    this.#settle()
+    return dropped
+  }
+
+  /** Forgets every record with a stamp below, and says how many those were: for who was away too long to vouch for them. */
+  dropOlder(stamp: number): number {
+    return this.heldPartitions().reduce(
+      (sum, partition) => sum + this.#dropIf(this.#holdings.ids(partition), id => this.#isBelow(id, stamp)),
+      0
+    )
   }
 
   /** Forgets every record of a cache whose key begins like that, tombstones too, and says how many those were. */
   dropMatching(namespace: string, keyPrefix: string): number {
     const share = this.#shares.get(namespace)
     if (share === undefined) return 0
-    const ids = [...share.policy.ids(), ...share.tombstones.ids(0)]
-    const matching = keyPrefix === '' ? ids : ids.filter(id => this.#records.key(id).startsWith(keyPrefix))
-    for (const id of matching) this.#remove(share, id)
-    this.#shares.settle()
-    return matching.length
+    const begins = (id: number): boolean => keyPrefix === '' || this.#records.key(id).startsWith(keyPrefix)
+    return this.#dropIf(this.#holdings.idsOf(share), begins)
+  }
+
+  /** Marks a record as known to the partition's new primary, until it is written again. */
+  markGiven(namespace: string, key: string): void {
+    const id = this.#holdings.find(this.#shares.get(namespace), key)
+    if (id !== NOBODY) this.#rows.set(id, TRAITS, this.#rows.get(id, TRAITS) | TRAIT.given)
+  }
+
+  /** Forgets those of a partition, and says how many those were. */
+  dropGiven(partition: number): number {
+    return this.#dropIf(this.#holdings.ids(partition), id => this.#rows.has(id, TRAIT.given))
+  }
+
+  /** What lies below is dead: drops it, and takes none of it any more. */
+  addFloor(floor: Floor): void {
+    for (const raised of this.#floors.add(floor, this.#holdings.nowMs)) this.#dropBelow(raised)
+  }
+
+  mergeFloors(floors: readonly Floor[]): void {
+    for (const floor of floors) this.addFloor(floor)
+  }
+
+  floors(): readonly Floor[] {
+    return this.#floors.list()
+  }
+
+  /** What the partition's records come to, of those with at least `rank` backups; expired ones too until they are swept. */
+  digestOf(partition: number, rank: number): Digest {
+    return this.#holdings.digestOf(partition, rank)
+  }
+
+  /**
+   * The same as of a time, by walking through them: the same at all who hold the same, whoever has swept already. A
+   * time a little ahead, so that nobody has swept beyond it when he compares.
+   */
+  digestAt(partition: number, rank: number, nowMs: number): Digest {
+    return digestAt(this.#holdings, partition, rank, nowMs)
+  }
+
+  holds(partition: number): boolean {
+    return this.#holdings.first(partition) !== NOBODY
+  }
+
+  heldPartitions(): number[] {
+    const held: number[] = []
+    for (let partition = 0; partition < PARTITIONS_MAX; partition++) if (this.holds(partition)) held.push(partition)
+    return held
+  }
+
+  /** How often its records were used of late, to be compared with that of others. */
+  heatOf(partition: number): number {
+    return this.#heat.of(partition)
+  }
+
+  /** In the order of `recordName`, from after a name on; what is over by the latest time seen is left out. */
+  versionsIn(partition: number, rank: number, after: Name, most: number): Listed[] {
+    return versionsIn(this.#holdings, { partition, rank, after, nowMs: this.#holdings.nowMs }, most)
+  }
+
+  /** The same with all there is, at least one if there is one. */
+  recordsIn(partition: number, rank: number, after: Name, bytesMax: number): RecordsPage {
+    return recordsIn(this.#holdings, { partition, rank, after, nowMs: this.#holdings.nowMs }, bytesMax)
   }
 
   /** The keys that have a value, as they are when it is asked for the first. */
   *keysIn(namespace: string, partition: number, keyPrefix: string, nowMs: number): Iterable<string> {
     const cache = this.#shares.get(namespace)?.id
-    const ids = this.#partitions.ids(partition).filter(id => this.#records.cacheOf(id) === cache)
+    const ids = this.#holdings.ids(partition).filter(id => this.#records.cacheOf(id) === cache)
     const isValue = (id: number): boolean => !this.#rows.has(id, TRAIT.tombstone) && !this.#rows.has(id, TRAIT.negative)
     const live = ids.filter(id => isValue(id) && this.#rows.getDouble(id, EXPIRES) > nowMs)
     yield* live.map(id => this.#records.key(id)).filter(key => key.startsWith(keyPrefix))
@@ -223,198 +347,89 @@ export class Store {
 
   /** Time goes on: drops what is over, a bounded number, and compacts a little. */
   expire(nowMs: number): number {
-    this.#tick(nowMs)
-    const dropped = this.#dropDue(DUE_PER_EXPIRE)
+    this.#holdings.tick(nowMs)
+    const dropped = this.#room.dropDue(DUE_PER_EXPIRE)
+    this.#floors.expire(nowMs)
+    this.#heat.cool(nowMs)
     this.#records.tidy(COMPACTED_PER_EXPIRE_BYTES)
-    this.#lowerStragglers(STRAGGLERS_PER_EXPIRE)
-    this.#shares.settle()
+    this.#holdings.lowerStragglers(STRAGGLERS_PER_EXPIRE)
+    this.#settle()
     return dropped
   }
 
   /** Whether `expire` has more to do than one call did. */
   get isBehind(): boolean {
-    return this.#wheels.some(wheel => wheel.hasDue) || this.#records.isWasteful || this.#rows.straggler() !== NOBODY
+    const { wheels, hasStragglers } = this.#holdings
+    return wheels.some(wheel => wheel.hasDue) || this.#records.isWasteful || hasStragglers
   }
 
-  #put(share: Share, entry: Entry): boolean {
-    const hash = share.hashOf(entry.key)
-    const known = this.#records.find(share.id, entry.key, hash)
+  #put(share: Share, entry: Entry, known: number, hash: number): boolean {
     if (known !== NOBODY) return this.#change(share, known, entry)
-    if (!this.#canFit(share, entry)) return false
-    this.#makeRoom(share, entryBytes(entry), entry.kind)
+    if (!this.#makeRoom(share, entry)) return false
     const id = this.#records.add(share.id, entry, hash)
     if (id === NOBODY) return false
-    this.#attach(share, id)
+    this.#holdings.attach(share, id)
     return true
   }
 
   #change(share: Share, id: number, entry: Entry): boolean {
-    const wasValue = !this.#rows.has(id, TRAIT.tombstone)
+    const wasOwn = (this.#rows.get(id, TRAITS) & (TRAIT.tombstone | TRAIT.copy)) === 0
     // Out of all lists, it is no victim while room is made for what it becomes.
-    this.#detach(share, id)
-    const fits = this.#canFit(share, entry)
-    if (fits) this.#makeRoom(share, entryBytes(entry), entry.kind)
-    if (!fits || !this.#records.change(id, entry)) {
+    this.#holdings.detach(share, id)
+    if (!this.#makeRoom(share, entry) || !this.#records.change(id, entry)) {
       this.#records.remove(id)
       return false
     }
-    this.#attach(share, id, wasValue)
+    this.#holdings.attach(share, id, wasOwn)
     return true
   }
 
-  #canFit(share: Share, entry: Entry): boolean {
-    return entryBytes(entry) <= this.#recordBytesMax(share) && entry.key.length <= KEY_UNITS_MAX
+  #makeRoom(share: Share, entry: Entry): boolean {
+    const { kind, partition } = entry
+    const cost = entryBytes(entry)
+    const canFit = cost <= this.#recordBytesMax(share) && entry.key.length <= KEY_UNITS_MAX
+    return canFit && this.#room.make(share, { cost, kind, partition })
   }
 
   #recordBytesMax(share: Share | undefined): number {
     return Math.min(this.#bytesMax, share?.bytesMax ?? this.#bytesMax)
   }
 
-  #makeRoom(share: Share, cost: number, kind: Entry['kind'] = 'value'): void {
-    if (kind === 'tombstone') this.#boundTombstones(share, cost)
-    while (share.bytes + cost > share.bytesMax) this.#evictFrom(share)
-    while (this.#bytes + cost > this.#bytesMax || !this.#records.canHold()) this.#evictFrom(this.#fullest())
+  #isBelow(id: number, stamp: number): boolean {
+    return this.#records.versionOf(id).stamp < stamp
   }
 
-  /** What is over goes first of all, whosever it is; then values; then tombstones. */
-  #evictFrom(share: Share): void {
-    if (this.#dropDue(1) > 0) return
-    const id = share.policy.victim()
-    if (id === NOBODY) return this.#evictTombstone(share)
-    this.#stats.evictionsTotal++
-    this.#remove(share, id)
+  #dropBelow({ namespace, prefix, stamp }: Floor): void {
+    const share = this.#shares.get(namespace)
+    if (share === undefined) return
+    const range = rangeOf(prefix)
+    const isDead = (id: number): boolean => this.#isBelow(id, stamp) && isInRange(this.#records.key(id), range)
+    this.#dropIf(this.#holdings.idsOf(share), isDead)
   }
 
-  #evictTombstone(share: Share): void {
-    const id = share.tombstones.first(0)
-    assert(id !== NOBODY, 'a store that is full holds something')
-    this.#stats.tombstonesEvictedTotal++
-    this.#remove(share, id)
+  #dropIf(ids: readonly number[], isGone: (id: number) => boolean): number {
+    const gone = ids.filter(isGone)
+    for (const id of gone) this.#holdings.remove(this.#holdings.shareOf(id), id)
+    this.#settle()
+    return gone.length
   }
 
-  /** A cache that deletes more than others forgets its own deletes first. */
-  #boundTombstones(share: Share, cost: number): void {
-    const own = share.bytesMax * TOMBSTONE_SHARE
-    const all = this.#bytesMax * TOMBSTONE_SHARE
-    while (share.tombstoneBytes > 0 && share.tombstoneBytes + cost > own) this.#evictTombstone(share)
-    while (this.#tombstoneBytes > 0 && this.#tombstoneBytes + cost > all)
-      this.#evictTombstone(share.tombstoneBytes > 0 ? share : this.#shares.most(({ tombstoneBytes }) => tombstoneBytes))
+  /** After a record has come: a little of what has to be done at some time. */
+  #tidy(entry: Entry): void {
+    this.#room.dropDue(DUE_PER_PUT)
+    this.#records.tidy(entry.bytes.length + entry.key.length)
+    this.#holdings.lowerStragglers(STRAGGLERS_PER_PUT)
+    this.#settle()
   }
 
-  /** The cache with the most values; where there are none, with the most tombstones. */
-  #fullest(): Share {
-    if (this.#largest !== undefined && this.#largest.valueBytes > 0 && this.#largestFor-- > 0) return this.#largest
-    this.#largest = this.#shares.most(({ valueBytes }) => valueBytes)
-    this.#largestFor = LARGEST_FOR
-    return this.#largest.valueBytes > 0 ? this.#largest : this.#shares.most(({ tombstoneBytes }) => tombstoneBytes)
+  /** At the end of each call that changed something. */
+  #settle(): void {
+    this.#shares.settle()
+    this.#room.tell()
   }
+}
 
-  #attach(share: Share, id: number, wasValue = false): void {
-    const cost = this.#records.costOf(id)
-    this.#bytes += cost
-    share.bytes += cost
-    share.records++
-    this.#partitions.linkLast(this.#records.partitionOf(id), id)
-    if (this.#rows.has(id, TRAIT.tombstone)) {
-      this.#tombstoneBytes += cost
-      share.tombstoneBytes += cost
-      share.tombstones.linkLast(0, id)
-      this.#wheel.add(id)
-      return
-    }
-    share.wheel.add(id)
-    if (wasValue) share.policy.returned(id)
-    else share.policy.added(id)
-  }
-
-  #detach(share: Share, id: number): void {
-    const cost = this.#records.costOf(id)
-    this.#bytes -= cost
-    share.bytes -= cost
-    share.records--
-    if (share.records === 0) this.#shares.emptied(share)
-    this.#partitions.unlink(id)
-    if (this.#rows.has(id, TRAIT.tombstone)) {
-      this.#tombstoneBytes -= cost
-      share.tombstoneBytes -= cost
-      share.tombstones.unlink(id)
-      this.#wheel.remove(id)
-      return
-    }
-    share.wheel.remove(id)
-    share.policy.removed(id)
-  }
-
-  #remove(share: Share, id: number): void {
-    this.#detach(share, id)
-    this.#records.remove(id)
-  }
-
-  #tick(nowMs: number): void {
-    this.#nowMs = Math.max(this.#nowMs, nowMs)
-    for (const wheel of this.#wheels) wheel.advance(nowMs)
-  }
-
-  #dropDue(most: number): number {
-    const before = this.size
-    let left = most
-    for (const wheel of this.#wheels) {
-      for (; left > 0 && wheel.hasDue; left--) {
-        const id = wheel.due()
-        if (id !== NOBODY) this.#expired(this.#shares.at(this.#records.cacheOf(id)), id)
-      }
-    }
-    return before - this.size
-  }
-
-  #expired(share: Share, id: number): void {
-    if (!this.#rows.has(id, TRAIT.tombstone)) this.#stats.expirationsTotal++
-    this.#remove(share, id)
-  }
-
-  /** Records from the last rows move to lower ones, so that the last can be given back. */
-  #lowerStragglers(most: number): void {
-    for (let left = most; left > 0; left--) {
-      const from = this.#rows.straggler()
-      if (from === NOBODY) return
-      const to = this.#records.lower(from)
-      const share = this.#shares.at(this.#records.cacheOf(to))
-      this.#partitions.moved(from, to)
-      if (this.#rows.has(to, TRAIT.tombstone)) {
-        share.tombstones.moved(from, to)
-        this.#wheel.moved(from, to)
-      } else {
-        share.policy.moved(from, to)
-        share.wheel.moved(from, to)
-      }
-      this.#records.vacate(from)
-    }
-  }
-
-  #order(share: Share, eviction: EvictionName): void {
-    const ids = share.policy.ids()
-    for (const id of ids) {
-      share.policy.removed(id)
-      share.wheel.remove(id)
-    }
-    if (share.wheel !== this.#wheel) this.#wheels = this.#wheels.filter(wheel => wheel !== share.wheel)
-    share.wheel = eviction === 'ttl' ? new TimingWheel(this.#rows) : this.#wheel
-    if (share.wheel !== this.#wheel) this.#wheels.push(share.wheel)
-    share.wheel.advance(this.#nowMs)
-    share.eviction = eviction
-    share.policy = this.#policyOf(eviction, share.wheel)
-    for (const id of ids) {
-      share.wheel.add(id)
-      share.policy.added(id)
-    }
-  }
-
-  #policyOf(eviction: EvictionName, wheel: TimingWheel): Eviction {
-    return evictionOf(eviction, {
-      rows: this.#rows,
-      random: this.#random,
-      wheel,
-      bytesOf: id => this.#records.costOf(id)
-    })
-  }
+function check({ partition, expiresAtMs }: Entry): void {
+  assert(partition >>> 0 === partition && partition < PARTITIONS_MAX, 'partitions are whole numbers')
+  assert(!Number.isNaN(expiresAtMs), 'an entry says when it expires')
 }

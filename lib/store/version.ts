@@ -44,6 +44,11 @@ export function stampMs(stamp: number): number {
   return stamp / COUNTS_PER_MS
 }
 
+/** What a stamp of that moment is at least. */
+export function stampOf(meshMs: number): number {
+  return meshMs * COUNTS_PER_MS
+}
+
 /** As text that sorts like the version: what the application gets, and may use as an ETag. */
 export function versionText(version: Version): string {
   return `${version.stamp.toString(36).padStart(11, '0')}-${version.writer}`

@@ -87,6 +87,7 @@ const record = fc.record(
   plain
 )
 const answerFields = {
+  partition: count,
   peer: shortText,
   ...once,
   reply: fc.constantFrom('written', 'removed', 'compared', 'added', 'touched'),
@@ -284,7 +285,7 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   copied: {
     viewHash: real,
     refused: few({ place: count, why: fc.constantFrom('moved', 'room', 'newer'), ...stamped }),
-    differing: places
+    differing: few({ partition: count, count })
   },
   peek: { ...where, change: maybe({ peer: shortText, boot: real, number: real }) },
   peeked: { record: fc.option(record, { nil: undefined }), answer: maybe(answerFields) },
@@ -292,8 +293,8 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   offered: { viewHash: real, level: places, floors },
   list: { viewHash: real, partition: count, after },
   listed: { versions: few({ ...where, ...stamped, expiresAtMs: real }), last: fc.boolean() },
-  pull: { viewHash: real, partitions: places, after, names: few(where) },
-  pulled: { partitions: count, records: fc.array(record, { maxLength: 5 }), answers: few(answerFields) },
+  pull: { viewHash: real, partitions: places, after, names: few(where), bytesMax: count },
+  pulled: { covered: count, records: fc.array(record, { maxLength: 5 }), answers: few(answerFields) },
   flush: { backupAcks: count, untilMs: real },
   flushed: { acked: count, wanted: count },
   unacked: { ...stamped, acked: count, wanted: count, missing: fc.array(shortText, { maxLength: 5 }) }

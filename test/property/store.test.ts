@@ -39,7 +39,8 @@ const entry = fc
       .tuple(fc.oneof({ weight: 6, arbitrary: fc.nat(300) }, fc.nat(20_000)), fc.nat(255))
       .map(([length, fill]) => new Uint8Array(length).fill(fill)),
     ttlMs: fc.oneof(fc.nat(2_000), fc.nat(HOUR_MS), fc.constant(Number.POSITIVE_INFINITY)),
-    negative: fc.boolean()
+    negative: fc.boolean(),
+    backups: fc.integer({ min: 0, max: 3 })
   })
   .map(({ of: [namespace, key], ...rest }) => ({ namespace, key, ...rest }))
 const step: fc.Arbitrary<Step> = fc.oneof(

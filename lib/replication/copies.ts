@@ -1,0 +1,104 @@
+/**
+ * What others give this member to keep: taken in if it is newer than what is here, whoever sends it, so that nothing is
+ * lost while views differ. But only what counts as a copy is acknowledged as one (PROTOCOL R1): where the sender is
+ * primary by our table and we are one of its backups, or where it brings on what it made while it was primary.
+ *
+ *   1. A is primary for the writer, and B sees C as primary: B keeps A's record and says `moved` ─ A agrees with B on the
+ *      view and brings the record to C ─ only then is the write acknowledged, and a read at C finds it.
+ */
+import type { MeshClock } from '../store/version.ts'
+import type { PeerId } from '../ports/transport.ts'
+import type { MessageOf } from '../rpc/messages.ts'
+import type { Answered, Floor, Holding, RecordFields } from '../rpc/replica-talk.ts'
+import type { Entry } from '../store/entry.ts'
+import type { Store } from '../store/store.ts'
+import { entryOf } from './record.ts'
+
+export interface CopiesDeps {
+  readonly store: Store
+  readonly meshClock: MeshClock
+  readonly viewHash: () => number
+  readonly partitionOf: (namespace: string, key: string) => number
+  readonly primaryOf: (partition: number) => PeerId | undefined
+  /** Our own rank; -1 where we are none of its owners. */
+  readonly rankOf: (partition: number) => number
+  /** We are its primary, and take it in as such. */
+  readonly takeIn: (entry: Entry) => void
+  /** A change that was made elsewhere, should its writer ask us for it again. */
+  readonly remember: (answer: Answered & {}) => void
+  readonly mergeFloors: (floors: readonly Floor[]) => void
+}
+
+type Refused = MessageOf<'copied'>['refused'][number]
+type Why = Refused['why'] | undefined
+
+export class Copies {
+  readonly #deps: CopiesDeps
+  /** By partition, the highest stamp that has come by a stream: what a copy is known to be as new as. */
+  readonly #upTo = new Map<number, number>()
+
+  constructor(deps: CopiesDeps) {
+    this.#deps = deps
+  }
+
+  /** A copy of this partition is as new as that. */
+  upTo(partition: number): number {
+    return this.#upTo.get(partition) ?? 0
+  }
+
+  receive(peer: PeerId, batch: MessageOf<'copies'>): MessageOf<'copied'> {
+    const { mergeFloors, viewHash } = this.#deps
+    if (batch.floors.length > 0) mergeFloors(batch.floors)
+    const refused: Refused[] = []
+    for (const [place, { record, answer }] of batch.records.entries()) {
+      const why = this.#keep(peer, record, answer, batch.delivers)
+      if (why !== undefined) refused.push({ place, why, stamp: record.stamp, writer: record.writer })
+    }
+    for (const gone of batch.evicted) this.#forget(gone)
+    const differing = batch.digests.flatMap(theirs => this.#compare(peer, theirs, batch.atMs))
+    return { type: 'copied', viewHash: viewHash(), refused, differing }
+  }
+
+  #keep(peer: PeerId, record: RecordFields, answer: Answered, delivers: boolean): Why {
+    const { store, meshClock, partitionOf, primaryOf, rankOf, takeIn, remember } = this.#deps
+    const partition = partitionOf(record.namespace, record.key)
+    const entry = entryOf(record, partition)
+    const rank = rankOf(partition)
+    if (answer !== undefined) remember(answer)
+    this.#upTo.set(partition, Math.max(this.upTo(partition), record.stamp))
+    if (rank === 0) {
+      takeIn(entry)
+      return undefined
+    }
+    const nowMs = meshClock.now()
+    const result = store.merge(entry, nowMs)
+    if (result === 'older') return 'newer'
+    if (result === 'refused' && entry.expiresAtMs > nowMs && !store.isDead(entry)) return 'room'
+    const isReplica = rank > 0 && rank <= record.backups
+    return isReplica && (delivers || primaryOf(partition) === peer) ? undefined : 'moved'
+  }
+
+  #forget({ namespace, key, stamp, writer }: MessageOf<'copies'>['evicted'][number]): void {
+    const { store, partitionOf, rankOf } = this.#deps
+    const known = store.versionOf(namespace, key)?.version
+    // As primary we decide ourselves, and what is newer than that was not meant.
+    if (known?.stamp !== stamp || known.writer !== writer || rankOf(partitionOf(namespace, key)) === 0) return
+    store.drop(namespace, key)
+  }
+
+  /** Nothing where both have the same; else how many records we have. */
+  #compare(peer: PeerId, theirs: Holding, atMs: number): { partition: number; count: number }[] {
+    const { store, primaryOf, rankOf } = this.#deps
+    const { partition } = theirs
+    const rank = rankOf(partition)
+    const isFrom = primaryOf(partition) === peer && rank > 0
+    const quick = store.digestOf(partition, Math.max(rank, 0))
+    if (isFrom && isSame(quick, theirs)) return []
+    if (isFrom && isSame(store.digestAt(partition, rank, atMs), theirs)) return []
+    return [{ partition, count: quick.count }]
+  }
+}
+
+export function isSame(a: Pick<Holding, 'count' | 'low' | 'high'>, b: Pick<Holding, 'count' | 'low' | 'high'>): boolean {
+  return a.count === b.count && a.low === b.low && a.high === b.high
+}

@@ -1,0 +1,106 @@
+/**
+ * What this member gives to others of what it holds: a look at one key, versions, pages of records. It gives whatever it
+ * has to whoever asks, primary or not, and waits for nothing: who asks is waiting for the answer with somebody's read.
+ *
+ * What a new primary has been given is that one's to change. If we keep none of its copies, ours is no truth any more,
+ * and is marked: should the partition come back to us, it goes (`Store.dropGiven`).
+ *
+ *   1. we own k = 1, without backups ─ T joins, owns it now, and peeks ─ k = 2 there ─ T crashes ─ we own k again: not 1.
+ */
+import type { PeerId } from '../ports/transport.ts'
+import { PAGE_KEYS_MAX, type MessageOf, type Reply } from '../rpc/messages.ts'
+import type { Answered } from '../rpc/replica-talk.ts'
+import type { Entry } from '../store/entry.ts'
+import type { Store } from '../store/store.ts'
+import { recordOf } from './record.ts'
+
+/** Answers of changes that go along with the first page of a pull. */
+const ANSWERS_MAX = 4_096
+const PARTITIONS_MAX = 256
+const RECORDS_MAX = 4_096
+const PAGE_BYTES_MAX = 512 * 1024
+
+export interface GiftsDeps {
+  readonly store: Store
+  readonly viewHash: () => number
+  readonly primaryOf: (partition: number) => PeerId | undefined
+  /** Our own rank; -1 where we are none of its owners. */
+  readonly rankOf: (partition: number) => number
+  readonly partitionOf: (namespace: string, key: string) => number
+  readonly answerOf: (peer: PeerId, boot: number, number: number) => Answered
+  readonly answersIn: (partitions: ReadonlySet<number>, most: number) => readonly (Answered & {})[]
+}
+
+const NOT_OWNER = { type: 'notOwner' } as const
+
+export class Gifts {
+  readonly #deps: GiftsDeps
+
+  constructor(deps: GiftsDeps) {
+    this.#deps = deps
+  }
+
+  peek(peer: PeerId, { namespace, key, change }: MessageOf<'peek'>): MessageOf<'peeked'> {
+    const { store, answerOf, partitionOf } = this.#deps
+    const entry = store.entry(namespace, key)
+    if (entry !== undefined) this.#given(peer, entry, partitionOf(namespace, key))
+    const answer = change && answerOf(change.peer, change.boot, change.number)
+    return { type: 'peeked', record: entry && recordOf(entry), answer }
+  }
+
+  list({ viewHash, partition, after }: MessageOf<'list'>): Reply {
+    if (viewHash !== this.#deps.viewHash()) return NOT_OWNER
+    const found = this.#deps.store.versionsIn(partition, 0, after, PAGE_KEYS_MAX)
+    const versions = found.map(({ namespace, key, version, expiresAtMs }) => ({ namespace, key, ...version, expiresAtMs }))
+    return { type: 'listed', versions, last: found.length < PAGE_KEYS_MAX }
+  }
+
+  pull(peer: PeerId, ask: MessageOf<'pull'>): Reply {
+    if (ask.viewHash !== this.#deps.viewHash()) return NOT_OWNER
+    if (ask.names.length > 0) return this.#named(peer, ask)
+    const partitions = ask.partitions.slice(0, PARTITIONS_MAX)
+    const isFirst = ask.after.key === ''
+    const records: Entry[] = []
+    let covered = 0
+    let bytes = 0
+    for (const partition of partitions) {
+      const after = covered === 0 ? ask.after : { namespace: '', key: '' }
+      const leftBytes = Math.min(ask.bytesMax, PAGE_BYTES_MAX) - bytes
+      if (leftBytes <= 0 || records.length >= RECORDS_MAX / 2) break
+      const page = this.#deps.store.recordsIn(partition, 0, after, leftBytes)
+      for (const entry of page.records) {
+        records.push(entry)
+        bytes += entry.bytes.length + entry.key.length
+        this.#given(peer, entry, partition)
+      }
+      if (!page.isComplete) break
+      covered++
+    }
+    const answers = isFirst ? this.#deps.answersIn(new Set(partitions), ANSWERS_MAX) : []
+    return { type: 'pulled', covered, records: records.map(recordOf), answers }
+  }
+
+  #named(peer: PeerId, { names, bytesMax, partitions }: MessageOf<'pull'>): MessageOf<'pulled'> {
+    const records: Entry[] = []
+    let covered = 0
+    let bytes = 0
+    for (const { namespace, key } of names) {
+      if (bytes > Math.min(bytesMax, PAGE_BYTES_MAX)) break
+      covered++
+      const entry = this.#deps.store.entry(namespace, key)
+      if (entry === undefined) continue
+      records.push(entry)
+      bytes += entry.bytes.length + entry.key.length
+      this.#given(peer, entry, entry.partition)
+    }
+    const answers = this.#deps.answersIn(new Set(partitions), ANSWERS_MAX)
+    return { type: 'pulled', covered, records: records.map(recordOf), answers }
+  }
+
+  #given(peer: PeerId, { namespace, key, backups }: Entry, partition: number): void {
+    const { rankOf, primaryOf, store } = this.#deps
+    const rank = rankOf(partition)
+    const isKept = rank >= 0 && rank <= backups
+    if (!isKept && primaryOf(partition) === peer) store.markGiven(namespace, key)
+  }
+}

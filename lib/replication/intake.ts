@@ -1,0 +1,343 @@
+/**
+ * A primary that does not have its partitions yet: who may hold them, what is pulled from whom, and when it is done.
+ *
+ *   gained ─▶ warming ─▶ every other owner has said what it holds (or 10 s) ─▶ all of that pulled ─▶ warm
+ *                                │
+ *                                └─ offers: equal · pulled before · ours is empty: pages · else: versions, then what is newer
+ *
+ * What is offered is pulled hottest partition first, from two members at a time, at the pace of everything that moves.
+ * A source that dies is forgotten with what it offered: whoever else holds the partition has offered it too. If we die,
+ * the source has everything still, for it forgets nothing before it is told that we are level.
+ *
+ * While a partition warms, what is missing there is looked for at its holders before anybody calls the origin
+ * (`peeks.ts`), so nobody waits for the move itself.
+ */
+import type { Stats } from '../observe/stats.ts'
+import { PARTITIONS } from '../placement/partitions.ts'
+import type { Clock } from '../ports/clock.ts'
+import type { PeerId } from '../ports/transport.ts'
+import type { MessageOf, Reply } from '../rpc/messages.ts'
+import type { Answered, Floor, Holding } from '../rpc/replica-talk.ts'
+import type { Entry } from '../store/entry.ts'
+import type { Store } from '../store/store.ts'
+import { isNewer, type MeshClock } from '../store/version.ts'
+import { isSame } from './copies.ts'
+import { entryOf } from './record.ts'
+import type { RecordName, Sources } from './sources.ts'
+
+const MOVERS = 2
+/** Empty partitions pulled together. */
+const GROUP_MAX = 64
+/** An owner that has not offered by then has nothing that anybody could wait for. */
+const OFFERS_MS_MAX = 10_000
+
+/** `doubtful`: what we hold ourselves may be old, for we were away. */
+const WARM = 0
+const WARMING = 1
+const DOUBTFUL = 2
+
+export interface IntakeDeps {
+  readonly self: PeerId
+  readonly clock: Clock
+  readonly meshClock: MeshClock
+  readonly store: Store
+  readonly stats: Stats
+  readonly sources: Sources
+  readonly viewHash: () => number
+  readonly primaryOf: (partition: number) => PeerId | undefined
+  readonly rankOf: (partition: number, peer: PeerId) => number
+  readonly partitionOf: (namespace: string, key: string) => number
+  /** Linked members that may hold something: owners, and those that are leaving. */
+  readonly holders: () => readonly PeerId[]
+  readonly hasLink: (peer: PeerId) => boolean
+  readonly isBackedUp: (partition: number) => boolean
+  readonly takeIn: (entry: Entry, from: PeerId) => void
+  readonly remember: (answer: Answered & {}) => void
+  readonly mergeFloors: (floors: readonly Floor[]) => void
+  readonly onWarm: (partition: number) => void
+  readonly onProgress: () => void
+  /** A round of moves is over. */
+  readonly onMoved: (moved: { partitions: number; records: number; bytes: number }) => void
+}
+
+interface Offer {
+  readonly peer: PeerId
+  readonly holding: Holding
+}
+
+export class Intake {
+  readonly #deps: IntakeDeps
+  readonly #states = new Uint8Array(PARTITIONS)
+  #warming = 0
+  /** Members whose offer for the view of now is not here yet. */
+  readonly #expected = new Set<PeerId>()
+  readonly #heard = new Set<PeerId>()
+  /** What is to be pulled, by partition and by who has it. */
+  readonly #open = new Map<number, Map<PeerId, Holding>>()
+  /** What was pulled from whom, as it was offered: offered again, it is here already. */
+  readonly #settled = new Map<PeerId, Map<number, number>>()
+  #movers = 0
+  #disarm = (): void => {}
+  #moved = { partitions: 0, records: 0, bytes: 0 }
+  #stopped = false
+
+  constructor(deps: IntakeDeps) {
+    this.#deps = deps
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#disarm()
+  }
+
+  isWarming(partition: number): boolean {
+    return this.#states[partition] !== WARM
+  }
+
+  /** What we hold of it ourselves may have been changed elsewhere. */
+  isDoubtful(partition: number): boolean {
+    return this.#states[partition] === DOUBTFUL
+  }
+
+  get warming(): number {
+    return this.#warming
+  }
+
+  get pendingRecords(): number {
+    let pending = 0
+    for (const offers of this.#open.values()) for (const { count } of offers.values()) pending += count
+    return pending
+  }
+
+  /** Who has offered this partition and was not asked for it yet. */
+  offerersOf(partition: number): Iterable<PeerId> {
+    return this.#open.get(partition)?.keys() ?? []
+  }
+
+  /** Whose offers are still awaited. */
+  isAwaited(peer: PeerId): boolean {
+    return this.#expected.has(peer)
+  }
+
+  /** The table is another. What is gained warms; what is lost is nobody's to wait for. */
+  tableChanged(gained: Iterable<number>, lost: Iterable<number>): void {
+    for (const partition of lost) this.#lose(partition)
+    let isNew = false
+    for (const partition of gained) {
+      this.#warm(partition, WARMING)
+      isNew = true
+    }
+    this.#expectOffers()
+    if (isNew) this.#deps.onProgress()
+  }
+
+  /** Others have gone on without us: nothing of ours is sure until they have told what they have. */
+  doubtAll(isOurs: (partition: number) => boolean): void {
+    for (let partition = 0; partition < PARTITIONS; partition++) if (isOurs(partition)) this.#warm(partition, DOUBTFUL)
+    this.#settled.clear()
+    this.#expectOffers()
+  }
+
+  offered(peer: PeerId, offer: MessageOf<'offer'>): Reply {
+    const { viewHash, mergeFloors, store } = this.#deps
+    mergeFloors(offer.floors)
+    if (offer.viewHash !== viewHash()) return { type: 'notOwner' }
+    const level: number[] = []
+    for (const holding of offer.holdings) {
+      if (this.#deps.primaryOf(holding.partition) !== this.#deps.self) continue
+      if (!this.#isHere(peer, holding)) this.#add(peer, holding)
+      else if (!this.isWarming(holding.partition) && this.#deps.isBackedUp(holding.partition)) level.push(holding.partition)
+    }
+    if (offer.last) this.#complete(peer)
+    this.#pump()
+    return { type: 'offered', viewHash: offer.viewHash, level, floors: store.floors() }
+  }
+
+  /** What it has offered cannot be had any more, nor need it be waited for. */
+  gone(peer: PeerId): void {
+    this.#settled.delete(peer)
+    for (const [partition, offers] of this.#open) {
+      if (!offers.delete(peer)) continue
+      this.#deps.stats.sourcesLostTotal++
+      if (offers.size === 0) this.#open.delete(partition)
+    }
+    this.#complete(peer)
+  }
+
+  #warm(partition: number, state: number): void {
+    if (this.#states[partition] === WARM) this.#warming++
+    this.#states[partition] = Math.max(this.#states[partition] as number, state)
+  }
+
+  #lose(partition: number): void {
+    if (this.#states[partition] !== WARM) this.#warming--
+    this.#states[partition] = WARM
+    this.#open.delete(partition)
+  }
+
+  #expectOffers(): void {
+    this.#expected.clear()
+    this.#heard.clear()
+    for (const peer of this.#deps.holders()) this.#expected.add(peer)
+    this.#disarm()
+    this.#disarm = this.#deps.clock.after(OFFERS_MS_MAX, () => {
+      this.#deps.stats.offersMissedTotal += this.#expected.size
+      this.#expected.clear()
+      this.#settle()
+    })
+    this.#settle()
+  }
+
+  #complete(peer: PeerId): void {
+    this.#heard.add(peer)
+    if (this.#expected.delete(peer) || this.#expected.size === 0) this.#settle()
+  }
+
+  /** Nobody has anything more of it. */
+  #settle(): void {
+    if (this.#expected.size > 0) return
+    this.#disarm()
+    if (this.#warming === 0) return
+    for (let partition = 0; partition < PARTITIONS; partition++)
+      if (this.#states[partition] !== WARM && !this.#open.has(partition)) this.#warmed(partition)
+    this.#deps.onProgress()
+  }
+
+  #warmed(partition: number): void {
+    this.#states[partition] = WARM
+    this.#warming--
+    this.#deps.onWarm(partition)
+  }
+
+  #isHere(peer: PeerId, holding: Holding): boolean {
+    const { store, rankOf } = this.#deps
+    if (holding.count === 0) return true
+    if (this.#settled.get(peer)?.get(holding.partition) === printOf(holding)) return true
+    if (isSame(store.digestOf(holding.partition, 0), holding)) return true
+    const rank = rankOf(holding.partition, peer)
+    return rank > 0 && isSame(store.digestOf(holding.partition, rank), holding)
+  }
+
+  #add(peer: PeerId, holding: Holding): void {
+    const offers = this.#open.get(holding.partition) ?? new Map<PeerId, Holding>()
+    offers.set(peer, holding)
+    this.#open.set(holding.partition, offers)
+  }
+
+  #pump(): void {
+    while (!this.#stopped && this.#movers < MOVERS && this.#open.size > 0) {
+      const group = this.#nextGroup()
+      if (group === undefined) return
+      this.#movers++
+      void this.#move(group).finally(() => {
+        this.#movers--
+        if (this.#open.size > 0) this.#pump()
+        else if (this.#movers === 0) this.#roundOver()
+      })
+    }
+  }
+
+  #roundOver(): void {
+    const moved = this.#moved
+    this.#moved = { partitions: 0, records: 0, bytes: 0 }
+    if (moved.partitions > 0) this.#deps.onMoved(moved)
+    this.#settle()
+  }
+
+  readonly #moving = new Set<number>()
+
+  /** The hottest partition that is to be had, and what else is as simple and at the same member. */
+  #nextGroup(): Offer[] | undefined {
+    const byHeat = [...this.#open]
+      .filter(([partition]) => !this.#moving.has(partition))
+      .map(([partition, offers]) => ({ partition, offers, heat: Math.max(...[...offers.values()].map(one => one.heat)) }))
+      .sort((a, b) => b.heat - a.heat)
+    const first = byHeat[0]
+    if (first === undefined) return undefined
+    const [peer, holding] = [...first.offers].sort(([, a], [, b]) => b.count - a.count)[0] as [PeerId, Holding]
+    const group: Offer[] = [{ peer, holding }]
+    if (this.#deps.store.holds(first.partition)) return group
+    for (const { partition, offers } of byHeat.slice(1)) {
+      const other = offers.get(peer)
+      if (group.length === GROUP_MAX) break
+      if (other !== undefined && !this.#deps.store.holds(partition)) group.push({ peer, holding: other })
+    }
+    return group
+  }
+
+  async #move(group: readonly Offer[]): Promise<void> {
+    const [{ peer, holding }] = group as [Offer]
+    for (const { holding: one } of group) this.#moving.add(one.partition)
+    const isAll = group.length > 1 || !this.#deps.store.holds(holding.partition)
+    const done = isAll ? await this.#moveAll(peer, group) : await this.#moveNewer(peer, holding)
+    for (const { holding: one } of group) this.#moving.delete(one.partition)
+    if (done) return
+    // It does not answer, or sees another view: it offers again, or is gone.
+    for (const { holding: one } of group) this.#close(peer, one, false)
+  }
+
+  async #moveAll(peer: PeerId, group: readonly Offer[]): Promise<boolean> {
+    let left = group.map(({ holding }) => holding)
+    let after: RecordName = { namespace: '', key: '' }
+    while (left.length > 0) {
+      const wanted = left.map(({ partition }) => partition)
+      const page = await this.#deps.sources.page(peer, wanted, after)
+      if (page === undefined || this.#stopped) return false
+      for (const record of page.records) this.#take(peer, entryOf(record, this.#deps.partitionOf(record.namespace, record.key)))
+      for (const answer of page.answers) this.#deps.remember(answer)
+      for (const holding of left.slice(0, page.covered)) this.#close(peer, holding, true)
+      const last = page.records.at(-1)
+      if (page.covered === 0 && last === undefined) return false
+      const isBetween = last !== undefined && page.covered < left.length
+      left = left.slice(page.covered)
+      // Of what goes on, the page ended in the midst only if its last record is of that partition.
+      const isIn = isBetween && this.#deps.partitionOf(last.namespace, last.key) === left[0]?.partition
+      after = isIn ? { namespace: last.namespace, key: last.key } : { namespace: '', key: '' }
+    }
+    return true
+  }
+
+  async #moveNewer(peer: PeerId, holding: Holding): Promise<boolean> {
+    const { sources, store, meshClock } = this.#deps
+    const { partition } = holding
+    const theirs = await sources.versions(peer, partition)
+    if (theirs === undefined) return false
+    const nowMs = meshClock.now()
+    const names: RecordName[] = []
+    for (const { namespace, key, version, expiresAtMs } of theirs.values()) {
+      const ours = store.versionOf(namespace, key)
+      if (expiresAtMs > nowMs && (ours === undefined || isNewer(version, ours.version))) names.push({ namespace, key })
+    }
+    const isDone = await sources.records(peer, partition, names, entry => this.#take(peer, entry))
+    if (isDone) this.#close(peer, holding, true)
+    return isDone
+  }
+
+  #take(peer: PeerId, entry: Entry): void {
+    this.#moved.records++
+    this.#moved.bytes += entry.bytes.length + entry.key.length
+    // The view may have gone on: whoever is primary now is offered what we have got.
+    this.#deps.takeIn(entry, peer)
+  }
+
+  #close(peer: PeerId, holding: Holding, isDone: boolean): void {
+    const { partition } = holding
+    const offers = this.#open.get(partition)
+    if (offers?.get(peer) === holding) offers.delete(peer)
+    if (isDone) {
+      const settled = this.#settled.get(peer) ?? new Map<number, number>()
+      settled.set(partition, printOf(holding))
+      this.#settled.set(peer, settled)
+      this.#moved.partitions++
+    }
+    if (offers !== undefined && offers.size > 0) return
+    this.#open.delete(partition)
+    const isOver = this.#expected.size === 0 && this.#states[partition] !== WARM
+    if (isOver) this.#warmed(partition)
+    this.#deps.onProgress()
+  }
+}
+
+function printOf({ count, low, high }: Holding): number {
+  return (low >>> 0) * 2 ** 20 + ((high ^ count) >>> 12)
+}

@@ -1,0 +1,25 @@
+/**
+ * Which partitions are level: for each that we are primary of, which of its backups are known to have all that we have.
+ *
+ * A bit for each rank. A bit is set when a digest was found equal at its place in the stream, and taken away when
+ * another member has the rank, when it is another process, when the stream to it was lost, or when a digest differed.
+ * In between the stream keeps them level.
+ */
+import { PARTITIONS } from '../placement/partitions.ts'
+
+export class Levels {
+  readonly #bits = new Uint8Array(PARTITIONS)
+
+  isLevel(partition: number, rank: number): boolean {
+    return ((this.#bits[partition] as number) & (1 << rank)) !== 0
+  }
+
+  set(partition: number, rank: number, level: boolean): void {
+    const bit = 1 << rank
+    this.#bits[partition] = level ? (this.#bits[partition] as number) | bit : (this.#bits[partition] as number) & ~bit
+  }
+
+  clear(partition: number): void {
+    this.#bits[partition] = 0
+  }
+}

@@ -1,0 +1,192 @@
+/**
+ * What this member holds and is not the primary of is offered to whoever is: after each change of the table, once the
+ * view has been still for a moment, to every other owner, also where there is nothing to offer, so that a new primary
+ * knows when it has heard everybody.
+ *
+ *   offered ─▶ the primary has it, and its backups too ─▶ level ─▶ what is none of our copies is forgotten
+ *      ▲                                                   └─ changed here since, or another table: not yet
+ *      └──── every second, while something of that kind is left
+ *
+ * Nothing is forgotten on a guess: what is here is dropped only when the primary of the very table that holds now has
+ * said that all its members have it (PROTOCOL R3), and stays first in line to go until then.
+ */
+import { PARTITIONS } from '../placement/partitions.ts'
+import type { Table } from '../placement/table.ts'
+import type { Cancel, Clock } from '../ports/clock.ts'
+import type { PeerId } from '../ports/transport.ts'
+import { CallFailed, type Client } from '../rpc/client.ts'
+import type { Holding } from '../rpc/replica-talk.ts'
+import type { Store } from '../store/store.ts'
+import { isSame } from './copies.ts'
+
+const STILL_MS = 500
+const STILL_MS_MAX = 3_000
+const AGAIN_MS = 1_000
+const AGAIN_MS_LEAVING = 100
+const HOLDINGS_MAX = 2_048
+
+export interface OffersDeps {
+  readonly self: PeerId
+  readonly clock: Clock
+  readonly client: Client
+  readonly store: Store
+  readonly timeoutMs: number
+  readonly viewHash: () => number
+  readonly table: () => Table
+  /** The process behind an id: another one has another number. */
+  readonly bootOf: (peer: PeerId) => number
+  readonly hasLink: (peer: PeerId) => boolean
+  readonly isLeaving: () => boolean
+  readonly agreeWith: (peer: PeerId) => Promise<void>
+  readonly mergeFloors: (floors: readonly import('../rpc/replica-talk.ts').Floor[]) => void
+}
+
+export class Offers {
+  readonly #deps: OffersDeps
+  /** By partition, to which process it was offered last. */
+  readonly #told = new Float64Array(PARTITIONS)
+  /** Members that have had all of our offer for this view. */
+  readonly #complete = new Set<PeerId>()
+  #hash = Number.NaN
+  #unstillSinceMs: number | undefined
+  #disarm: Cancel = () => {}
+  #isRunning = false
+  #stopped = false
+
+  constructor(deps: OffersDeps) {
+    this.#deps = deps
+  }
+
+  stop(): void {
+    this.#stopped = true
+    this.#disarm()
+  }
+
+  viewChanged(): void {
+    const { clock, isLeaving } = this.#deps
+    const nowMs = clock.monotonic()
+    this.#unstillSinceMs ??= nowMs
+    const stillMs = isLeaving() ? 0 : STILL_MS
+    this.#runIn(Math.min(stillMs, Math.max(0, this.#unstillSinceMs + STILL_MS_MAX - nowMs)))
+  }
+
+  /** A member that has come, or come back, has heard nothing from us. */
+  linkUp(peer: PeerId): void {
+    this.#complete.delete(peer)
+    this.viewChanged()
+  }
+
+  /** Everything we have is to be offered again: those who have it may have changed it without us. */
+  forgetTold(): void {
+    this.#told.fill(0)
+  }
+
+  #runIn(ms: number): void {
+    this.#disarm()
+    if (!this.#stopped) this.#disarm = this.#deps.clock.after(ms, () => void this.#run())
+  }
+
+  async #run(): Promise<void> {
+    // One round after the other; a change of the view in between begins another.
+    if (this.#isRunning) return this.#runIn(AGAIN_MS_LEAVING)
+    this.#isRunning = true
+    this.#unstillSinceMs = undefined
+    try {
+      const isAllSaid = await this.#round()
+      if (!isAllSaid) this.#runIn(this.#deps.isLeaving() ? AGAIN_MS_LEAVING : AGAIN_MS)
+    } finally {
+      this.#isRunning = false
+    }
+  }
+
+  /** True when everybody has heard us, and nothing is left that is not ours to keep. */
+  async #round(): Promise<boolean> {
+    const table = this.#deps.table()
+    const hash = this.#deps.viewHash()
+    if (hash !== this.#hash) this.#complete.clear()
+    this.#hash = hash
+    const byPeer = this.#toOffer(table)
+    const others = table.ids.filter(id => id !== this.#deps.self)
+    const asked = others.filter(id => byPeer.has(id) || !this.#complete.has(id))
+    await Promise.all(asked.map(peer => this.#offer(peer, byPeer.get(peer) ?? [], hash)))
+    if (this.#deps.viewHash() !== hash) return true
+    return others.every(id => this.#complete.has(id)) && this.#leftovers(this.#deps.table()) === 0
+  }
+
+  #toOffer(table: Table): Map<PeerId, number[]> {
+    const byPeer = new Map<PeerId, number[]>()
+    for (const partition of this.#deps.store.heldPartitions()) {
+      const primary = table.primary(partition)
+      if (primary === undefined || primary === this.#deps.self) continue
+      const isTold = this.#told[partition] === this.#deps.bootOf(primary)
+      if (isTold && this.#excess(table, partition) === 0) continue
+      const known = byPeer.get(primary)
+      if (known === undefined) byPeer.set(primary, [partition])
+      else known.push(partition)
+    }
+    return byPeer
+  }
+
+  async #offer(peer: PeerId, partitions: readonly number[], hash: number): Promise<void> {
+    if (!this.#deps.hasLink(peer)) return
+    for (let from = 0; from === 0 || from < partitions.length; from += HOLDINGS_MAX) {
+      const part = partitions.slice(from, from + HOLDINGS_MAX)
+      const last = from + HOLDINGS_MAX >= partitions.length
+      if (!(await this.#offerPart(peer, part, last, hash))) return
+    }
+    this.#complete.add(peer)
+  }
+
+  async #offerPart(peer: PeerId, partitions: readonly number[], last: boolean, hash: number): Promise<boolean> {
+    const { client, store, timeoutMs, viewHash, bootOf, agreeWith, mergeFloors } = this.#deps
+    const holdings = partitions.map(partition => this.#holdingOf(partition))
+    const boot = bootOf(peer)
+    const offer = { type: 'offer', viewHash: hash, last, holdings, floors: store.floors() } as const
+    try {
+      const reply = await client.call(peer, offer, { timeoutMs }).reply
+      if (reply.type !== 'offered') {
+        await agreeWith(peer)
+        return false
+      }
+      mergeFloors(reply.floors)
+      for (const { partition } of holdings) this.#told[partition] = boot
+      const level = new Set(reply.level)
+      // Level in the table that holds now, or in none.
+      if (viewHash() === hash) for (const holding of holdings) if (level.has(holding.partition)) this.#drop(holding)
+      return viewHash() === hash
+    } catch (error) {
+      if (!(error instanceof CallFailed)) throw error
+      return false
+    }
+  }
+
+  #holdingOf(partition: number): Holding {
+    const { store } = this.#deps
+    return { partition, ...store.digestOf(partition, 0), heat: store.heatOf(partition) }
+  }
+
+  /** What is here and none of our copies goes, unless something has changed since it was offered. */
+  #drop(offered: Holding): void {
+    const { store, table } = this.#deps
+    const { partition } = offered
+    if (!isSame(store.digestOf(partition, 0), offered)) return
+    const rank = table().rankOf(this.#deps.self, partition)
+    if (rank === 0) return
+    store.dropBelow(partition, rank < 0 ? Number.POSITIVE_INFINITY : rank)
+  }
+
+  /** Records that are none of our copies. */
+  #excess(table: Table, partition: number): number {
+    const { store, self } = this.#deps
+    const rank = table.rankOf(self, partition)
+    if (rank === 0) return 0
+    const all = store.digestOf(partition, 0).count
+    return rank < 0 ? all : all - store.digestOf(partition, rank).count
+  }
+
+  #leftovers(table: Table): number {
+    let left = 0
+    for (const partition of this.#deps.store.heldPartitions()) left += this.#excess(table, partition)
+    return left
+  }
+}

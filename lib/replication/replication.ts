@@ -1,0 +1,392 @@
+/**
+ * Copies of records: kept by backups while nothing happens, moved when members come and go, made equal when they meet
+ * again. The parts, and who tells whom:
+ *
+ *   a change here ──▶ backups ──▶ stream of each backup ──▶ copies (over there)
+ *                        ▲ repairs: what a digest shows to be different
+ *   a table ──▶ backups: who is level · intake: what we have gained and must get · offers: what we have and others own
+ *   a read or change of what we do not have yet ──▶ peeks ──▶ gifts (over there)
+ *
+ * Everything that comes from another member goes through one door, `#takeIn`: the newer version stays, whoever brings
+ * it, and what changes a key closes its running load.
+ */
+import type { Stats } from '../observe/stats.ts'
+import { PARTITIONS } from '../placement/partitions.ts'
+import type { Table } from '../placement/table.ts'
+import type { Cancel, Clock } from '../ports/clock.ts'
+import type { PeerId } from '../ports/transport.ts'
+import type { Client } from '../rpc/client.ts'
+import type { MessageOf, ReplicaRequest, Reply } from '../rpc/messages.ts'
+import type { Answered } from '../rpc/replica-talk.ts'
+import { ACKS_ALL } from '../rpc/words.ts'
+import type { Entry } from '../store/entry.ts'
+import type { Store } from '../store/store.ts'
+import { DRIFT_STAMPS, type MeshClock, stampMs, stampOf } from '../store/version.ts'
+import { Absences, type Who } from './absences.ts'
+import { Backups } from './backups.ts'
+import { Confirmations, type Confirmed } from './confirmations.ts'
+import { Copies } from './copies.ts'
+import { Gifts, type GiftsDeps } from './gifts.ts'
+import { Intake, type IntakeDeps } from './intake.ts'
+import { Offers } from './offers.ts'
+import { Pace } from './pace.ts'
+import { type PeekedChange, Peeks } from './peeks.ts'
+import { Sources } from './sources.ts'
+
+/** How often a member that leaves, or waits for copies, looks again. */
+const LOOK_AGAIN_MS = 10
+const TICK_MS = 1_000
+/** A member that has stood still for so long may have been given up by the others. */
+const STALL_MS = 5_000
+
+export interface ReplicationDeps {
+  readonly self: PeerId
+  readonly clock: Clock
+  readonly meshClock: MeshClock
+  readonly client: Client
+  readonly store: Store
+  readonly stats: Stats
+  readonly timeoutMs: number
+  readonly bytesPerSecond: number
+  readonly tombstoneTtlMs: number
+  readonly viewHash: () => number
+  readonly table: () => Table
+  readonly partitionOf: (namespace: string, key: string) => number
+  /** Who owns something in our view, each with the boot of its process. */
+  readonly owners: () => readonly Who[]
+  readonly bootOf: (peer: PeerId) => number
+  readonly isSuspected: (peer: PeerId) => boolean
+  readonly hasLink: (peer: PeerId) => boolean
+  /** Linked, and out of the view because it is leaving. */
+  readonly leavers: () => readonly PeerId[]
+  readonly isLeaving: () => boolean
+  readonly agreeWith: (peer: PeerId) => Promise<void>
+  /** The owner before us, if a partition has come to us a moment ago. */
+  readonly ownerBefore: (partition: number) => PeerId | undefined
+  /** Something has happened to a key by another way than a change here. */
+  readonly onTakenIn: (entry: Entry) => void
+  /** Two values that were written on two sides of a split: what is to be kept; undefined is the newer. */
+  readonly reconciled: (ours: Entry, theirs: Entry) => Uint8Array | undefined
+  readonly answers: {
+    remember(answer: Answered & {}): void
+  } & Pick<GiftsDeps, 'answerOf' | 'answersIn'>
+  readonly onMoved: IntakeDeps['onMoved']
+}
+
+export class Replication {
+  readonly #deps: ReplicationDeps
+  readonly #backups: Backups
+  readonly #intake: Intake
+  readonly #offers: Offers
+  readonly #peeks: Peeks
+  readonly #copies: Copies
+  readonly #gifts: Gifts
+  readonly #confirmations: Confirmations
+  readonly #absences: Absences
+  #disarmTick: Cancel = () => {}
+  #tickedMs: number
+  /** When we were last sure to be with the others, before we stood still. */
+  #stalledSinceMs: number | undefined
+
+  constructor(deps: ReplicationDeps) {
+    this.#deps = deps
+    const { self, clock, meshClock, client, store, stats, timeoutMs, viewHash, partitionOf, answers } = deps
+    this.#tickedMs = meshClock.now()
+    const primaryOf = (partition: number): PeerId | undefined => deps.table().primary(partition)
+    const rankOf = (partition: number): number => deps.table().rankOf(self, partition)
+    const takeIn = (entry: Entry, from?: PeerId): void => this.#takeIn(entry, from)
+    const remember = (answer: Answered & {}): void => answers.remember(answer)
+    const onProgress = (): void => this.#confirmations.changed()
+    const isWarming = (partition: number): boolean => this.#intake.isWarming(partition)
+    const pushes = new Pace(clock, deps.bytesPerSecond)
+    const pulls = new Pace(clock, deps.bytesPerSecond)
+    this.#backups = new Backups({ ...deps, pace: pushes, isWarming, takeIn, overtaken: entry => this.#overtaken(entry), onProgress })
+    this.#intake = new Intake({
+      ...deps,
+      sources: new Sources({ ...deps, pace: pulls }),
+      primaryOf,
+      rankOf: (partition, peer) => deps.table().rankOf(peer, partition),
+      holders: () => [...this.#others(), ...deps.leavers()],
+      isBackedUp: partition => this.#backups.isLevel(partition),
+      takeIn,
+      remember,
+      mergeFloors: floors => store.mergeFloors(floors),
+      onWarm: partition => this.#backups.warmed(partition),
+      onProgress
+    })
+    this.#offers = new Offers({ ...deps, mergeFloors: floors => store.mergeFloors(floors) })
+    this.#peeks = new Peeks({ client, stats, holdersOf: partition => this.#holdersOf(partition), takeIn })
+    this.#copies = new Copies({
+      store,
+      meshClock,
+      viewHash,
+      partitionOf,
+      primaryOf,
+      rankOf,
+      takeIn,
+      remember,
+      mergeFloors: floors => store.mergeFloors(floors)
+    })
+    this.#gifts = new Gifts({ store, viewHash, primaryOf, rankOf, partitionOf, ...answers })
+    this.#confirmations = new Confirmations({
+      self,
+      clock,
+      store,
+      stats,
+      ownersOf: partition => deps.table().owners(partition),
+      isSuspected: deps.isSuspected,
+      deliver: (peer, entry, delivers, onEnd) => this.#backups.deliver(peer, entry, delivers, onEnd)
+    })
+    this.#absences = new Absences(self, deps.tombstoneTtlMs)
+    store.onEvicted = entry => this.#backups.evicted(entry)
+    store.onGivenUp = () => {}
+    void timeoutMs
+  }
+
+  start(): void {
+    this.#backups.start()
+    const tick = (): void => {
+      const nowMs = this.#deps.meshClock.now()
+      if (nowMs - this.#tickedMs > STALL_MS) this.#stalledSinceMs = this.#tickedMs
+      this.#tickedMs = nowMs
+      this.#disarmTick = this.#deps.clock.after(TICK_MS, tick)
+    }
+    tick()
+  }
+
+  stop(): void {
+    this.#disarmTick()
+    this.#backups.stop()
+    this.#intake.stop()
+    this.#offers.stop()
+  }
+
+  handle(peer: PeerId, request: Exclude<ReplicaRequest, MessageOf<'readCopy'>>, respond: (reply: Reply) => void): void {
+    switch (request.type) {
+      case 'copies':
+        return respond(this.#copies.receive(peer, request))
+      case 'peek':
+        return respond(this.#gifts.peek(peer, request))
+      case 'offer':
+        return respond(this.#intake.offered(peer, request))
+      case 'list':
+        return respond(this.#gifts.list(request))
+      case 'pull':
+        return respond(this.#gifts.pull(peer, request))
+      case 'flush':
+        void this.flush(request.backupAcks, request.untilMs).then(flushed => respond({ type: 'flushed', ...flushed }))
+        return
+    }
+  }
+
+  /** A record of ours has changed. */
+  changed(entry: Entry, answer: Answered): void {
+    this.#backups.changed(entry, answer)
+  }
+
+  /** Told when so many backups have what is there now, or when time is up. */
+  confirm(namespace: string, key: string, acks: number, ms: number, onOver: (confirmed: Confirmed) => void): void {
+    this.#confirmations.begin(namespace, key, acks, ms, onOver)
+  }
+
+  /** Looks at others for what is not here yet. False where nobody can have it; then nothing is called back. */
+  look(namespace: string, key: string, change: PeekedChange, onOver: (answer: Answered) => void): boolean {
+    const partition = this.#deps.partitionOf(namespace, key)
+    if (!this.#intake.isWarming(partition)) return false
+    return this.#peeks.look(namespace, key, partition, change, onOver)
+  }
+
+  isWarming(partition: number): boolean {
+    return this.#intake.isWarming(partition)
+  }
+
+  /** What we hold of it may be old: others are looked at even where we have something. */
+  isDoubtful(partition: number): boolean {
+    return this.#intake.isDoubtful(partition)
+  }
+
+  /** How new our copy of a partition is known to be. */
+  copiedUpTo(partition: number): number {
+    return this.#copies.upTo(partition)
+  }
+
+  /** Roles have changed. */
+  tableChanged(before: Table, after: Table, isRenewed: (peer: PeerId) => boolean, gained: readonly number[]): void {
+    const { self, store } = this.#deps
+    const lost: number[] = []
+    const won: number[] = [...gained]
+    for (let partition = 0; partition < PARTITIONS; partition++) {
+      const [was, is] = [before.primary(partition) === self, after.primary(partition) === self]
+      if (was === is) continue
+      if (was) lost.push(partition)
+      else won.push(partition)
+      if (is) store.dropGiven(partition)
+      store.setRole(partition, is)
+    }
+    this.#intake.tableChanged(won, lost)
+    this.#backups.tableChanged(before, after, isRenewed)
+    this.#offers.viewChanged()
+    this.#confirmations.changed()
+  }
+
+  viewChanged(gone: readonly (Who & { readonly hasLeft: boolean })[], come: readonly Who[]): void {
+    const nowMs = this.#deps.meshClock.now()
+    for (const one of gone) {
+      if (one.hasLeft) this.#absences.left(one.id)
+      else this.#absences.went(one, nowMs)
+    }
+    for (const one of come) {
+      const olderMs = this.#absences.came(one, nowMs)
+      if (olderMs !== undefined) this.#giveUpOlder(olderMs)
+    }
+    this.#offers.viewChanged()
+    this.#confirmations.changed()
+  }
+
+  linkUp(peer: PeerId): void {
+    this.#backups.linkUp(peer)
+    this.#offers.linkUp(peer)
+    this.#confirmations.changed()
+  }
+
+  linkDown(peer: PeerId): void {
+    this.#intake.gone(peer)
+  }
+
+  /** We stood still, and others took over what we own: they may have changed what we hold. */
+  buried(): void {
+    const { meshClock, tombstoneTtlMs, table, self } = this.#deps
+    const sinceMs = Math.min(this.#stalledSinceMs ?? this.#tickedMs, this.#tickedMs)
+    if (meshClock.now() - sinceMs > tombstoneTtlMs) this.#giveUpOlder(sinceMs)
+    this.#stalledSinceMs = undefined
+    this.#intake.doubtAll(partition => table().primary(partition) === self)
+    this.#offers.forgetTold()
+    this.#offers.viewChanged()
+  }
+
+  /** Is all that was changed here until now held by so many backups, where there are as many? */
+  async flush(acks: number, untilMs: number): Promise<{ acked: number; wanted: number }> {
+    const { clock, meshClock } = this.#deps
+    const positions = this.#backups.streams.map(stream => ({ stream, position: stream.position }))
+    const isSent = (): boolean => positions.every(({ stream, position }) => stream.ended >= position || stream.isIdle)
+    for (;;) {
+      const reached = isSent() ? this.#reached(acks) : { acked: 0, wanted: acks === ACKS_ALL ? 1 : acks }
+      if (reached.acked >= reached.wanted || meshClock.now() >= untilMs) return reached
+      this.#backups.compareOpen()
+      await new Promise<void>(resolve => clock.after(LOOK_AGAIN_MS, resolve))
+    }
+  }
+
+  /** Waits until others have all that is here, and says what they have not got. */
+  async handOver(untilMs: number): Promise<{ partitions: number; records: number }> {
+    const { store, clock, table } = this.#deps
+    this.#offers.viewChanged()
+    while (store.size > 0 && clock.monotonic() < untilMs && table().ids.length > 0)
+      await new Promise<void>(resolve => clock.after(LOOK_AGAIN_MS, resolve))
+    return { partitions: store.heldPartitions().length, records: store.size }
+  }
+
+  /** Of the partitions we own, those that have all that others had of them. */
+  warmShare(): number {
+    const owned = this.#owned().length
+    return owned === 0 ? 1 : 1 - this.#intake.warming / owned
+  }
+
+  get partitionsWarming(): number {
+    return this.#intake.warming
+  }
+
+  get pendingRecords(): number {
+    return this.#intake.pendingRecords
+  }
+
+  partitionsWithoutBackup(): number {
+    const { store } = this.#deps
+    const wantsBackup = (partition: number): boolean => store.digestOf(partition, 1).count > 0
+    return this.#owned().filter(partition => wantsBackup(partition) && !this.#isBackedUp(partition)).length
+  }
+
+  #isBackedUp(partition: number): boolean {
+    return this.#backups.copiesWanted(partition) > 0 && this.#backups.copiesOf(partition) > 0
+  }
+
+  #owned(): number[] {
+    const { table, self } = this.#deps
+    const all = table()
+    const owned: number[] = []
+    for (let partition = 0; partition < PARTITIONS; partition++) if (all.primary(partition) === self) owned.push(partition)
+    return owned
+  }
+
+  #others(): PeerId[] {
+    return this.#deps.owners().flatMap(({ id }) => (id === this.#deps.self ? [] : [id]))
+  }
+
+  /** How many backups all partitions have that are to have some; as many as there can be count as all. */
+  #reached(acks: number): { acked: number; wanted: number } {
+    const { store } = this.#deps
+    let reached = { acked: acks === ACKS_ALL ? 0 : acks, wanted: acks === ACKS_ALL ? 0 : acks }
+    for (const partition of this.#owned()) {
+      if (store.digestOf(partition, 1).count === 0) continue
+      const wanted = acks === ACKS_ALL ? this.#backups.copiesWanted(partition) : acks
+      const acked = Math.min(wanted, this.#backups.copiesOf(partition))
+      if (wanted - acked > reached.wanted - reached.acked) reached = { acked, wanted }
+    }
+    return reached
+  }
+
+  #holdersOf(partition: number): readonly PeerId[] {
+    const { self, table, hasLink, isSuspected, ownerBefore } = this.#deps
+    const holders = new Set<PeerId>()
+    const before = ownerBefore(partition)
+    if (before !== undefined) holders.add(before)
+    for (const peer of this.#intake.offerersOf(partition)) holders.add(peer)
+    for (const peer of table().owners(partition)) if (this.#intake.isAwaited(peer)) holders.add(peer)
+    return [...holders].filter(peer => peer !== self && hasLink(peer) && !isSuspected(peer))
+  }
+
+  /** The one door for what others bring: the newer stays. */
+  #takeIn(entry: Entry, from?: PeerId): void {
+    const { store, meshClock, onTakenIn } = this.#deps
+    if (from !== undefined && this.#reconcile(entry, from)) return
+    if (store.merge(entry, meshClock.now()) !== 'kept') return
+    onTakenIn(entry)
+    // Of what warms, all is compared when it is warm.
+    if (!this.#intake.isWarming(entry.partition)) this.#backups.changed(entry, undefined, false)
+  }
+
+  /** Both were written while two sides could not hear each other: the cache may have a word in it. */
+  #reconcile(theirs: Entry, from: PeerId): boolean {
+    const { store, meshClock, reconciled, onTakenIn, self } = this.#deps
+    const apartMs = this.#absences.apartSince(from, meshClock.now())
+    if (apartMs === undefined || theirs.kind !== 'value') return false
+    const ours = store.entry(theirs.namespace, theirs.key)
+    if (ours === undefined || ours.kind !== 'value') return false
+    const isSame = ours.version.stamp === theirs.version.stamp && ours.version.writer === theirs.version.writer
+    if (isSame || stampMs(ours.version.stamp) < apartMs || stampMs(theirs.version.stamp) < apartMs) return false
+    const bytes = reconciled(ours, theirs)
+    if (bytes === undefined) return false
+    const version = { stamp: meshClock.stamp(), writer: self }
+    const entry: Entry = { ...ours, bytes, version, expiresAtMs: Math.max(ours.expiresAtMs, theirs.expiresAtMs) }
+    if (!store.put(entry)) return false
+    onTakenIn(entry)
+    this.#backups.changed(entry, undefined)
+    return true
+  }
+
+  /** Another member holds a higher version than we have just given: ours is the later one, so it gets a higher still. */
+  #overtaken({ namespace, key, version }: Entry): void {
+    const { store, meshClock, self, onTakenIn, table } = this.#deps
+    const ours = store.entry(namespace, key)
+    if (ours?.version.stamp !== version.stamp || ours.version.writer !== version.writer) return
+    if (table().primary(ours.partition) !== self) return
+    const entry = { ...ours, version: { stamp: meshClock.stamp(), writer: self } }
+    if (!store.put(entry)) return
+    onTakenIn(entry)
+    this.#backups.changed(entry, undefined)
+  }
+
+  #giveUpOlder(ms: number): void {
+    this.#deps.stats.recordsOutdatedTotal += this.#deps.store.dropOlder(stampOf(ms) - DRIFT_STAMPS)
+  }
+}

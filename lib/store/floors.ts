@@ -1,0 +1,151 @@
+/**
+ * Floors: whatever of a cache lies below one is dead, wherever it may still turn up. A clear leaves one behind, for a
+ * member that was cut off may come back with what was cleared. Of one cache and prefix only the highest counts, so
+ * tables of two members merge in any order to the same.
+ *
+ * They are few and bounded: beyond `FLOORS_MAX` the oldest part of the cache that has most of them becomes a floor for
+ * all of that cache, with its stamp: then more is dead than was asked for, but only what is older than it. Where all
+ * are whole caches already, the oldest is forgotten. Both are counted. After `keepMs` each goes by itself.
+ *
+ * Not promised: that a member which was away for longer brings nothing back; that is what the horizon is for.
+ */
+import { isInRange, type KeyRange, rangeOf } from '../codec/keys.ts'
+import type { Stats } from '../observe/stats.ts'
+
+export const FLOORS_MAX = 1_024
+
+export interface Floor {
+  readonly namespace: string
+  /** An encoded prefix; an empty one is the whole cache. */
+  readonly prefix: string
+  readonly stamp: number
+  /** When it was laid, by the mesh clock. */
+  readonly atMs: number
+}
+
+const WHOLE = ''
+
+interface Laid extends Floor {
+  readonly range: KeyRange
+}
+
+export class Floors {
+  readonly #keepMs: number
+  readonly #stats: Stats
+  readonly #byNamespace = new Map<string, Ground>()
+  #size = 0
+
+  constructor(keepMs: number, stats: Stats) {
+    this.#keepMs = keepMs
+    this.#stats = stats
+  }
+
+  get size(): number {
+    return this.#size
+  }
+
+  kills(namespace: string, key: string, stamp: number): boolean {
+    return this.#size > 0 && this.#byNamespace.get(namespace)?.kills(key, stamp) === true
+  }
+
+  list(): readonly Floor[] {
+    return [...this.#byNamespace.values()].flatMap(ground =>
+      [...ground.laid.values()].map(({ namespace, prefix, stamp, atMs }) => ({ namespace, prefix, stamp, atMs }))
+    )
+  }
+
+  /** What is to be enforced now: nothing where it was known, and more than itself where others had to be folded. */
+  add(floor: Floor, nowMs: number): readonly Floor[] {
+    if (floor.atMs + this.#keepMs <= nowMs) return []
+    const raised = this.#lay(floor) ? [floor] : []
+    while (this.#size > FLOORS_MAX) {
+      this.#stats.floorsFoldedTotal++
+      raised.push(...this.#fold())
+    }
+    return raised
+  }
+
+  expire(nowMs: number): void {
+    if (this.#size > 0) this.#takeUp(floor => floor.atMs + this.#keepMs <= nowMs)
+  }
+
+  #lay(floor: Floor): boolean {
+    const ground = this.#byNamespace.get(floor.namespace) ?? new Ground()
+    this.#byNamespace.set(floor.namespace, ground)
+    const before = ground.laid.size
+    const isLaid = ground.lay(floor)
+    this.#size += ground.laid.size - before
+    return isLaid
+  }
+
+  #fold(): Floor[] {
+    const most = [...this.#byNamespace.values()].reduce((a, b) => (b.parts > a.parts ? b : a))
+    const oldest = most.parts > 0 ? most.oldestPart() : oldestOf(this.list())
+    this.#takeUp(one => one.namespace === oldest.namespace && one.prefix === oldest.prefix)
+    const whole = { ...oldest, prefix: WHOLE }
+    return oldest.prefix !== WHOLE && this.#lay(whole) ? [whole] : []
+  }
+
+  #takeUp(isGone: (floor: Floor) => boolean): void {
+    for (const [namespace, ground] of this.#byNamespace) {
+      this.#size -= ground.takeUp(isGone)
+      if (ground.laid.size === 0) this.#byNamespace.delete(namespace)
+    }
+  }
+}
+
+/** Those of one cache, by prefix. */
+class Ground {
+  readonly laid = new Map<string, Laid>()
+  /** No record from here on is below any of them: what is new need not be compared with each. */
+  #top = Number.NEGATIVE_INFINITY
+
+  get parts(): number {
+    return this.laid.size - (this.laid.has(WHOLE) ? 1 : 0)
+  }
+
+  kills(key: string, stamp: number): boolean {
+    if (stamp >= this.#top) return false
+    for (const floor of this.laid.values()) if (stamp < floor.stamp && isInRange(key, floor.range)) return true
+    return false
+  }
+
+  oldestPart(): Floor {
+    return oldestOf([...this.laid.values()].filter(({ prefix }) => prefix !== WHOLE))
+  }
+
+  /** False where it kills nothing that the others do not. */
+  lay(floor: Floor): boolean {
+    const { prefix, stamp, atMs } = floor
+    const known = this.laid.get(prefix)
+    if (known !== undefined && covers(known, floor)) return false
+    const whole = this.laid.get(WHOLE)
+    if (whole !== undefined && covers(whole, floor)) return false
+    const laid = {
+      ...floor,
+      stamp: Math.max(stamp, known?.stamp ?? stamp),
+      atMs: Math.max(atMs, known?.atMs ?? atMs),
+      range: rangeOf(prefix)
+    }
+    if (prefix === WHOLE) this.takeUp(one => covers(laid, one))
+    this.laid.set(prefix, laid)
+    this.#top = Math.max(this.#top, stamp)
+    return true
+  }
+
+  takeUp(isGone: (floor: Floor) => boolean): number {
+    const gone = [...this.laid.values()].filter(isGone)
+    for (const { prefix } of gone) this.laid.delete(prefix)
+    if (gone.length > 0) this.#top = Math.max(...[...this.laid.values()].map(({ stamp }) => stamp))
+    return gone.length
+  }
+}
+
+/** Kills as much, for as long, of the same keys or more. */
+function covers(a: Floor, b: Floor): boolean {
+  return a.stamp >= b.stamp && a.atMs >= b.atMs
+}
+
+function oldestOf(floors: readonly Floor[]): Floor {
+  return floors.reduce((a, b) => (b.stamp < a.stamp ? b : a))
+}
