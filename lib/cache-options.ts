@@ -6,11 +6,12 @@ import { MeshError } from './base/errors.ts'
 import { type Bytes, byteCount, type Duration, durationMs, ttlMs } from './base/units.ts'
 import type { Key } from './codec/keys.ts'
 import { customCodec, defaultCodec, type UserCodec } from './codec/values.ts'
-import { checkNames, checkText, isName, refuse, timerMs } from './door.ts'
+import { acksOf, type BackupAcks, checkNames, checkText, isName, refuse, timerMs } from './door.ts'
 import {
   type BehindTerms,
   type CacheDefinition,
   counterNamespaceOf,
+  type Entry,
   type Load,
   type LoadContext,
   type LoadMany,
@@ -21,6 +22,7 @@ import {
   type StoreFunction
 } from './fill/definition.ts'
 import { BITS_MAX, geometryFor } from './fill/key-filter.ts'
+import { BACKUPS_MAX } from './rpc/words.ts'
 import { EVICTION_NAMES, type EvictionName } from './store/eviction.ts'
 
 export interface CacheOptions<V, K extends Key> {
@@ -79,6 +81,20 @@ export interface CacheOptions<V, K extends Key> {
    * what expires soonest, or any. Default 'lru'.
    */
   eviction?: EvictionName | undefined
+  /** Members beside its owner that keep a copy of each value, as far as there are so many. 0 to 3. Default 1. */
+  backups?: number | undefined
+  /**
+   * How many of them a write waits for, beyond the owner, which always has it: a number, 'all' that are here now, or
+   * 'quorum', so many that with the owner they are more than half. Default 0: a write is answered before it is copied,
+   * and one whose owner is killed in that moment may be lost.
+   */
+  backupAcks?: BackupAcks | undefined
+  /**
+   * Which of two values is kept that were written under one key on two sides of a split: the one written last, or what
+   * this function makes of both. It must be pure: it is called at the key's owner after the split has healed, and what
+   * it answers is stored under a new version. Default 'latest'.
+   */
+  merge?: 'latest' | ((a: Entry<V>, b: Entry<V>) => V) | undefined
   /** Finds the tags of a value where a call or a loader gives none. */
   tags?: ((value: V, key: K) => readonly string[]) | undefined
   /** Instead of MessagePack. Must be given in every process that declares the cache. */
@@ -123,6 +139,10 @@ export interface WriteBehindOptions {
 export interface CounterOptions {
   /** How long a count lives, from its first add on. Required. */
   ttl: Duration | 'forever'
+  /** Members beside its owner that keep a copy of each count. 0 to 3. Default 1. */
+  backups?: number | undefined
+  /** How many of them an add waits for: a number, 'all' that are here, or 'quorum'. Default 0. */
+  backupAcks?: BackupAcks | undefined
 }
 
 const CACHE_OPTIONS: ReadonlySet<string> = new Set<keyof CacheOptions<unknown, Key>>([
@@ -142,6 +162,9 @@ const CACHE_OPTIONS: ReadonlySet<string> = new Set<keyof CacheOptions<unknown, K
   'maxValueBytes',
   'maxBytes',
   'eviction',
+  'backups',
+  'backupAcks',
+  'merge',
   'tags',
   'codec',
   'exists',
@@ -159,7 +182,7 @@ const BEHIND_OPTIONS: ReadonlySet<string> = new Set<keyof WriteBehindOptions>([
   'retryFor'
 ])
 const EXISTS_OPTIONS: ReadonlySet<string> = new Set(['keys', 'falsePositives'])
-const COUNTER_OPTIONS: ReadonlySet<string> = new Set<keyof CounterOptions>(['ttl'])
+const COUNTER_OPTIONS: ReadonlySet<string> = new Set<keyof CounterOptions>(['ttl', 'backups', 'backupAcks'])
 const BREAKER_OPTIONS: ReadonlySet<string> = new Set(['failures', 'openFor'])
 /** More than any origin takes, and a number that travels. */
 const WHOLE_MAX = 1_000_000
@@ -202,8 +225,8 @@ export function cacheDefinition(name: unknown, options: CacheOptions<never, neve
     valueBytesMax: checkValueBytes(options.maxValueBytes, what('maxValueBytes')),
     bytesMax: options.maxBytes === undefined ? Number.POSITIVE_INFINITY : byteCount(options.maxBytes, what('maxBytes')),
     eviction: checkEviction(options.eviction, what('eviction')),
-    backups: 0,
-    backupAcks: 0,
+    ...checkCopies(options, what),
+    merge: checkMerge(options.merge, what('merge')),
     tagsOf: checkFunction(
       options.tags,
       what('tags'),
@@ -233,6 +256,7 @@ export function counterDefinition(name: unknown, options: CounterOptions): Cache
     )
   }
   ttlMs(options.ttl, `ttl of counter '${counter}'`)
+  checkCopies(options, option => `${option} of counter '${counter}'`)
   return Object.freeze({ ...cacheDefinition(counter, options), namespace: counterNamespaceOf(counter) })
 }
 
@@ -293,6 +317,27 @@ function checkEviction(eviction: unknown, what: string): EvictionName {
   const known = EVICTION_NAMES.find(name => name === eviction)
   if (known !== undefined) return known
   return refuse(what, `one of ${EVICTION_NAMES.join(', ')}`, eviction, "'lfu' keeps what is used often through a scan.")
+}
+
+function checkCopies(
+  { backups = 1, backupAcks = 0 }: Pick<CounterOptions, 'backups' | 'backupAcks'>,
+  what: (option: string) => string
+): Pick<CacheDefinition, 'backups' | 'backupAcks'> {
+  if (!(Number.isInteger(backups) && backups >= 0 && backups <= BACKUPS_MAX)) {
+    return refuse(
+      what('backups'),
+      `a whole number from 0 to ${BACKUPS_MAX}`,
+      backups,
+      '1 survives the death of one member.'
+    )
+  }
+  return { backups, backupAcks: acksOf(backupAcks, backups, what('backupAcks')) }
+}
+
+function checkMerge(merge: unknown, what: string): CacheDefinition['merge'] {
+  if (merge === undefined || merge === 'latest') return undefined
+  if (typeof merge === 'function') return merge as CacheDefinition['merge']
+  return refuse(what, "'latest' or a function of two entries", merge, 'Write (a, b) => a.value + b.value.')
 }
 
 function checkCodec(codec: unknown, what: string): CacheDefinition['codec'] {

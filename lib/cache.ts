@@ -2,7 +2,15 @@
  * A cache as the application sees it: every operation, and what each promises. `mesh-cache.ts` keeps the promises.
  */
 import type { Duration } from './base/units.ts'
-import type { CallOptions, GetOptions, PrefixOptions, SetOptions, WarmOptions } from './calls.ts'
+import type {
+  AckOptions,
+  CallOptions,
+  GetOptions,
+  KeepOptions,
+  PrefixOptions,
+  SetOptions,
+  WarmOptions
+} from './calls.ts'
 import type { Key } from './codec/keys.ts'
 import type { Exists } from './exists.ts'
 import type { Entry, LoadContext, LoadManyContext, May, Version } from './fill/definition.ts'
@@ -26,7 +34,7 @@ export interface Cache<V, K extends Key = string> {
   getOrSet<R extends V | undefined>(
     key: K,
     load: (context: LoadContext<V>) => May<R>,
-    options?: SetOptions & GetOptions
+    options?: KeepOptions & GetOptions
   ): Promise<V | Extract<R, undefined>>
   /**
    * The same for many: `load` is called with the keys that nobody has or loads, one call for those of each owner, and
@@ -35,7 +43,7 @@ export interface Cache<V, K extends Key = string> {
   getOrSetMany<R extends V | undefined>(
     keys: readonly K[],
     load: (keys: readonly K[], context: LoadManyContext<K, V>) => May<readonly (R | Error)[]>,
-    options?: SetOptions & GetOptions
+    options?: KeepOptions & GetOptions
   ): Promise<(V | Extract<R, undefined>)[]>
   /** Replaces the value and its TTL. */
   set(key: K, value: V, options?: SetOptions): Promise<Version>
@@ -53,7 +61,7 @@ export interface Cache<V, K extends Key = string> {
    */
   compareAndSet(key: K, expected: Version | null, next: V, options?: SetOptions): Promise<Version | false>
   /** Gives the value there is a new TTL from now on; its version stays. False when there is none. */
-  touch(key: K, ttl: Duration | 'forever', options?: CallOptions): Promise<boolean>
+  touch(key: K, ttl: Duration | 'forever', options?: AckOptions): Promise<boolean>
   /** True when there was a value. Fences loads that run, whether there was one or not. */
   delete(key: K, options?: CallOptions): Promise<boolean>
   /** How many of them had a value. */

@@ -54,12 +54,13 @@ export class Caches {
     const definition = options === undefined ? bareDefinition(name) : cacheDefinition(name, options)
     if (known !== undefined && !known.definition.isBare) checkRedefinition(known.definition, definition, 'cache')
     // Declared again without a function is no wish to lose the one there is.
-    const { load, loadMany, store } = known?.definition ?? {}
+    const { load, loadMany, store, merge } = known?.definition ?? {}
     const current = {
       ...definition,
       load: definition.load ?? load,
       loadMany: this.#detached(definition.loadMany) ?? loadMany,
-      store: definition.store ?? store
+      store: definition.store ?? store,
+      merge: options?.merge === 'latest' ? undefined : (this.#detachedMerge(definition.merge) ?? merge)
     }
     if (!definition.isBare) {
       this.#byNamespace.set(definition.namespace, current)
@@ -98,6 +99,11 @@ export class Caches {
   /** Loads for everybody run in nobody's context; once here, so that it stays one function by which a batch is known. */
   #detached(loadMany: LoadMany | undefined): LoadMany | undefined {
     return loadMany && ((keys, context) => this.#deps.detach(() => loadMany(keys, context)))
+  }
+
+  /** Called while others are answered, for nobody in particular. */
+  #detachedMerge(merge: CacheDefinition['merge']): CacheDefinition['merge'] {
+    return merge && ((a, b) => this.#deps.detach(() => merge(a, b)))
   }
 
   #newCache(name: string): MeshCache {

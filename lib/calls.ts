@@ -5,7 +5,7 @@
 import { got, MeshError } from './base/errors.ts'
 import { type Duration, ttlMs } from './base/units.ts'
 import { encodeKey, encodePrefix, type Key, type KeyPart } from './codec/keys.ts'
-import { checkNames, checkSignal, timerMs } from './door.ts'
+import { acksOf, type BackupAcks, checkNames, checkSignal, timerMs } from './door.ts'
 import { type CacheDefinition, keepTermsOf, tagsOf } from './fill/definition.ts'
 import type { KeepTerms } from './store/keeping.ts'
 import { parseVersion } from './store/version.ts'
@@ -27,12 +27,24 @@ export interface GetOptions extends CallOptions {
   allowStale?: boolean | undefined
 }
 
-export interface SetOptions extends CallOptions {
+/** How a value is kept that a call brings. */
+export interface KeepOptions extends CallOptions {
   /** How long this value is kept, exactly. Default: the cache's `ttl`. */
   ttl?: Duration | 'forever' | undefined
   /** Names under which values are invalidated together. Default: what the cache's `tags` finds in the value. */
   tags?: readonly string[] | undefined
 }
+
+export interface AckOptions extends CallOptions {
+  /**
+   * How many backups have it before this call resolves, beyond the owner: a number up to the cache's `backups`, 'all'
+   * that are here now, or 'quorum'. With too few it rejects with ERR_MESH_BACKUPS, and the owner has it all the same.
+   * Default: the cache's `backupAcks`.
+   */
+  backupAcks?: BackupAcks | undefined
+}
+
+export interface SetOptions extends KeepOptions, AckOptions {}
 
 export interface WarmOptions extends CallOptions {
   /** Keys looked at in a second. Default 1000. */
@@ -49,7 +61,9 @@ export interface PrefixOptions extends CallOptions {
 
 const CALL: ReadonlySet<string> = new Set(['signal', 'timeout'])
 const GET: ReadonlySet<string> = new Set([...CALL, 'load', 'allowStale'])
-const SET: ReadonlySet<string> = new Set([...CALL, 'ttl', 'tags'])
+const ACK: ReadonlySet<string> = new Set([...CALL, 'backupAcks'])
+const KEEP: ReadonlySet<string> = new Set([...CALL, 'ttl', 'tags'])
+const SET: ReadonlySet<string> = new Set([...KEEP, ...ACK])
 const WARM: ReadonlySet<string> = new Set([...CALL, 'rate'])
 const PREFIX: ReadonlySet<string> = new Set([...CALL, 'prefix'])
 
@@ -59,8 +73,8 @@ const SHAPES = {
   getMany: { before: ['keys'], options: GET },
   getEntry: { before: ['key'], options: GET },
   has: { before: ['key'], options: CALL },
-  getOrSet: { before: ['key', 'load'], options: new Set([...GET, ...SET]) },
-  getOrSetMany: { before: ['keys', 'load'], options: new Set([...GET, ...SET]) },
+  getOrSet: { before: ['key', 'load'], options: new Set([...GET, ...KEEP]) },
+  getOrSetMany: { before: ['keys', 'load'], options: new Set([...GET, ...KEEP]) },
   refresh: { before: ['key'], options: CALL },
   warm: { before: ['keys'], options: WARM },
   set: { before: ['key', 'value'], options: SET },
@@ -68,12 +82,13 @@ const SHAPES = {
   update: { before: ['key', 'fn'], options: SET },
   compareAndSet: { before: ['key', 'version', 'next'], options: SET },
   explain: { before: ['key'], options: CALL },
-  touch: { before: ['key', 'ttl'], options: CALL },
+  touch: { before: ['key', 'ttl'], options: ACK },
   delete: { before: ['key'], options: CALL },
   deleteMany: { before: ['keys'], options: CALL },
   clear: { before: [], options: PREFIX },
   keys: { before: [], options: PREFIX },
-  add: { before: ['key', 'by'], options: CALL },
+  flush: { before: [], options: ACK },
+  add: { before: ['key', 'by'], options: ACK },
   reset: { before: ['key'], options: CALL },
   'exists.fill': { before: ['keys'], options: CALL },
   'exists.add': { before: ['keys'], options: CALL },
@@ -91,6 +106,7 @@ export function checkCall(given: unknown, call: CallName, kind: Kind, name: stri
   if (given === undefined) return
   if (typeof given !== 'object' || given === null) throw notOptions(given, call, kind, name)
   const where = `${call} of ${kind} '${name}'`
+  if (LOADED.has(call) && 'backupAcks' in given) throw notWritten(where, name)
   checkNames(given, SHAPES[call].options, where)
   const options = given as AnyOptions
   checkSignal(options.signal, where)
@@ -99,6 +115,17 @@ export function checkCall(given: unknown, call: CallName, kind: Kind, name: stri
     if (value === undefined || typeof value === 'boolean') continue
     throw new MeshError('ERR_MESH_OPTION', `Expected ${name} of ${where} to be true or false, got ${got(value)}.`)
   }
+}
+
+/** What these bring is loaded, and not written. */
+const LOADED: ReadonlySet<CallName> = new Set(['getOrSet', 'getOrSetMany'])
+
+function notWritten(where: string, cache: string): MeshError {
+  return new MeshError(
+    'ERR_MESH_OPTION',
+    `backupAcks is for writes, and what ${where} brings is loaded: it is copied to the backups, and nobody waits for that. Leave it out, or write the value with set.`,
+    { cache }
+  )
 }
 
 function notOptions(given: unknown, call: CallName, kind: Kind, name: string): MeshError {
@@ -117,7 +144,17 @@ export function ownTimeoutMs(options: CallOptions | undefined): number | undefin
   return options?.timeout === undefined ? undefined : timerMs(options.timeout, 'timeout')
 }
 
-export function keepMs({ name, ttlMs: declaredMs }: CacheDefinition, options: SetOptions | undefined): number {
+/** How many copies a change makes of its record, and how many it waits for. */
+export function copyingOf(
+  { name, backups, backupAcks }: CacheDefinition,
+  kind: Kind,
+  options: AckOptions | undefined
+): Pick<CacheDefinition, 'backups' | 'backupAcks'> {
+  if (options?.backupAcks === undefined) return { backups, backupAcks }
+  return { backups, backupAcks: acksOf(options.backupAcks, backups, `backupAcks of ${kind} '${name}'`) }
+}
+
+export function keepMs({ name, ttlMs: declaredMs }: CacheDefinition, options: KeepOptions | undefined): number {
   if (options?.ttl !== undefined) return ttlMs(options.ttl, `ttl of cache '${name}'`)
   if (!Number.isNaN(declaredMs)) return declaredMs
   throw new MeshError(
@@ -132,7 +169,7 @@ export function keepOf(
   definition: CacheDefinition,
   key: Key,
   value: unknown,
-  options: SetOptions | undefined
+  options: KeepOptions | undefined
 ): KeepTerms | undefined {
   return keepTermsOf(definition, tagsOf(definition, key, value, options?.tags))
 }

@@ -7,7 +7,15 @@
  */
 import { unlessAborted } from './base/abort.ts'
 import { got, MeshError } from './base/errors.ts'
-import { type CallName, type CallOptions, changeTimeoutMs, checkCall, ownTimeoutMs } from './calls.ts'
+import {
+  type AckOptions,
+  type CallName,
+  type CallOptions,
+  changeTimeoutMs,
+  checkCall,
+  copyingOf,
+  ownTimeoutMs
+} from './calls.ts'
 import { decodeCount } from './codec/counts.ts'
 import { encodeKey, type Key } from './codec/keys.ts'
 import type { CacheDefinition } from './fill/definition.ts'
@@ -25,7 +33,7 @@ export interface Count {
 export interface Counter<K extends Key = string> {
   readonly name: string
   /** Adds 1, or `by`, which may be negative. Answers with the sum and when the count ends. */
-  add(key: K, by?: number, options?: CallOptions): Promise<Count>
+  add(key: K, by?: number, options?: AckOptions): Promise<Count>
   /** The sum, 0 when nothing was added within the TTL. */
   get(key: K, options?: CallOptions): Promise<number>
   /** Back to 0; the next add begins a TTL of its own. */
@@ -45,7 +53,7 @@ export class MeshCounter implements Counter<Key> {
     this.#deps = deps
   }
 
-  async add(key: Key, by = 1, options?: CallOptions): Promise<Count> {
+  async add(key: Key, by = 1, options?: AckOptions): Promise<Count> {
     this.#enter('add', options)
     if (typeof by !== 'number' || !Number.isFinite(by)) {
       throw new MeshError(
@@ -54,8 +62,8 @@ export class MeshCounter implements Counter<Key> {
         { cache: this.name }
       )
     }
-    const { namespace, ttlMs, backups, backupAcks } = this.#definition
-    const copying = { backups, backupAcks }
+    const { namespace, ttlMs } = this.#definition
+    const copying = copyingOf(this.#definition, 'counter', options)
     const add = { type: 'add', namespace, key: encodeKey(key, this.name), by, ttlMs, ...copying } as const
     this.#deps.stats.countsTotal++
     const { changes, meshClock } = this.#deps

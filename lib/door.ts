@@ -5,6 +5,7 @@
 import { got, MeshError } from './base/errors.ts'
 import { durationMs, TIMER_MS_MAX } from './base/units.ts'
 import { isWellFormed, utf8Bytes } from './codec/text.ts'
+import { ACKS_ALL } from './rpc/words.ts'
 
 const NAME_BYTES_MAX = 200
 
@@ -33,6 +34,25 @@ export function timerMs(value: unknown, what: string): number {
 
 export function refuse(what: string, expected: string, value: unknown, advice: string): never {
   throw new MeshError('ERR_MESH_OPTION', `Expected ${what} to be ${expected}, got ${got(value)}. ${advice}`)
+}
+
+/** How many backups a change waits for: a number, each there is, or so many that with the primary they are more than half. */
+export type BackupAcks = number | 'all' | 'quorum'
+
+/** As it travels: a number, or `ACKS_ALL`. */
+export function acksOf(acks: unknown, backups: number, what: string): number {
+  if (acks === 'all') return ACKS_ALL
+  if (acks === 'quorum') return Math.floor((1 + backups) / 2)
+  if (!(typeof acks === 'number' && Number.isInteger(acks) && acks >= 0)) {
+    return refuse(what, "a whole number, 'all' or 'quorum'", acks, "1 waits for one backup; 'all' for each there is.")
+  }
+  if (acks <= backups) return acks
+  return refuse(
+    what,
+    `at most ${backups}, for it has ${backups} backups`,
+    acks,
+    `Declare it with backups: ${acks}, or write 'all'.`
+  )
 }
 
 export function checkText(value: unknown, what: string, advice: string): string {

@@ -1,13 +1,22 @@
 /** The public surface of cachemesh: everything an application may use, and nothing else. */
-export { type ErrorCode, isMeshError, LoadError, MeshError, PartialError } from './base/errors.ts'
+export { BackupsError, type ErrorCode, isMeshError, LoadError, MeshError, PartialError } from './base/errors.ts'
 export type { Bytes, Duration } from './base/units.ts'
 export type { Cache, CacheEvents, Explanation, LoadingCache } from './cache.ts'
 export type { CacheOptions, CounterOptions, WriteBehindOptions } from './cache-options.ts'
 export type { Cached } from './caches.ts'
-export type { CallOptions, GetOptions, PrefixOptions, SetOptions, WarmOptions } from './calls.ts'
+export type {
+  AckOptions,
+  CallOptions,
+  GetOptions,
+  KeepOptions,
+  PrefixOptions,
+  SetOptions,
+  WarmOptions
+} from './calls.ts'
 export type { Key, KeyPart } from './codec/keys.ts'
 export type { Count, Counter } from './counter.ts'
 export { createMesh, dns, local, mdns, sharedMesh } from './create.ts'
+export type { BackupAcks } from './door.ts'
 export type { Entry, LoadContext, LoadManyContext, StoreChoice, StoreContext, Version } from './fill/definition.ts'
 export type { Member } from './member.ts'
 export { seeds } from './membership/discovery.ts'

@@ -6,11 +6,11 @@
  * changes nothing for anybody else.
  */
 import { unlessAborted } from './base/abort.ts'
-import { MeshError } from './base/errors.ts'
-import { type Duration, ttlMs } from './base/units.ts'
+import type { Duration } from './base/units.ts'
 import { allOrPartial, inBatches, storesAtOnce } from './batches.ts'
 import type { Cache, CacheEvents, Explanation } from './cache.ts'
 import {
+  type AckOptions,
   type CallName,
   type CallOptions,
   changeTimeoutMs,
@@ -18,10 +18,8 @@ import {
   checkFunction,
   encodeKeys,
   entriesOf,
-  expectedVersion,
   type GetOptions,
-  keepMs,
-  keepOf,
+  type KeepOptions,
   ownTimeoutMs,
   type PrefixOptions,
   prefixOf,
@@ -42,7 +40,6 @@ import type { Logger } from './ports/log.ts'
 import type { Random } from './ports/random.ts'
 import { checkLoads, ownTerms, patienceOf, registeredTerms } from './read-terms.ts'
 import type { WriteOf } from './rpc/messages.ts'
-import { ACKS_ALL } from './rpc/words.ts'
 import type { Changes } from './serving/changes.ts'
 import type { Explanations } from './serving/explanations.ts'
 import type { FilterChanges } from './serving/filter-changes.ts'
@@ -54,6 +51,7 @@ import type { Writes } from './serving/writes.ts'
 import { type MeshClock, versionText } from './store/version.ts'
 import { updating } from './update.ts'
 import { type Warmed, warming, warmRate } from './warming.ts'
+import { compareOf, removeOf, touchOf, writeOf } from './write-terms.ts'
 
 export interface CacheDeps {
   readonly router: Router
@@ -132,7 +130,7 @@ export class MeshCache implements Cache<unknown, Key> {
   async getOrSet<R>(
     key: Key,
     load: (context: LoadContext<never>) => May<R>,
-    options?: SetOptions & GetOptions
+    options?: KeepOptions & GetOptions
   ): Promise<R> {
     const definition = this.#enter('getOrSet', options)
     checkFunction(load, 'the loader of getOrSet', 'cache.getOrSet(key, () => value)', this.name)
@@ -144,7 +142,7 @@ export class MeshCache implements Cache<unknown, Key> {
     ) as R
   }
 
-  async getOrSetMany(keys: readonly Key[], load: LoadMany, options?: SetOptions & GetOptions): Promise<never[]> {
+  async getOrSetMany(keys: readonly Key[], load: LoadMany, options?: KeepOptions & GetOptions): Promise<never[]> {
     const definition = this.#enter('getOrSetMany', options)
     checkFunction(
       load,
@@ -191,7 +189,7 @@ export class MeshCache implements Cache<unknown, Key> {
 
   async set(key: Key, value: unknown, options?: SetOptions): Promise<Version> {
     const definition = this.#enter('set', options)
-    return this.#write(definition, this.#writing(definition, key, value, options), options)
+    return this.#write(definition, writeOf(definition, key, value, options), options)
   }
 
   async setMany(entries: Iterable<readonly [Key, unknown, SetOptions?]>, options?: SetOptions): Promise<void> {
@@ -200,7 +198,7 @@ export class MeshCache implements Cache<unknown, Key> {
     const writes = entriesOf(entries, this.name).map(([key, value, own]) => {
       checkCall(own, 'set', 'cache', this.name)
       const terms = { ...options, ...own }
-      return { write: this.#writing(definition, key, value, terms), terms }
+      return { write: writeOf(definition, key, value, terms), terms }
     })
     const atOnce = storesAtOnce(definition)
     const settled = await inBatches(writes, ({ write, terms }) => this.#write(definition, write, terms), atOnce)
@@ -242,12 +240,9 @@ export class MeshCache implements Cache<unknown, Key> {
     return explanationOf(owner, told, { clock, meshClock })
   }
 
-  async touch(key: Key, ttl: Duration | 'forever', options?: CallOptions): Promise<boolean> {
+  async touch(key: Key, ttl: Duration | 'forever', options?: AckOptions): Promise<boolean> {
     const definition = this.#enter('touch', options)
-    const keptMs = ttlMs(ttl, `ttl of touch of cache '${this.name}'`)
-    const { namespace, backups, backupAcks } = definition
-    const copying = { backups, backupAcks }
-    const touch = { type: 'touch', namespace, key: encodeKey(key, this.name), ttlMs: keptMs, ...copying } as const
+    const touch = touchOf(definition, key, ttl, options)
     this.#deps.stats.touchesTotal++
     return (await this.#change(options, ms => this.#deps.changes.touch(definition, touch, ms))).existed
   }
@@ -369,15 +364,6 @@ export class MeshCache implements Cache<unknown, Key> {
     }
   }
 
-  #writing(definition: CacheDefinition, key: Key, value: unknown, options: SetOptions | undefined): WriteOf<'write'> {
-    const { namespace, backups, backupAcks } = definition
-    const encoded = encodeKey(key, this.name)
-    const bytes = this.#bytesOf(definition, key, value)
-    const keep = keepOf(definition, key, value, options)
-    const kept = { ttlMs: keepMs(definition, options), keep, backups, backupAcks }
-    return { type: 'write', namespace, key: encoded, bytes, ...kept }
-  }
-
   async #write(
     definition: CacheDefinition,
     write: WriteOf<'write'>,
@@ -395,23 +381,7 @@ export class MeshCache implements Cache<unknown, Key> {
     next: unknown,
     options: SetOptions | undefined
   ): Promise<Version | false> {
-    const { stamp: expectedStamp, writer: expectedWriter } = expectedVersion(expected, this.name)
-    const keepTtl = expected !== null && options?.ttl === undefined
-    const { namespace, backups, backupAcks } = definition
-    const compare = {
-      type: 'compareAndSet',
-      namespace,
-      key: encodeKey(key, this.name),
-      expectedStamp,
-      expectedWriter,
-      bytes: this.#bytesOf(definition, key, next),
-      ttlMs: keepTtl ? 0 : keepMs(definition, options),
-      keepTtl,
-      // Tags are kept with the TTL, but for those that this call gives.
-      keep: keepTtl && options?.tags === undefined ? undefined : keepOf(definition, key, next, options),
-      backups,
-      backupAcks
-    } as const
+    const compare = compareOf(definition, key, expected, next, options)
     const { writes, stats } = this.#deps
     stats.comparesTotal++
     const done = await this.#change(options, ms => writes.compareAndSet(definition, compare, ms), definition)
@@ -421,21 +391,9 @@ export class MeshCache implements Cache<unknown, Key> {
   }
 
   async #delete(definition: CacheDefinition, key: Key, options: CallOptions | undefined): Promise<boolean> {
-    const { namespace, backups } = definition
-    const copying = { backups, backupAcks: ACKS_ALL }
-    const remove = { type: 'remove', namespace, key: encodeKey(key, this.name), ...copying } as const
+    const remove = removeOf(definition, key)
     this.#deps.stats.deletesTotal++
     return this.#change(options, ms => this.#deps.writes.remove(definition, remove, ms), definition)
-  }
-
-  #bytesOf({ codec, valueBytesMax }: CacheDefinition, key: Key, value: unknown): Uint8Array {
-    const bytes = codec.encode(value, { cache: this.name, key: String(key) })
-    if (bytes.length <= valueBytesMax) return bytes
-    throw new MeshError(
-      'ERR_MESH_VALUE_TOO_LARGE',
-      `Expected a value of at most ${valueBytesMax} bytes, got ${bytes.length}. Raise maxValueBytes of cache '${this.name}', or cache something smaller.`,
-      { cache: this.name, key: String(key) }
-    )
   }
 
   /** The caller's signal ends its wait; the change itself may still be made, and its deadline is its own. */

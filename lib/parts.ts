@@ -294,7 +294,16 @@ export class Parts {
     const shared = { routes, clock, meshClock, client }
     const forFilters = { random: random.fork('filters'), stats, log, timeoutMs, isCertain }
     this.filters = new Filters({ ...shared, ...forFilters })
-    const changes = new Changes({ boot: this.#boot, routes, client, owner, meshClock, stats, attemptMs: timeoutMs })
+    const changes = new Changes({
+      boot: this.#boot,
+      routes,
+      client,
+      performHere: change => owner.perform(change),
+      onMade: () => {},
+      meshClock,
+      stats,
+      attemptMs: timeoutMs
+    })
     const explanations = new Explanations({
       routes,
       client,

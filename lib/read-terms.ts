@@ -3,7 +3,7 @@
  * loader and in whose context, and whether something stale will do.
  */
 import { MeshError } from './base/errors.ts'
-import { type CallOptions, type GetOptions, keepMs, ownTimeoutMs, type SetOptions } from './calls.ts'
+import { type CallOptions, type GetOptions, type KeepOptions, keepMs, ownTimeoutMs } from './calls.ts'
 import type { Key } from './codec/keys.ts'
 import type { CacheDefinition, LoadContext, LoadMany, May } from './fill/definition.ts'
 import type { Detach } from './ports/context.ts'
@@ -29,7 +29,7 @@ export function ownTerms(
   definition: CacheDefinition,
   load: ((context: LoadContext<never>) => May<unknown>) | undefined,
   loadMany: LoadMany | undefined,
-  options: (SetOptions & GetOptions) | undefined
+  options: (KeepOptions & GetOptions) | undefined
 ): ReadTerms {
   const wish = wishOf(options)
   if (options?.load === false) return { ...STORED, wish }

@@ -23,6 +23,7 @@ const LADDER = [
   'counter.ts',
   'mesh-cache.ts',
   'read-terms.ts',
+  'write-terms.ts',
   'explanation.ts',
   'update.ts',
   'batches.ts',

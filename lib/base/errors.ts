@@ -75,6 +75,11 @@ export const ERROR_CODES = {
     retryable: true,
     todo: 'Try again, or give the cache a loader to fall back on.'
   },
+  ERR_MESH_BACKUPS: {
+    when: "The owner of the key has made the change, and fewer backups have it than the call waits for: `written`, `acked`, `wanted`, `missing`. Of a flush with `outcome: 'unknown'`: a member has gone that took changes.",
+    retryable: true,
+    todo: 'The change stays and is copied when that is possible: wait with `flush`, read it, or ask for fewer by `backupAcks`. Make a delete again. An add or a comparison has been made and is not retryable.'
+  },
   ERR_MESH_CONFLICT: {
     when: 'Others changed the key each time that update tried, or were storing it all the time; nothing was changed.',
     retryable: true,
@@ -145,6 +150,34 @@ export class LoadError extends MeshError {
   constructor(message: string, cause: Error, detail: ErrorDetail = {}) {
     super('ERR_MESH_LOAD', message, { ...detail, cause })
     this.name = 'LoadError'
+  }
+}
+
+/** How far a change has been copied. */
+export interface Copied {
+  /** True: the owner of the key has it. False: a member has gone that took it, and who else has it is not known. */
+  readonly written: boolean
+  /** Backups that have it, and how many were to have it. */
+  readonly acked: number
+  readonly wanted: number
+  /** Ids of members that have not confirmed. */
+  readonly missing: readonly string[]
+}
+
+/** Fewer backups have a change than its caller waits for. With `written` it was made all the same, and stays. */
+export class BackupsError extends MeshError implements Copied {
+  readonly written: boolean
+  readonly acked: number
+  readonly wanted: number
+  readonly missing: readonly string[]
+
+  constructor(message: string, { written, acked, wanted, missing }: Copied, detail: ErrorDetail = {}) {
+    super('ERR_MESH_BACKUPS', message, detail)
+    this.name = 'BackupsError'
+    this.written = written
+    this.acked = acked
+    this.wanted = wanted
+    this.missing = missing
   }
 }
 

@@ -118,6 +118,8 @@ export interface CacheDefinition {
   readonly backups: number
   /** How many of them a write waits for; `ACKS_ALL` for each there is. */
   readonly backupAcks: number
+  /** Of two values written on two sides of a split, what is kept; undefined: the one written last. */
+  readonly merge: ((a: Entry<unknown>, b: Entry<unknown>) => unknown) | undefined
   readonly tagsOf: ((value: unknown, key: Key) => readonly string[]) | undefined
   /** About how many keys exist; 0 where there is no filter of them. */
   readonly existsKeys: number
@@ -133,7 +135,7 @@ export interface CacheDefinition {
 }
 
 /** Functions may be replaced, as hot reload does. */
-const FUNCTIONS: ReadonlySet<keyof CacheDefinition> = new Set(['load', 'loadMany', 'tagsOf', 'codec', 'store'])
+const FUNCTIONS: ReadonlySet<keyof CacheDefinition> = new Set(['load', 'loadMany', 'tagsOf', 'codec', 'store', 'merge'])
 
 export function namespaceOf(name: string, version: string | number): string {
   return JSON.stringify([name, String(version)])

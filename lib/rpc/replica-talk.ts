@@ -130,8 +130,8 @@ export const REPLICA_LAYOUTS = {
   /** Is what was changed here until now held by so many backups? Answered when it is, or `untilMs` is over. */
   flush: { backupAcks: count, untilMs: real },
   flushed: { acked: count, wanted: count },
-  /** The change was made, and so many backups have it, fewer than were wanted. */
-  unacked: { ...version, acked: count, wanted: count, missing: listOf(peerText, 16, 'missing') }
+  /** The change was made, and so many backups have it, fewer than were wanted. `taken` as in `written`. */
+  unacked: { ...version, taken: flag, acked: count, wanted: count, missing: listOf(peerText, 16, 'missing') }
 } as const
 
 export type Answered = Fields<typeof REPLICA_LAYOUTS.copies>['records'][number]['answer']

@@ -20,6 +20,9 @@
  *   5. compareAndSet at B after A: B has no record of that version, so it says no, and that is so: the value of before
  *      is gone, and so is the one that A may have set. With `null`, "only if absent", B sets it; A's is gone.
  *
+ * A change that waits for backups and has too few of them in time was made all the same: its caller is told both, and
+ * that it need not be made again.
+ *
  * What comes back then is not always what A said. A caller that needs to know reads after it. Once backups hold copies
  * they must hold the ids too, for then 1 and 2 keep the record.
  */
@@ -30,8 +33,7 @@ import type { PeerId } from '../ports/transport.ts'
 import { CallFailed, type Client } from '../rpc/client.ts'
 import type { Change, ChangeOf, MessageOf, Once, Reply, SignedChange } from '../rpc/messages.ts'
 import type { MeshClock } from '../store/version.ts'
-import { outcomeUnknown, overloaded, tooLarge, unavailable, unexpected } from './failures.ts'
-import type { Owner } from './owner.ts'
+import { outcomeUnknown, overloaded, tooFewBackups, tooLarge, unavailable, unexpected } from './failures.ts'
 import type { Routes } from './routes.ts'
 
 /** Owners that sent us away because views or clocks disagreed. */
@@ -41,7 +43,10 @@ export interface ChangesDeps {
   readonly boot: number
   readonly routes: Routes
   readonly client: Client
-  readonly owner: Owner
+  /** Where this member decides itself. Answered when so many backups have it as the change waits for, or time is up. */
+  readonly performHere: (change: Change, untilMs: number) => Reply | Promise<Reply>
+  /** A change that holds a record was made there. */
+  readonly onMade: (namespace: string, peer: PeerId) => void
   readonly meshClock: MeshClock
   readonly stats: Stats
   /** How long one member may take to answer; then the change is sent again. */
@@ -56,6 +61,7 @@ interface Wish {
   /** Who decides at the time; `gone`: the change has become pointless. */
   readonly target: () => PeerId | undefined | 'gone'
   readonly timeoutMs: number
+  readonly onWritten?: OnWritten | undefined
 }
 
 /** Nothing is lost by one that nobody hears of again. */
@@ -63,6 +69,9 @@ const HARMLESS: ReadonlySet<Change['type']> = new Set(['ticket'])
 
 /** Adding twice or comparing twice is not the same as once. */
 const REPEATABLE: ReadonlySet<Change['type']> = new Set(['write', 'remove', 'touch', 'clear', 'originHas'])
+
+/** Told of a write as soon as it is known that it was made, also where too few backups have it. */
+export type OnWritten = (reply: MessageOf<'written' | 'removed' | 'compared' | 'unacked'>) => void
 
 export class Changes {
   readonly #deps: ChangesDeps
@@ -72,16 +81,31 @@ export class Changes {
     this.#deps = deps
   }
 
-  write(about: About, change: ChangeOf<'write'>, timeoutMs: number): Promise<MessageOf<'written'>> {
-    return this.#atOwner(about, change, timeoutMs, 'written')
+  write(
+    about: About,
+    change: ChangeOf<'write'>,
+    timeoutMs: number,
+    onWritten?: OnWritten
+  ): Promise<MessageOf<'written'>> {
+    return this.#atOwner(about, change, timeoutMs, 'written', onWritten)
   }
 
-  remove(about: About, change: ChangeOf<'remove'>, timeoutMs: number): Promise<MessageOf<'removed'>> {
-    return this.#atOwner(about, change, timeoutMs, 'removed')
+  remove(
+    about: About,
+    change: ChangeOf<'remove'>,
+    timeoutMs: number,
+    onWritten?: OnWritten
+  ): Promise<MessageOf<'removed'>> {
+    return this.#atOwner(about, change, timeoutMs, 'removed', onWritten)
   }
 
-  compareAndSet(about: About, change: ChangeOf<'compareAndSet'>, timeoutMs: number): Promise<MessageOf<'compared'>> {
-    return this.#atOwner(about, change, timeoutMs, 'compared')
+  compareAndSet(
+    about: About,
+    change: ChangeOf<'compareAndSet'>,
+    timeoutMs: number,
+    onWritten?: OnWritten
+  ): Promise<MessageOf<'compared'>> {
+    return this.#atOwner(about, change, timeoutMs, 'compared', onWritten)
   }
 
   touch(about: About, change: ChangeOf<'touch'>, timeoutMs: number): Promise<MessageOf<'touched'>> {
@@ -119,10 +143,11 @@ export class Changes {
     about: About,
     change: Exclude<Change, { type: 'clear' }>,
     timeoutMs: number,
-    answer: K
+    answer: K,
+    onWritten?: OnWritten
   ): Promise<Extract<Reply, { type: K }>> {
     const target = (): PeerId | undefined => this.#deps.routes.deps.ownerOf(change.namespace, change.key)
-    const reply = (await this.#run({ about, change, target, timeoutMs })) as Reply
+    const reply = (await this.#run({ about, change, target, timeoutMs, onWritten })) as Reply
     if (reply.type === answer) return reply as Extract<Reply, { type: K }>
     throw unexpected(about, reply)
   }
@@ -182,14 +207,16 @@ class Errand {
   }
 
   async #untilDone(): Promise<Reply | undefined> {
-    const { routes, owner } = this.#deps
+    const { routes, performHere } = this.#deps
     const { self, isReachable } = routes.deps
     while (this.#leftMs > 0 && this.#refusals <= REFUSALS_MAX) {
       const peer = this.#wish.target()
       if (peer === 'gone') return undefined
       if (peer === undefined || !isReachable(peer)) await routes.change(this.#leftMs)
-      else if (peer === self) return this.#decided(peer, owner.perform(this.#wish.change))
-      else {
+      else if (peer === self) {
+        const reply = performHere(this.#wish.change, this.#untilMs)
+        return this.#decided(peer, reply instanceof Promise ? await reply : reply)
+      } else {
         const reply = await this.#send(peer)
         if (reply !== undefined && !(await this.#isRefused(peer, reply))) return this.#decided(peer, reply)
       }
@@ -239,11 +266,37 @@ class Errand {
     }
   }
 
-  /** What the owner has no room for is not made there; somebody asked before may have had the room. */
   #decided(peer: PeerId, reply: Reply): Reply {
-    if (reply.type !== 'tooLarge') return reply
-    this.#doubts.delete(peer)
-    throw this.#doubtful() ?? tooLarge(this.#wish.about, reply)
+    const { about, change } = this.#wish
+    if (reply.type === 'tooLarge') {
+      // What the owner has no room for is not made there; somebody asked before may have had the room.
+      this.#doubts.delete(peer)
+      throw this.#doubtful() ?? tooLarge(about, reply)
+    }
+    this.#tell(peer, reply)
+    if (reply.type !== 'unacked') return reply
+    throw tooFewBackups(about, peer, change.type, reply, REPEATABLE.has(change.type))
+  }
+
+  #tell(peer: PeerId, reply: Reply): void {
+    const { change, onWritten } = this.#wish
+    switch (reply.type) {
+      case 'written':
+      case 'removed':
+      case 'unacked':
+        onWritten?.(reply)
+        break
+      case 'compared':
+        if (!reply.done) return
+        onWritten?.(reply)
+        break
+      case 'touched':
+      case 'added':
+        break
+      default:
+        return
+    }
+    this.#deps.onMade(change.namespace, peer)
   }
 
   #beginAnew(): void {

@@ -2,15 +2,17 @@
  * What a caller is told when a call to another member came to nothing. Each message says what became of the call, as
  * far as that is known here, and what to do.
  */
-import { MeshError } from '../base/errors.ts'
+import { BackupsError, MeshError } from '../base/errors.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { CallFailed } from '../rpc/client.ts'
-import type { MessageOf, Reply } from '../rpc/messages.ts'
+import type { Change, MessageOf, Reply } from '../rpc/messages.ts'
 
 /** The cache or counter the call was about. */
 interface About {
   readonly name: string
 }
+
+const WORDS: Partial<Record<Change['type'], string>> = { remove: 'delete', compareAndSet: 'comparison' }
 
 /** A read that ended without a reply. */
 export function callError(failed: CallFailed, { name }: About, member: PeerId): MeshError {
@@ -52,6 +54,26 @@ export function outcomeUnknown({ name }: About, member: PeerId, why: string, isR
     'ERR_MESH_TIMEOUT',
     `Member ${member} ${why} (cache '${name}'): the outcome is unknown. ${todo}.`,
     { cache: name, member, outcome: 'unknown', retryable: isRepeatable }
+  )
+}
+
+/** A change that was made, and that fewer backups have than its caller waits for. */
+export function tooFewBackups(
+  { name }: About,
+  member: PeerId,
+  change: Change['type'],
+  { acked, wanted, missing }: MessageOf<'unacked'>,
+  isRepeatable: boolean
+): BackupsError {
+  const who = missing.length === 0 ? 'there is no further member to hold one' : `still missing: ${missing.join(', ')}`
+  const todo =
+    change === 'remove'
+      ? 'One that does not know of it may answer with the value if it becomes the owner: delete again.'
+      : 'The change stays and is copied as soon as that is possible: wait with flush, read the key, or ask for fewer by backupAcks.'
+  return new BackupsError(
+    `The owner of the key, ${member}, has made this ${WORDS[change] ?? change} (cache '${name}'), and ${acked} of ${wanted} backups have it; ${who}. ${todo}`,
+    { written: true, acked, wanted, missing },
+    { cache: name, member, retryable: isRepeatable }
   )
 }
 

@@ -26,7 +26,7 @@ import type { Logger } from '../ports/log.ts'
 import type { Random } from '../ports/random.ts'
 import { CACHE_ONLY, type ChangeOf, type MessageOf, type WriteOf } from '../rpc/messages.ts'
 import type { Version } from '../store/version.ts'
-import type { Changes } from './changes.ts'
+import type { Changes, OnWritten } from './changes.ts'
 import { overloaded } from './failures.ts'
 import type { Routes } from './routes.ts'
 
@@ -63,7 +63,7 @@ export class Writes {
       case 'none':
         return changes.write(definition, { ...write, ...CACHE_ONLY }, timeoutMs)
       case 'behind':
-        return this.#behind(definition, write, w => changes.write(definition, w, timeoutMs))
+        return this.#behind(definition, write, (w, on) => changes.write(definition, w, timeoutMs, on))
       case 'through':
         return this.#through(definition, write, timeoutMs, async (ticket, leftMs) =>
           changes.write(definition, { ...write, ...ticket }, leftMs)
@@ -77,7 +77,7 @@ export class Writes {
       case 'none':
         return (await changes.remove(definition, { ...remove, ...CACHE_ONLY }, timeoutMs)).existed
       case 'behind':
-        return (await this.#behind(definition, remove, r => changes.remove(definition, r, timeoutMs))).existed
+        return (await this.#behind(definition, remove, (r, on) => changes.remove(definition, r, timeoutMs, on))).existed
       case 'through':
         return this.#through(definition, remove, timeoutMs, async (ticket, leftMs) => {
           return (await changes.remove(definition, { ...remove, ...ticket }, leftMs)).existed
@@ -97,7 +97,9 @@ export class Writes {
       case 'none':
         return doneOf(await changes.compareAndSet(definition, { ...compare, ...CACHE_ONLY }, timeoutMs))
       case 'behind':
-        return doneOf(await this.#behind(definition, compare, c => changes.compareAndSet(definition, c, timeoutMs)))
+        return doneOf(
+          await this.#behind(definition, compare, (c, on) => changes.compareAndSet(definition, c, timeoutMs, on))
+        )
       case 'through':
         return this.#through(definition, compare, timeoutMs, async (ticket, leftMs) =>
           doneOf(await changes.compareAndSet(definition, { ...compare, ...ticket }, leftMs))
@@ -122,22 +124,23 @@ export class Writes {
     )
   }
 
-  async #behind<W extends Write, R extends Version & { taken: boolean; done?: boolean }>(
+  async #behind<W extends Write, R>(
     definition: CacheDefinition,
     write: W,
-    send: (write: W & { origin: 'behind'; ticket: 0 }) => Promise<R>
+    send: (write: W & { origin: 'behind'; ticket: 0 }, onWritten: OnWritten) => Promise<R>
   ): Promise<R> {
     const { behind, routes } = this.#deps
     const { namespace, key } = write
     const bytes = bytesOf(write)
     // Looked at before it is cached: the owner may leave it to us.
     if (!behind.hasRoom(namespace, key, bytes?.length ?? 0)) throw overloaded(definition)
-    const reply = await send({ ...write, origin: 'behind', ticket: 0 })
-    if (reply.taken || reply.done === false) return reply
-    const { stamp, writer } = reply
-    const partition = routes.deps.partitionOf(namespace, key)
-    behind.take({ namespace, key, partition, bytes, version: { stamp, writer } })
-    return reply
+    // Also where too few backups have it: the origin is to get what the owner has.
+    const onWritten: OnWritten = ({ taken, stamp, writer }) => {
+      if (taken) return
+      const partition = routes.deps.partitionOf(namespace, key)
+      behind.take({ namespace, key, partition, bytes, version: { stamp, writer } })
+    }
+    return send({ ...write, origin: 'behind', ticket: 0 }, onWritten)
   }
 
   async #through<R>(
@@ -219,7 +222,8 @@ function busy({ name }: CacheDefinition, key: string): MeshError {
 
 /** The origin has it: whatever became of the cache, "nothing was done" would be wrong. */
 function stored({ name }: CacheDefinition, cause: unknown, isRepeatable: boolean): unknown {
-  if (!isMeshError(cause)) return cause
+  // With too few backups it has said that it did.
+  if (!isMeshError(cause) || cause.code === 'ERR_MESH_BACKUPS') return cause
   return new MeshError(
     'ERR_MESH_TIMEOUT',
     `The store of cache '${name}' has taken the write, and the cache has not said that it did: ${cause.message}`,

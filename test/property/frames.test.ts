@@ -297,7 +297,13 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   pulled: { covered: count, records: fc.array(record, { maxLength: 5 }), answers: few(answerFields) },
   flush: { backupAcks: count, untilMs: real },
   flushed: { acked: count, wanted: count },
-  unacked: { ...stamped, acked: count, wanted: count, missing: fc.array(shortText, { maxLength: 5 }) }
+  unacked: {
+    ...stamped,
+    taken: fc.boolean(),
+    acked: count,
+    wanted: count,
+    missing: fc.array(shortText, { maxLength: 5 })
+  }
 }
 
 const KEPT = { negative: false, stamp: 1, writer: 'a', expiresAtMs: 1, tags: new Uint8Array() }

@@ -4,7 +4,6 @@ import { Stats } from '../../../lib/observe/stats.ts'
 import { CallFailed, type Client } from '../../../lib/rpc/client.ts'
 import { CACHE_ONLY, type Reply } from '../../../lib/rpc/messages.ts'
 import { Changes } from '../../../lib/serving/changes.ts'
-import type { Owner } from '../../../lib/serving/owner.ts'
 import { Routes, type RoutesDeps } from '../../../lib/serving/routes.ts'
 import { MeshClock } from '../../../lib/store/version.ts'
 import { ManualClock } from '../rpc/manual-clock.ts'
@@ -32,7 +31,8 @@ async function writeAfterLoss(ownerOfThen: string): Promise<MeshError> {
     boot: 1,
     routes: new Routes(routes),
     client,
-    owner: { perform: () => TOO_LARGE } as unknown as Owner,
+    performHere: () => TOO_LARGE,
+    onMade: () => {},
     meshClock: new MeshClock(clock),
     stats: new Stats(),
     attemptMs: 100
