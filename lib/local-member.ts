@@ -44,7 +44,8 @@ export class LocalMember implements Mesh {
     this.#parts = new Parts(this.#ports, settings, {
       isLeaving: () => this.#state === 'leaving',
       checkOpen: () => this.#checkOpen(),
-      onView: changes => this.#viewChanged(changes)
+      onView: changes => this.#viewChanged(changes),
+      onMoved: () => {}
     })
   }
 
@@ -69,6 +70,7 @@ export class LocalMember implements Mesh {
     const addresses = await this.#ports.transport.start(this.#parts.links)
     this.#stopSweep = sweep(this.#parts.store, this.#ports.clock, this.#parts.meshClock)
     this.#parts.filters.viewChanged(this.#parts.membership.view)
+    this.#parts.replication.start()
     await this.#parts.membership.join(addresses)
     if (this.#state !== 'joining') return
     this.#state = 'ready'
@@ -152,6 +154,7 @@ export class LocalMember implements Mesh {
     this.#parts.behind.beginLeaving()
     await this.#parts.membership.leave(deadlineMs)
     await this.#finish(untilMs)
+    await this.#parts.replication.handOver(untilMs)
     // The others count our calls of the origin for as long as we are linked: they must not begin as many beside them.
     if (this.#parts.links.peers().length > 0) await this.#parts.guard.idle(untilMs - this.#ports.clock.monotonic())
     // Others own our keys now and nothing more is taken on; whoever they are must still hear what is stored late.
@@ -160,6 +163,7 @@ export class LocalMember implements Mesh {
     await this.#parts.membership.stop()
     this.#parts.budgets.stop()
     await this.#ports.transport.stop()
+    this.#parts.replication.stop()
     this.#stopSweep()
     this.#parts.filters.stop()
     this.#state = 'left'

@@ -4,7 +4,7 @@
  * to write instead, because a default that guesses is found in production.
  */
 import { MeshError } from './base/errors.ts'
-import { type Bytes, byteCount, type Duration } from './base/units.ts'
+import { type Bytes, byteCount, type Duration, durationMs } from './base/units.ts'
 import { checkNames, checkText, isName, refuse, timerMs } from './door.ts'
 import { asSource, expandRange } from './membership/discovery.ts'
 import type { Discovery, DiscoverySource } from './ports/discovery.ts'
@@ -35,6 +35,18 @@ export interface MeshOptions {
   zone?: string | undefined
   host?: string | undefined
   /**
+   * While fewer members than this are here, every operation of a cache and a counter is refused with
+   * ERR_MESH_MIN_MEMBERS: more than half of them keeps the smaller side of a split from serving. Default 1.
+   */
+  minMembers?: number | undefined
+  /**
+   * How long a delete is remembered. A member that was cut off from most of the others for longer brings back nothing
+   * from before the split. At least '10s', and longer than any load. Default '1h'.
+   */
+  tombstoneTtl?: Duration | undefined
+  /** Bytes a second that this member moves at most, each way, while keys change hands. Default '32mb'. */
+  transferRate?: Bytes | undefined
+  /**
    * How long one call to another member may take; never cuts a load short. Default '2s'. A change, which is sent again
    * when nobody answers, has two and a half times as long in all.
    */
@@ -53,6 +65,9 @@ export interface MeshSettings {
   readonly weight: number
   readonly zone: string
   readonly host: string
+  readonly minMembers: number
+  readonly tombstoneTtlMs: number
+  readonly transferBytesPerSecond: number
   readonly timeoutMs: number
   readonly log: Logger | false | undefined
 }
@@ -79,12 +94,21 @@ const MESH_OPTIONS: ReadonlySet<string> = new Set<keyof MeshOptions>([
   'weight',
   'zone',
   'host',
+  'minMembers',
+  'tombstoneTtl',
+  'transferRate',
   'timeout',
   'log'
 ])
 const ANNOUNCED_MAX = 16
+const MIN_MEMBERS_MAX = 1_024
 const SECRET_BYTES_MIN = 32
 const DEFAULT_MEMORY_BYTES_MAX = 256 * 1024 ** 2
+/** Beyond what the longest detection of a death and the drift of clocks may take together. */
+const TOMBSTONE_TTL_MS_MIN = 10_000
+/** Below it a single large value would be under way for longer than a move may take. */
+const TRANSFER_RATE_MIN = 64 * 1024
+
 export function meshSettings(options: MeshOptions, around: Surroundings): MeshSettings {
   checkNames(options, MESH_OPTIONS, 'createMesh')
   const name = checkText(options.name, 'name', "give the mesh a name, like { name: 'shop' }")
@@ -102,6 +126,9 @@ export function meshSettings(options: MeshOptions, around: Surroundings): MeshSe
     weight: checkWeight(options.weight, onlyDials),
     zone: checkLabel(options.zone, 'zone') ?? '',
     host: checkLabel(options.host, 'host') ?? around.host,
+    minMembers: checkMinMembers(options.minMembers),
+    tombstoneTtlMs: tombstoneTtlMs(options.tombstoneTtl),
+    transferBytesPerSecond: transferRate(options.transferRate),
     timeoutMs: timerMs(options.timeout ?? '2s', 'timeout'),
     log: checkLog(options.log)
   })
@@ -239,6 +266,27 @@ function checkWeight(weight: unknown, onlyDials: boolean): number {
     weight,
     'A member of weight 2 owns twice what one of weight 1 owns; 0 owns nothing.'
   )
+}
+
+function checkMinMembers(members: unknown): number {
+  if (members === undefined) return 1
+  if (typeof members === 'number' && Number.isInteger(members) && members >= 1 && members <= MIN_MEMBERS_MAX)
+    return members
+  const advice = 'Of five members 3 is more than half; 1 serves also alone.'
+  return refuse('minMembers', `a whole number from 1 to ${MIN_MEMBERS_MAX}`, members, advice)
+}
+
+function tombstoneTtlMs(ttl: unknown): number {
+  const ms = durationMs(ttl ?? '1h', 'tombstoneTtl')
+  if (ms >= TOMBSTONE_TTL_MS_MIN) return ms
+  const advice = "A delete that is forgotten too soon comes back from a member that was away: '1h' is the default."
+  return refuse('tombstoneTtl', "at least '10s'", ttl, advice)
+}
+
+function transferRate(rate: unknown): number {
+  const bytes = byteCount(rate ?? '32mb', 'transferRate')
+  if (bytes >= TRANSFER_RATE_MIN) return bytes
+  return refuse('transferRate', "at least '64kb' a second", rate, "'32mb' is the default.")
 }
 
 function checkLog(log: unknown): Logger | false | undefined {

@@ -22,6 +22,7 @@ import type { Logger } from './ports/log.ts'
 import type { PubSub } from './ports/pubsub.ts'
 import type { Random } from './ports/random.ts'
 import type { PeerId, Transport } from './ports/transport.ts'
+import { Replication } from './replication/replication.ts'
 import { Client } from './rpc/client.ts'
 import { Links } from './rpc/links.ts'
 import type { LeaseTalk, MessageOf } from './rpc/messages.ts'
@@ -29,6 +30,8 @@ import { Outbox } from './rpc/outbox.ts'
 import { Server } from './rpc/server.ts'
 import { Budgets } from './serving/budgets.ts'
 import { Changes } from './serving/changes.ts'
+import { Changing } from './serving/changing.ts'
+import { Done } from './serving/done.ts'
 import { Explanations } from './serving/explanations.ts'
 import { FilterChanges } from './serving/filter-changes.ts'
 import { Filters } from './serving/filters.ts'
@@ -64,6 +67,8 @@ export interface Life {
   /** Throws when this member has left. */
   readonly checkOpen: () => void
   readonly onView: (changes: ViewChanges) => void
+  /** Records that others held are here. */
+  readonly onMoved: (moved: { partitions: number; records: number; bytes: number }) => void
 }
 
 export class Parts {
@@ -85,6 +90,7 @@ export class Parts {
   readonly routes: Routes
   readonly filters: Filters
   readonly caches: Caches
+  readonly replication: Replication
   readonly #self: PeerId
   readonly #clock: Clock
   readonly #settings: MeshSettings
@@ -158,6 +164,13 @@ export class Parts {
         definition: namespace => this.caches.definition(namespace)
       }),
       viewHash: () => this.membership.view.hash,
+      tombstoneTtlMs: settings.tombstoneTtlMs,
+      copies: {
+        changed: (entry, answer) => this.replication.changed(entry, answer),
+        look: (namespace, key, onOver) => this.replication.look(namespace, key, undefined, onOver),
+        isWarming: partition => this.replication.isWarming(partition),
+        isDoubtful: partition => this.replication.isDoubtful(partition)
+      },
       filters: {
         mayExist: (namespace, key) => this.filters.mayExist(namespace, key),
         hasValue: (namespace, key) => this.filters.hasValue(namespace, key)
@@ -170,9 +183,20 @@ export class Parts {
       nowMs: () => meshClock.now()
     }
 
+    const done = new Done()
+    const changing = new Changing({
+      owner,
+      done,
+      meshClock,
+      stats,
+      partitionOf: (namespace, key) => this.ownership.partitionOf(namespace, key),
+      owns: partition => this.ownership.owns(partition),
+      look: (...what) => this.replication.look(...what),
+      confirm: (...what) => this.replication.confirm(...what)
+    })
     const handlers = new Handlers({
       owner,
-      meshClock,
+      changing,
       stats,
       complaints,
       isCertain: () => this.membership.isCertain(),
@@ -181,8 +205,9 @@ export class Parts {
       explain: ask => explanations.explain(ask),
       page: ask => pageOf(pages, ask),
       filters: (peer, request) => this.filters.handle(peer, request),
-      replicas: (_peer, _request, respond) => {
-        respond({ type: 'notOwner' })
+      replicas: (peer, request, respond) => {
+        if (request.type === 'readCopy') respond({ type: 'absent' })
+        else this.replication.handle(peer, request, respond)
         return undefined
       }
     })
@@ -206,6 +231,7 @@ export class Parts {
       onUp: (peer, hello) => {
         this.membership.linkUp(peer, hello)
         this.budgets.linkUp(peer)
+        this.replication.linkUp(peer)
         this.routes.changed()
       },
       onDown: peer => {
@@ -213,6 +239,7 @@ export class Parts {
         // One that has left said so long ago, and was heard to the end of what it loaded.
         if (!isPresentIn(this.membership.view, peer)) this.#gone(peer)
         this.budgets.linkDown(peer)
+        this.replication.linkDown(peer)
       },
       onHeard: (peer, viewHash) => this.membership.heard(peer, viewHash),
       onTalk: (peer, message) => this.membership.message(peer, message),
@@ -236,7 +263,7 @@ export class Parts {
         sources: settings.sources,
         onView: (before, after) => this.#viewChanged(before, after),
         onBuried: () => {
-          owner.lose(() => true)
+          this.replication.buried()
           this.filters.doubt()
         },
         onCertain: () => {
@@ -253,7 +280,41 @@ export class Parts {
       view: () => this.membership.view,
       lose: lost => owner.lose(lost),
       gained: (partition, from) => moves.gained(partition, from),
+      changed: (...table) => this.replication.tableChanged(...table),
       tableOf: ports.tableOf ?? buildTable
+    })
+    this.replication = new Replication({
+      self: transport.self,
+      clock,
+      meshClock,
+      client,
+      store: this.store,
+      stats,
+      timeoutMs: settings.timeoutMs,
+      bytesPerSecond: settings.transferBytesPerSecond,
+      tombstoneTtlMs: settings.tombstoneTtlMs,
+      viewHash: () => this.membership.view.hash,
+      table: () => this.ownership.table,
+      partitionOf: (namespace, key) => this.ownership.partitionOf(namespace, key),
+      owners: () => this.membership.view.owners(),
+      bootOf: peer => this.membership.view.get(peer)?.boot ?? 0,
+      isSuspected: peer => this.membership.view.get(peer)?.status === 'suspect',
+      hasLink: peer => this.links.has(peer),
+      leavers: () => this.links.peers().filter(peer => this.membership.view.get(peer)?.status === 'left'),
+      isLeaving: () => life.isLeaving(),
+      agreeWith: peer => this.membership.agreeWith(peer),
+      ownerBefore: partition => moves.ownerBefore(partition),
+      onTakenIn: ({ namespace, key, partition, kind, negative }) => {
+        owner.fills.changed(namespace, key, partition)
+        if (kind === 'value' && !negative) this.filters.hasValue(namespace, key)
+      },
+      reconciled: () => undefined,
+      answers: {
+        remember: answer => done.rememberOther(answer, meshClock.now()),
+        answerOf: (...which) => done.answered(...which),
+        answersIn: (...which) => done.answeredIn(...which)
+      },
+      onMoved: moved => life.onMoved(moved)
     })
     this.budgets = new Budgets({
       self: transport.self,
@@ -298,7 +359,7 @@ export class Parts {
       boot: this.#boot,
       routes,
       client,
-      performHere: change => owner.perform(change),
+      makeHere: change => new Promise(resolve => changing.make(transport.self, change, resolve)),
       onMade: () => {},
       meshClock,
       stats,
@@ -370,6 +431,8 @@ export class Parts {
       const leavesInPeace = now?.status === 'left' && now.boot === record.boot && this.links.has(record.id)
       if (record.id !== own && !leavesInPeace) this.#gone(record.id)
     }
+    const gone = changes.gone.map(({ id, boot }) => ({ id, boot, hasLeft: after.get(id)?.status === 'left' }))
+    this.replication.viewChanged(gone, changes.come)
     this.#life.onView(changes)
     this.routes.changed()
   }

@@ -29,6 +29,7 @@ export class Moves {
    * make the collector of young objects take the whole process for one that lives on large ones.
    */
   readonly #from = new Uint16Array(PARTITIONS)
+  readonly #before = new Uint16Array(PARTITIONS)
   readonly #untilMs = new Float64Array(PARTITIONS)
   readonly #peers: PeerId[] = ['']
   readonly #numbers = new Map<PeerId, number>()
@@ -41,7 +42,9 @@ export class Moves {
   }
 
   gained(partition: number, from: PeerId): void {
-    this.#from[partition] = this.#numberOf(from)
+    const number = this.#numberOf(from)
+    this.#from[partition] = number
+    this.#before[partition] = number
     this.#untilMs[partition] = this.#clock.monotonic() + FOLLOW_WITHIN_MS
   }
 
@@ -57,6 +60,12 @@ export class Moves {
     if ((this.#untilMs[partition] as number) > this.#clock.monotonic()) return this.#peers[number]
     this.#from[partition] = NOBODY
     return undefined
+  }
+
+  /** Who owned this partition until a moment ago, whatever was changed since. */
+  ownerBefore(partition: number): PeerId | undefined {
+    const number = this.#before[partition] as number
+    return number === NOBODY ? undefined : this.#peers[number]
   }
 
   /** Something was changed here. */
@@ -82,6 +91,7 @@ export class Moves {
     if (known !== undefined) return known
     if (this.#peers.length > PEERS_MAX) {
       this.#from.fill(NOBODY)
+      this.#before.fill(NOBODY)
       this.#numbers.clear()
       this.#peers.length = 1
     }

@@ -100,6 +100,32 @@ export class Stats {
   copiesGivenUpTotal = 0
   /** Floors folded into one for the whole cache, or forgotten, because there were too many. */
   floorsFoldedTotal = 0
+  /** Records sent to backups, each once for each of them. */
+  copiesSentTotal = 0
+  /** Of those, how many a backup refused, because it had no room or another owner in its view. */
+  copiesRefusedTotal = 0
+  /** Changes that were made and that fewer backups had in time than their callers wait for. */
+  backupsUnackedTotal = 0
+  /** Questions of this member, new owner of a key, to those that held it before. */
+  peeksTotal = 0
+  /** Partitions in which a copy had to be made equal to its original. */
+  repairsTotal = 0
+  /** Records fetched by this member from others, as their new owner. */
+  recordsPulledTotal = 0
+  /** Records handed by this member to others, as new owners or backups. */
+  recordsPushedTotal = 0
+  /** Bytes of these records, both ways. */
+  transferBytesTotal = 0
+  /** Bytes of records sent to backups. */
+  copiesBytesTotal = 0
+  /** Questions to others that found something. */
+  peeksFoundTotal = 0
+  /** Partitions whose source was gone before it was fetched from. */
+  sourcesLostTotal = 0
+  /** Owners that did not say in time what they hold. */
+  offersMissedTotal = 0
+  /** Records given up because this member was kept apart for longer than deletes are remembered. */
+  recordsOutdatedTotal = 0
   /** Records dropped because their partition moved to another member. */
   recordsMovedAwayTotal = 0
   /** Requests served for other members. */

@@ -21,8 +21,8 @@ import type { Store } from '../store/store.ts'
 import type { MeshClock } from '../store/version.ts'
 import { Levels } from './levels.ts'
 import type { Pace } from './pace.ts'
-import { type End, type Item, Stream } from './stream.ts'
 import { Repairs } from './repairs.ts'
+import { type End, type Item, Stream } from './stream.ts'
 
 /** All partitions are compared this often, should a copy have been lost in a way that nobody noticed. */
 const COMPARE_ALL_MS = 30_000
@@ -96,7 +96,13 @@ export class Backups {
       this.#send(owners[rank] as PeerId, { entry, answer, delivers: false, isFresh, onEnd: undefined })
   }
 
-  evicted({ namespace, key, partition, version, backups }: Pick<Entry, 'namespace' | 'key' | 'partition' | 'version' | 'backups'>): void {
+  evicted({
+    namespace,
+    key,
+    partition,
+    version,
+    backups
+  }: Pick<Entry, 'namespace' | 'key' | 'partition' | 'version' | 'backups'>): void {
     const owners = this.#deps.table().owners(partition)
     if (owners[0] !== this.#deps.self) return
     for (let rank = 1; rank <= backups && rank < owners.length; rank++)

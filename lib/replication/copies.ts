@@ -6,12 +6,13 @@
  *   1. A is primary for the writer, and B sees C as primary: B keeps A's record and says `moved` ─ A agrees with B on the
  *      view and brings the record to C ─ only then is the write acknowledged, and a read at C finds it.
  */
-import type { MeshClock } from '../store/version.ts'
+
 import type { PeerId } from '../ports/transport.ts'
 import type { MessageOf } from '../rpc/messages.ts'
 import type { Answered, Floor, Holding, RecordFields } from '../rpc/replica-talk.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
+import type { MeshClock } from '../store/version.ts'
 import { entryOf } from './record.ts'
 
 export interface CopiesDeps {
@@ -99,6 +100,9 @@ export class Copies {
   }
 }
 
-export function isSame(a: Pick<Holding, 'count' | 'low' | 'high'>, b: Pick<Holding, 'count' | 'low' | 'high'>): boolean {
+export function isSame(
+  a: Pick<Holding, 'count' | 'low' | 'high'>,
+  b: Pick<Holding, 'count' | 'low' | 'high'>
+): boolean {
   return a.count === b.count && a.low === b.low && a.high === b.high
 }

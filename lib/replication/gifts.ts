@@ -8,7 +8,7 @@
  *   1. we own k = 1, without backups ─ T joins, owns it now, and peeks ─ k = 2 there ─ T crashes ─ we own k again: not 1.
  */
 import type { PeerId } from '../ports/transport.ts'
-import { PAGE_KEYS_MAX, type MessageOf, type Reply } from '../rpc/messages.ts'
+import { type MessageOf, PAGE_KEYS_MAX, type Reply } from '../rpc/messages.ts'
 import type { Answered } from '../rpc/replica-talk.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
@@ -51,7 +51,12 @@ export class Gifts {
   list({ viewHash, partition, after }: MessageOf<'list'>): Reply {
     if (viewHash !== this.#deps.viewHash()) return NOT_OWNER
     const found = this.#deps.store.versionsIn(partition, 0, after, PAGE_KEYS_MAX)
-    const versions = found.map(({ namespace, key, version, expiresAtMs }) => ({ namespace, key, ...version, expiresAtMs }))
+    const versions = found.map(({ namespace, key, version, expiresAtMs }) => ({
+      namespace,
+      key,
+      ...version,
+      expiresAtMs
+    }))
     return { type: 'listed', versions, last: found.length < PAGE_KEYS_MAX }
   }
 

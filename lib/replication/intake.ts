@@ -142,11 +142,14 @@ export class Intake {
     const { viewHash, mergeFloors, store } = this.#deps
     mergeFloors(offer.floors)
     if (offer.viewHash !== viewHash()) return { type: 'notOwner' }
+    // The table of this view is made now at the latest, or what is heard before it would be awaited after it.
+    this.#deps.primaryOf(0)
     const level: number[] = []
     for (const holding of offer.holdings) {
       if (this.#deps.primaryOf(holding.partition) !== this.#deps.self) continue
       if (!this.#isHere(peer, holding)) this.#add(peer, holding)
-      else if (!this.isWarming(holding.partition) && this.#deps.isBackedUp(holding.partition)) level.push(holding.partition)
+      else if (!this.isWarming(holding.partition) && this.#deps.isBackedUp(holding.partition))
+        level.push(holding.partition)
     }
     if (offer.last) this.#complete(peer)
     this.#pump()
@@ -250,7 +253,11 @@ export class Intake {
   #nextGroup(): Offer[] | undefined {
     const byHeat = [...this.#open]
       .filter(([partition]) => !this.#moving.has(partition))
-      .map(([partition, offers]) => ({ partition, offers, heat: Math.max(...[...offers.values()].map(one => one.heat)) }))
+      .map(([partition, offers]) => ({
+        partition,
+        offers,
+        heat: Math.max(...[...offers.values()].map(one => one.heat))
+      }))
       .sort((a, b) => b.heat - a.heat)
     const first = byHeat[0]
     if (first === undefined) return undefined
@@ -283,7 +290,8 @@ export class Intake {
       const wanted = left.map(({ partition }) => partition)
       const page = await this.#deps.sources.page(peer, wanted, after)
       if (page === undefined || this.#stopped) return false
-      for (const record of page.records) this.#take(peer, entryOf(record, this.#deps.partitionOf(record.namespace, record.key)))
+      for (const record of page.records)
+        this.#take(peer, entryOf(record, this.#deps.partitionOf(record.namespace, record.key)))
       for (const answer of page.answers) this.#deps.remember(answer)
       for (const holding of left.slice(0, page.covered)) this.#close(peer, holding, true)
       const last = page.records.at(-1)

@@ -172,7 +172,7 @@ export class Offers {
     if (!isSame(store.digestOf(partition, 0), offered)) return
     const rank = table().rankOf(this.#deps.self, partition)
     if (rank === 0) return
-    store.dropBelow(partition, rank < 0 ? Number.POSITIVE_INFINITY : rank)
+    store.dropExcess(partition, rank < 0 ? Number.POSITIVE_INFINITY : rank)
   }
 
   /** Records that are none of our copies. */

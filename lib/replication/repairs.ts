@@ -16,8 +16,8 @@ import type { Client } from '../rpc/client.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
 import { isNewer, type MeshClock } from '../store/version.ts'
-import { type Listing, type RecordName, Sources } from './sources.ts'
 import type { Pace } from './pace.ts'
+import { type Listing, type RecordName, Sources } from './sources.ts'
 import type { Gone, Item } from './stream.ts'
 
 /** Records on their way to one member before more are read out of the store. */

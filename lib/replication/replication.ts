@@ -21,7 +21,7 @@ import type { Answered } from '../rpc/replica-talk.ts'
 import { ACKS_ALL } from '../rpc/words.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
-import { DRIFT_STAMPS, type MeshClock, stampMs, stampOf } from '../store/version.ts'
+import { type MeshClock, stampMs, stampOf } from '../store/version.ts'
 import { Absences, type Who } from './absences.ts'
 import { Backups } from './backups.ts'
 import { Confirmations, type Confirmed } from './confirmations.ts'
@@ -100,7 +100,14 @@ export class Replication {
     const isWarming = (partition: number): boolean => this.#intake.isWarming(partition)
     const pushes = new Pace(clock, deps.bytesPerSecond)
     const pulls = new Pace(clock, deps.bytesPerSecond)
-    this.#backups = new Backups({ ...deps, pace: pushes, isWarming, takeIn, overtaken: entry => this.#overtaken(entry), onProgress })
+    this.#backups = new Backups({
+      ...deps,
+      pace: pushes,
+      isWarming,
+      takeIn,
+      overtaken: entry => this.#overtaken(entry),
+      onProgress
+    })
     this.#intake = new Intake({
       ...deps,
       sources: new Sources({ ...deps, pace: pulls }),
@@ -314,7 +321,8 @@ export class Replication {
     const { table, self } = this.#deps
     const all = table()
     const owned: number[] = []
-    for (let partition = 0; partition < PARTITIONS; partition++) if (all.primary(partition) === self) owned.push(partition)
+    for (let partition = 0; partition < PARTITIONS; partition++)
+      if (all.primary(partition) === self) owned.push(partition)
     return owned
   }
 
@@ -387,6 +395,6 @@ export class Replication {
   }
 
   #giveUpOlder(ms: number): void {
-    this.#deps.stats.recordsOutdatedTotal += this.#deps.store.dropOlder(stampOf(ms) - DRIFT_STAMPS)
+    this.#deps.stats.recordsOutdatedTotal += this.#deps.store.dropOlder(stampOf(ms))
   }
 }

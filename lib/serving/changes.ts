@@ -44,7 +44,7 @@ export interface ChangesDeps {
   readonly routes: Routes
   readonly client: Client
   /** Where this member decides itself. Answered when so many backups have it as the change waits for, or time is up. */
-  readonly performHere: (change: Change, untilMs: number) => Reply | Promise<Reply>
+  readonly makeHere: (change: SignedChange) => Promise<Reply>
   /** A change that holds a record was made there. */
   readonly onMade: (namespace: string, peer: PeerId) => void
   readonly meshClock: MeshClock
@@ -207,17 +207,14 @@ class Errand {
   }
 
   async #untilDone(): Promise<Reply | undefined> {
-    const { routes, performHere } = this.#deps
+    const { routes, makeHere } = this.#deps
     const { self, isReachable } = routes.deps
     while (this.#leftMs > 0 && this.#refusals <= REFUSALS_MAX) {
       const peer = this.#wish.target()
       if (peer === 'gone') return undefined
       if (peer === undefined || !isReachable(peer)) await routes.change(this.#leftMs)
-      else if (peer === self) {
-        const reply = performHere(this.#wish.change, this.#untilMs)
-        return this.#decided(peer, reply instanceof Promise ? await reply : reply)
-      } else {
-        const reply = await this.#send(peer)
+      else {
+        const reply = await (peer === self ? makeHere(this.#signed()) : this.#send(peer))
         if (reply !== undefined && !(await this.#isRefused(peer, reply))) return this.#decided(peer, reply)
       }
     }
@@ -246,7 +243,7 @@ class Errand {
         // It looked into its memory first: it has not made it before either.
         this.#doubts.delete(peer)
         this.#refusals++
-        await this.#deps.routes.deps.agreeWith(peer)
+        if (peer !== this.#deps.routes.deps.self) await this.#deps.routes.deps.agreeWith(peer)
         return true
       case 'forgotten': {
         const doubtful = this.#doubtful()

@@ -17,6 +17,8 @@
 
 import type { PeerId } from '../ports/transport.ts'
 import type { Once, Reply } from '../rpc/messages.ts'
+import type { Answered } from '../rpc/replica-talk.ts'
+import { answeredBy, replyOf } from './answers.ts'
 
 /** Remembered of one writer; as many calls as may be under way from it. */
 const PER_WRITER_MAX = 16_384
@@ -26,13 +28,19 @@ const SWEEP_EVERY_MS = 10_000
 
 const FORGOTTEN = { type: 'forgotten' } as const
 
+interface Known {
+  readonly reply: Reply
+  readonly once: Once
+  readonly partition: number
+}
+
 interface Writer {
   readonly boot: number
   /** Below it nothing is known any more, and nothing is done. */
   mark: number
   /** The last deadline heard: after it nothing of this writer needs to be known. */
   lastUntilMs: number
-  readonly replies: Map<number, { readonly reply: Reply; readonly untilMs: number }>
+  readonly replies: Map<number, Known>
 }
 
 export class Done {
@@ -55,15 +63,46 @@ export class Done {
     return isForgotten ? FORGOTTEN : undefined
   }
 
-  remember(peer: PeerId, { boot, number, openFrom, untilMs }: Once, reply: Reply, nowMs: number): void {
+  remember(peer: PeerId, once: Once, reply: Reply, nowMs: number, partition = 0): void {
+    const { boot, number, openFrom, untilMs } = once
     if (nowMs - this.#sweptMs >= SWEEP_EVERY_MS) this.#sweep(nowMs)
     const writer = this.#writerOf(peer, boot)
     this.#raise(writer, openFrom)
     if (writer.replies.size >= PER_WRITER_MAX) this.#dropOldest(writer)
     else if (this.#size >= TOTAL_MAX) this.#dropOldest(this.#fullest())
-    writer.replies.set(number, { reply, untilMs })
+    if (!writer.replies.has(number)) this.#size++
+    writer.replies.set(number, { reply, once, partition })
     writer.lastUntilMs = Math.max(writer.lastUntilMs, untilMs)
-    this.#size++
+  }
+
+  /** Made at another member, as it tells us; nothing where its writer is another process by now. */
+  rememberOther(answer: Answered & {}, nowMs: number): void {
+    const writer = this.#writers.get(answer.peer)
+    const isOther = writer !== undefined && writer.boot !== answer.boot
+    if (answer.untilMs < nowMs || (isOther && writer.lastUntilMs > answer.untilMs)) return
+    if (writer?.boot === answer.boot && answer.number < writer.mark) return
+    this.remember(answer.peer, answer, replyOf(answer), nowMs, answer.partition)
+  }
+
+  /** What was answered to this very change, for a member that is asked to make it. */
+  answered(peer: PeerId, boot: number, number: number): Answered {
+    const writer = this.#writers.get(peer)
+    const known = writer?.boot === boot ? writer.replies.get(number) : undefined
+    return known && answeredBy(peer, known.once, known.partition, known.reply)
+  }
+
+  /** What was answered of late about keys of these partitions, for their next primary. */
+  answeredIn(partitions: ReadonlySet<number>, most: number): (Answered & {})[] {
+    const found: (Answered & {})[] = []
+    for (const [peer, { replies }] of this.#writers) {
+      for (const { once, partition, reply } of replies.values()) {
+        const answer = partitions.has(partition) ? answeredBy(peer, once, partition, reply) : undefined
+        if (answer === undefined) continue
+        if (found.length === most) return found
+        found.push(answer)
+      }
+    }
+    return found
   }
 
   #writerOf(peer: PeerId, boot: number): Writer {
@@ -104,7 +143,7 @@ export class Done {
   #sweep(nowMs: number): void {
     this.#sweptMs = nowMs
     for (const [peer, writer] of this.#writers) {
-      for (const [number, { untilMs }] of writer.replies) if (untilMs < nowMs) this.#drop(writer, number)
+      for (const [number, { once }] of writer.replies) if (once.untilMs < nowMs) this.#drop(writer, number)
       if (writer.lastUntilMs < nowMs) this.#writers.delete(peer)
     }
   }

@@ -1,16 +1,14 @@
 /**
  * From a message of another member to what this one does for it. Whoever asks the wrong member is told so and nothing
- * else is done: the two make their views equal and it asks again. A change that comes again is answered from memory,
- * also when the key is no longer ours: it was done here, whoever would do it now.
+ * else is done: the two make their views equal and it asks again.
  */
 import type { Complaints } from '../observe/complaints.ts'
 import type { Stats } from '../observe/stats.ts'
 import type { Cancel } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
-import type { FilterRequest, MessageOf, ReplicaRequest, Reply, Request, SignedChange } from '../rpc/messages.ts'
+import type { FilterRequest, MessageOf, ReplicaRequest, Reply, Request } from '../rpc/messages.ts'
 import { freshUntil } from '../store/keeping.ts'
-import type { MeshClock } from '../store/version.ts'
-import { Done } from './done.ts'
+import type { Changing } from './changing.ts'
 import type { Owner } from './owner.ts'
 
 type Found = MessageOf<'found'>['items'][number]
@@ -26,7 +24,7 @@ const ALONE: Found = { state: 'alone', bytes: NO_BYTES }
 
 export interface HandlersDeps {
   readonly owner: Owner
-  readonly meshClock: MeshClock
+  readonly changing: Changing
   readonly stats: Stats
   readonly complaints: Complaints
   /** False while this member does not trust its own view. */
@@ -43,7 +41,6 @@ export interface HandlersDeps {
 
 export class Handlers {
   readonly #deps: HandlersDeps
-  readonly #done = new Done()
   readonly #part = new Uint8Array(PART_BYTES_MAX)
 
   /** Requests held back until this member trusts its view again; the server caps them, their callers time them out. */
@@ -95,7 +92,7 @@ export class Handlers {
       case 'flush':
         return this.#deps.replicas(peer, request, respond)
       default:
-        respond(this.#change(peer, request))
+        this.#deps.changing.make(peer, request, respond)
         return undefined
     }
   }
@@ -112,19 +109,6 @@ export class Handlers {
     const expiresAtMs = freshUntil(found)
     respond({ type: 'hit', stamp: version.stamp, writer: version.writer, expiresAtMs, negative, bytes })
     return undefined
-  }
-
-  #change(peer: PeerId, change: SignedChange): Reply {
-    const nowMs = this.#deps.meshClock.now()
-    const known = this.#done.answer(peer, change, nowMs)
-    if (known !== undefined) {
-      if (known.type !== 'forgotten') this.#deps.stats.changesRepeatedTotal++
-      return known
-    }
-    if (change.type !== 'clear' && !this.#deps.owns(change.namespace, change.key)) return this.#notOwner()
-    const reply = this.#deps.owner.perform(change)
-    this.#done.remember(peer, change, reply, nowMs)
-    return reply
   }
 
   #notOwner(): MessageOf<'notOwner'> {
@@ -176,7 +160,7 @@ export class Handlers {
   #find(namespace: string, key: string): Found {
     if (!this.#deps.owns(namespace, key)) return ELSEWHERE
     const found = this.#deps.owner.glance(namespace, key)
-    if (found === undefined) return this.#deps.owner.holds(namespace, key) ? ALONE : ABSENT
+    if (found === undefined) return this.#deps.owner.isAbsent(namespace, key) ? ABSENT : ALONE
     if (found.bytes.length > PART_BYTES_MAX) return ALONE
     return { state: found.negative ? 'negative' : 'value', bytes: found.bytes }
   }

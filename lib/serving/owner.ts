@@ -10,14 +10,23 @@ import type { WriteBehind } from '../fill/write-behind.ts'
 import type { Random } from '../ports/random.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { Change, ChangeOf, MessageOf, Reply } from '../rpc/messages.ts'
+import type { Answered } from '../rpc/replica-talk.ts'
 import { BACKUPS_MAX } from '../rpc/words.ts'
 import type { Entry } from '../store/entry.ts'
-import { isDue, isPlainlyFresh, type KeepTerms, type Kept, keptAnew, keptFrom, retagged } from '../store/keeping.ts'
+import {
+  isDue,
+  isPlainlyFresh,
+  type KeepTerms,
+  type Kept,
+  keptAnew,
+  keptFrom,
+  retagged,
+  withShadow
+} from '../store/keeping.ts'
 import type { Store } from '../store/store.ts'
 import type { Version } from '../store/version.ts'
 import { Tickets } from './tickets.ts'
 
-const TOMBSTONE_TTL_MS = 60_000
 const NOTHING = new Uint8Array(0)
 
 /** A key, and how many backups it is to have where somebody has said so. */
@@ -33,6 +42,17 @@ export interface OwnerDeps extends Omit<FillsDeps, 'stored' | 'keep'> {
   /** For early refreshes and tickets. */
   readonly random: Random
   readonly viewHash: () => number
+  readonly tombstoneTtlMs: number
+  readonly copies: {
+    /** A record of ours has changed; `answer`: what its writer is told. */
+    changed(entry: Entry, answer: Answered): void
+    /** Looks at others for what we have not got yet; false where nobody can have it, and then nothing is called back. */
+    look(namespace: string, key: string, onOver: () => void): boolean
+    /** Others may have something that we have not. */
+    isWarming(partition: number): boolean
+    /** What we have may be old. */
+    isDoubtful(partition: number): boolean
+  }
   /** Without it every key may exist, and nobody needs to know which have values. */
   readonly filters?: {
     mayExist(namespace: string, key: string): boolean
@@ -45,6 +65,8 @@ export class Owner {
   /** How what is missing or stale is had. */
   readonly fills: Fills
   readonly #tickets: Tickets
+  /** The record that the change under way has made. */
+  #made: Entry | undefined
 
   constructor(deps: OwnerDeps) {
     this.#deps = deps
@@ -52,7 +74,9 @@ export class Owner {
       stored: (namespace: string, key: string) => this.stored(namespace, key),
       keep: (entry: Entry) => {
         if (!entry.negative) deps.filters?.hasValue(entry.namespace, entry.key)
-        return deps.store.put(entry)
+        const isKept = deps.store.put(this.#shadowed(entry))
+        if (isKept) deps.copies.changed(entry, undefined)
+        return isKept
       }
     }
     this.fills = new Fills({ ...deps, ...hooks }, (peer, ask, respond) => this.read(peer, ask, respond))
@@ -71,7 +95,9 @@ export class Owner {
    */
   glance(namespace: string, key: string): Entry | undefined {
     const found = this.#deps.store.glance(namespace, key, this.#deps.meshClock.now())
-    return found !== undefined && this.isPlain(found) ? found : undefined
+    return found !== undefined && this.isPlain(found) && !this.#deps.copies.isDoubtful(found.partition)
+      ? found
+      : undefined
   }
 
   /** Nothing is to be done about it but to answer with it. */
@@ -79,13 +105,19 @@ export class Owner {
     return keeping === undefined || isPlainlyFresh(keeping, this.#deps.meshClock.now())
   }
 
-  /** Whether there is something that `glance` leaves to a read. */
-  holds(namespace: string, key: string): boolean {
-    return this.#deps.store.glance(namespace, key, this.#deps.meshClock.now()) !== undefined
+  /** False where there is something that `glance` leaves to a read, or may be at another member still. */
+  isAbsent(namespace: string, key: string): boolean {
+    const { store, meshClock, copies, partitionOf } = this.#deps
+    if (store.glance(namespace, key, meshClock.now()) !== undefined) return false
+    return !copies.isWarming(partitionOf(namespace, key))
   }
 
   /** Answers now or when the load it joins has landed; what it returns takes the asker out again. */
   read(peer: PeerId, ask: MessageOf<'read'>, respond: (reply: Reply) => void): (() => void) | undefined {
+    return this.#readElsewhere(peer, ask, respond) ?? this.#readHere(peer, ask, respond)
+  }
+
+  #readHere(peer: PeerId, ask: MessageOf<'read'>, respond: (reply: Reply) => void): (() => void) | undefined {
     const found = ask.wish === 'refresh' ? undefined : this.stored(ask.namespace, ask.key)
     const answer = found === undefined ? undefined : this.#answerTo(peer, ask, found)
     if (answer !== undefined) {
@@ -97,6 +129,27 @@ export class Owner {
       return undefined
     }
     return this.#readOnceStored(peer, ask, respond) ?? this.fills.join(peer, ask, respond)
+  }
+
+  /** What has come to us a moment ago is looked for at those who had it, before it counts as missing. */
+  #readElsewhere(peer: PeerId, ask: MessageOf<'read'>, respond: (reply: Reply) => void): (() => void) | undefined {
+    const { copies, partitionOf, owns } = this.#deps
+    const { namespace, key } = ask
+    const partition = partitionOf(namespace, key)
+    if (!copies.isWarming(partition)) return undefined
+    if (!copies.isDoubtful(partition) && this.stored(namespace, key) !== undefined) return undefined
+    let withdraw: (() => void) | undefined
+    let isOver = false
+    const isLooking = copies.look(namespace, key, () => {
+      if (isOver) return
+      if (owns(partition)) withdraw = this.#readHere(peer, ask, respond)
+      else respond({ type: 'notOwner' })
+    })
+    if (!isLooking) return undefined
+    return () => {
+      isOver = true
+      withdraw?.()
+    }
   }
 
   /**
@@ -129,8 +182,20 @@ export class Owner {
     return lease === undefined ? kept : { ...kept, lease: lease.lease, boot: lease.boot, reason: lease.reason }
   }
 
-  /** Done now, in this very turn: between reading a record and changing it nothing else can happen to it. */
-  perform(change: Change): Reply {
+  /**
+   * Done now, in this very turn: between reading a record and changing it nothing else can happen to it. What was made
+   * goes to those who keep copies, with what its writer is told of it.
+   */
+  perform(change: Change, answered?: (reply: Reply) => Answered): Reply {
+    this.#made = undefined
+    const reply = this.#perform(change)
+    const made = this.#made as Entry | undefined
+    this.#made = undefined
+    if (made !== undefined) this.#deps.copies.changed(made, answered?.(reply))
+    return reply
+  }
+
+  #perform(change: Change): Reply {
     if ('origin' in change && change.origin === 'behind' && !this.#hasRoomBehind(change)) return { type: 'overloaded' }
     switch (change.type) {
       case 'write':
@@ -224,7 +289,10 @@ export class Owner {
   }
 
   #overdue(namespace: string, key: string): void {
-    if (this.#deps.owns(this.#deps.partitionOf(namespace, key))) this.#leaveEmpty({ namespace, key })
+    if (!this.#deps.owns(this.#deps.partitionOf(namespace, key))) return
+    this.#leaveEmpty({ namespace, key })
+    if (this.#made !== undefined) this.#deps.copies.changed(this.#made, undefined)
+    this.#made = undefined
   }
 
   /** Another member has stored it late: what was loaded or written since may be older than that, or be what it is. */
@@ -269,7 +337,10 @@ export class Owner {
     const found = this.#valueOf(ask)
     if (found === undefined) return { type: 'touched', existed: false }
     const kept = keptAnew(found, this.#deps.meshClock.now(), ask.ttlMs)
-    return { type: 'touched', existed: this.#deps.store.put({ ...found, ...kept }) }
+    const entry = this.#shadowed({ ...found, ...kept })
+    const existed = this.#deps.store.put(entry)
+    if (existed) this.#made = entry
+    return { type: 'touched', existed }
   }
 
   /** The TTL begins with the first add: a window of a rate limiter must end, however often it is counted in. */
@@ -297,12 +368,10 @@ export class Owner {
     return { type: 'cleared', viewHash: viewHash() }
   }
 
-  /** These partitions belong to another member now; it has the say, and we forget. */
+  /** These partitions belong to another member now, and it has the say; our records are its to ask for. */
   lose(lost: (partition: number) => boolean): void {
     this.fills.lose(lost)
     this.#tickets.lose(lost)
-    // Who leaves keeps what it has until it is gone: the new owners may ask for it.
-    if (!this.#deps.isLeaving()) this.#deps.stats.recordsMovedAwayTotal += this.#deps.store.dropPartitions(lost)
     // Last, since whoever waits for it asks again at once.
     this.#deps.behind.lose(lost)
   }
@@ -329,7 +398,7 @@ export class Owner {
   }
 
   #delete(about: About): Version {
-    return this.#put(about, 'tombstone', NOTHING, this.#forMs(TOMBSTONE_TTL_MS))
+    return this.#put(about, 'tombstone', NOTHING, this.#forMs(this.#deps.tombstoneTtlMs))
   }
 
   #put(about: About, kind: Entry['kind'], bytes: Uint8Array, kept: Kept): Version {
@@ -339,8 +408,22 @@ export class Owner {
     if (kind === 'value') this.#deps.filters?.hasValue(namespace, key)
     const partition = this.#deps.partitionOf(namespace, key)
     this.fills.changed(namespace, key, partition)
-    this.#deps.store.put({ namespace, key, partition, version, kind, bytes, negative: false, backups, ...kept })
+    const entry = this.#shadowed({ namespace, key, partition, version, kind, bytes, negative: false, backups, ...kept })
+    this.#deps.store.put(entry)
+    this.#made = entry
     return version
+  }
+
+  /**
+   * What it replaces may be kept for longer than itself by a member that is cut off: till then it leaves a mark. Not for
+   * longer than deletes are remembered; who is cut off for as long brings back nothing.
+   */
+  #shadowed(entry: Entry): Entry {
+    if (entry.kind === 'tombstone') return entry
+    const shadowMs = this.#deps.store.shadowOver(entry.namespace, entry.key, entry.expiresAtMs)
+    if (shadowMs === 0) return entry
+    const untilMs = Math.min(shadowMs, entry.expiresAtMs + this.#deps.tombstoneTtlMs)
+    return { ...entry, ...withShadow({ expiresAtMs: entry.expiresAtMs, keeping: entry.keeping }, untilMs) }
   }
 }
 

@@ -31,6 +31,13 @@ export interface OwnershipDeps {
   readonly gained: (partition: number, from: PeerId) => void
   /** These partitions have gone to another member. */
   readonly lose: (lost: (partition: number) => boolean) => void
+  /** Roles have changed; `gained`: what newcomers may hold of what is ours. `isRenewed`: another process under its id. */
+  readonly changed: (
+    before: Table,
+    after: Table,
+    isRenewed: (peer: PeerId) => boolean,
+    gained: readonly number[]
+  ) => void
   readonly tableOf: typeof buildTable
 }
 
@@ -42,6 +49,8 @@ export class Ownership {
   readonly #namespaceSalts = new Map<string, Salt>()
   #table: Table
   #hash: number
+  /** The processes of the table. */
+  #boots: ReadonlyMap<PeerId, number>
   /** Counted when it is asked for. */
   #owned: number | undefined
 
@@ -51,10 +60,16 @@ export class Ownership {
     this.placementPrint = hash52('placement', this.#salt)
     this.#table = this.#tableOf(deps.view())
     this.#hash = deps.view().hash
+    this.#boots = bootsOf(deps.view())
   }
 
   ownerOf(namespace: string, key: string): PeerId | undefined {
     return this.#current().primary(this.partitionOf(namespace, key))
+  }
+
+  /** The table that holds now; not to be kept. */
+  get table(): Table {
+    return this.#current()
   }
 
   primaryOf(partition: number): PeerId | undefined {
@@ -90,7 +105,7 @@ export class Ownership {
 
   #bringTo(view: View): Table {
     if (view.hash === this.#hash) return this.#table
-    const { self, lose, gained } = this.#deps
+    const { self, lose, gained, changed } = this.#deps
     const table = this.#tableOf(view, this.#table)
     const lost = new Set<number>()
     const before = this.#table
@@ -99,9 +114,13 @@ export class Ownership {
     this.#table = table
     this.#hash = view.hash
     this.#owned = undefined
+    const bootsBefore = this.#boots
+    this.#boots = bootsOf(view)
     lose(partition => lost.has(partition))
     for (const { partition, from, to } of moves) if (to === self && from !== undefined) gained(partition, from)
-    this.#gainFromNewcomers(before, table)
+    const isRenewed = (id: PeerId): boolean => bootsBefore.has(id) && bootsBefore.get(id) !== this.#boots.get(id)
+    const shared = this.#gainFromNewcomers(before, table, id => !bootsBefore.has(id) || isRenewed(id))
+    changed(before, table, isRenewed, shared)
     return table
   }
 
@@ -109,15 +128,18 @@ export class Ownership {
    * What was ours and stays ours was somebody else's in the view of those who have just come: of one that joins us, or
    * of all others where we join them. Of those it was the highest in rank.
    */
-  #gainFromNewcomers(before: Table, table: Table): void {
+  #gainFromNewcomers(before: Table, table: Table, isNew: (id: PeerId) => boolean): number[] {
     const { self, gained } = this.#deps
-    const known = new Set(before.ids)
-    if (table.ids.every(id => known.has(id))) return
+    const shared: number[] = []
+    if (!table.ids.some(isNew)) return shared
     for (let partition = 0; partition < PARTITIONS; partition++) {
       if (before.primary(partition) !== self || table.primary(partition) !== self) continue
-      const newcomer = table.firstOf(partition, id => !known.has(id))
-      if (newcomer !== undefined) gained(partition, newcomer)
+      const newcomer = table.firstOf(partition, isNew)
+      if (newcomer === undefined) continue
+      gained(partition, newcomer)
+      shared.push(partition)
     }
+    return shared
   }
 
   #tableOf(view: View, before?: Table): Table {
@@ -126,6 +148,10 @@ export class Ownership {
       .map(({ id, weight, zone, host }) => ({ id, weight, host, zone: zone === '' ? undefined : zone }))
     return this.#deps.tableOf(placed, this.#salt, RANKS, before)
   }
+}
+
+function bootsOf(view: View): ReadonlyMap<PeerId, number> {
+  return new Map(view.owners().map(({ id, boot }) => [id, boot]))
 }
 
 function countOf(table: Table, id: PeerId): number {

@@ -33,6 +33,7 @@ import type { EvictionName } from './eviction.ts'
 import { type Floor, Floors } from './floors.ts'
 import { Heat } from './heat.ts'
 import { Holdings } from './holdings.ts'
+import { shadowOf } from './keeping.ts'
 import { digestAt, type Listed, type Name, type RecordsPage, recordsIn, versionsIn } from './partition-pages.ts'
 import { KEY_UNITS_MAX } from './records.ts'
 import { type Evicted, Room } from './room.ts'
@@ -234,6 +235,25 @@ export class Store {
     return 'refused'
   }
 
+  /** Till when something may come back that a record of this key with such an end would replace; 0 where nothing may. */
+  shadowOver(namespace: string, key: string, expiresAtMs: number): number {
+    const id = this.#holdings.find(this.#shares.get(namespace), key)
+    return id === NOBODY ? 0 : shadowOf(this.#records.entry(id, namespace, key, true), expiresAtMs)
+  }
+
+  /** Lies below a floor. */
+  isDead({ namespace, key, version }: Entry): boolean {
+    return this.#floors.kills(namespace, key, version.stamp)
+  }
+
+  /** Nothing would have to go for it. */
+  hasRoom(entry: Entry): boolean {
+    const cost = entryBytes(entry)
+    const share = this.#shares.get(entry.namespace)
+    const fits = share === undefined || share.bytes + cost <= share.bytesMax
+    return fits && this.#holdings.bytes + cost <= this.#bytesMax
+  }
+
   drop(namespace: string, key: string): boolean {
     const share = this.#shares.get(namespace)
     const id = this.#holdings.find(share, key)
@@ -250,6 +270,11 @@ export class Store {
       .reduce((sum, partition) => sum + this.#room.dropAll(partition), 0)
     this.#settle()
     return dropped
+  }
+
+  /** Of those of a partition, what has fewer backups than that: copies that a member of such a rank is not to keep. */
+  dropExcess(partition: number, rank: number): number {
+    return this.#dropIf(this.#holdings.ids(partition), id => this.#records.backupsOf(id) < rank)
   }
 
   dropPartition(partition: number): number {

@@ -31,7 +31,7 @@ async function writeAfterLoss(ownerOfThen: string): Promise<MeshError> {
     boot: 1,
     routes: new Routes(routes),
     client,
-    performHere: () => TOO_LARGE,
+    makeHere: async () => TOO_LARGE,
     onMade: () => {},
     meshClock: new MeshClock(clock),
     stats: new Stats(),

@@ -3,6 +3,8 @@ import { Complaints } from '../../../lib/observe/complaints.ts'
 import { Stats } from '../../../lib/observe/stats.ts'
 import { noLog } from '../../../lib/ports/log.ts'
 import type { Change, Reply, Request, SignedChange } from '../../../lib/rpc/messages.ts'
+import { Changing } from '../../../lib/serving/changing.ts'
+import { Done } from '../../../lib/serving/done.ts'
 import { Handlers } from '../../../lib/serving/handlers.ts'
 import type { Owner } from '../../../lib/serving/owner.ts'
 import { MeshClock } from '../../../lib/store/version.ts'
@@ -25,9 +27,22 @@ beforeEach(() => {
     made.push(change)
     return { type: 'added', done: true, value: made.length, expiresAtMs: 1 }
   }
-  handlers = new Handlers({
-    owner: { perform } as unknown as Owner,
+  const owner = { perform } as unknown as Owner
+  const changing = new Changing({
+    owner,
+    done: new Done(),
     meshClock,
+    stats,
+    partitionOf: () => 1,
+    owns: () => isOurs,
+    look: () => false,
+    confirm: () => {
+      throw new Error('nobody waits for backups')
+    }
+  })
+  handlers = new Handlers({
+    owner,
+    changing,
     stats,
     complaints: new Complaints({ clock: new ManualClock(), log: noLog, stats }),
     isCertain: () => isCertain,

@@ -4,7 +4,6 @@ import { Stats } from '../../../lib/observe/stats.ts'
 import { noLog } from '../../../lib/ports/log.ts'
 import { Handlers } from '../../../lib/serving/handlers.ts'
 import type { Owner } from '../../../lib/serving/owner.ts'
-import { MeshClock } from '../../../lib/store/version.ts'
 import { ManualClock } from '../rpc/manual-clock.ts'
 
 /** A member that owns the keys in `stored`, and those that are missing there, but for what begins with an x. */
@@ -12,11 +11,11 @@ function findMany(keys: readonly string[], stored: Record<string, { bytes: Uint8
   const handlers = new Handlers({
     owner: {
       glance: (_: string, key: string) => stored[key],
-      holds: (_: string, key: string) => key === 'stale'
+      isAbsent: (_: string, key: string) => key !== 'stale'
     } as unknown as Owner,
     stats: new Stats(),
     complaints: new Complaints({ clock: new ManualClock(), log: noLog, stats: new Stats() }),
-    meshClock: new MeshClock(new ManualClock()),
+    changing: undefined as never,
     replicas: () => undefined,
     viewHash: () => 0,
     explain: () => {

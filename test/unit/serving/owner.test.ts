@@ -94,7 +94,9 @@ beforeEach(() => {
     definition: () => definition,
     partitionOf: () => 5,
     owns: () => owned,
-    viewHash: () => 7
+    viewHash: () => 7,
+    tombstoneTtlMs: 60_000,
+    copies: { changed: () => {}, look: () => false, isWarming: () => false, isDoubtful: () => false }
   })
 })
 

@@ -18,6 +18,7 @@ function ownership(self: string, first: View) {
     view: () => state.view,
     gained: (partition, from) => gained.set(partition, from),
     lose: () => {},
+    changed: () => {},
     tableOf: buildTable
   })
   return { gained, state, owned }
