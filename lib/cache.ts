@@ -72,6 +72,12 @@ export interface Cache<V, K extends Key = string> {
    * side of a split; what that side holds comes back when it heals.
    */
   clear(options?: PrefixOptions): Promise<void>
+  /**
+   * Resolves when what this member has written to this cache until now is held by so many backups; by default by as many
+   * as the cache has. Asked of what has been answered before: await the writes first. With too few it rejects with
+   * ERR_MESH_BACKUPS, also where a member has gone that took a write; then it is not known who has it.
+   */
+  flush(options?: AckOptions): Promise<{ readonly acked: number }>
   /** Why the key is as it is, in words for people: who owns it, what is stored, who loads and waits, what happened. */
   explain(key: K, options?: CallOptions): Promise<Explanation>
   /**

@@ -25,7 +25,15 @@ export interface GetOptions extends CallOptions {
   load?: boolean | undefined
   /** False never answers with a value past its TTL, whatever the cache allows. Default true. */
   allowStale?: boolean | undefined
+  /**
+   * `owner` asks the member that decides for the key, and a backup while that does not answer. `quorum` asks all that
+   * hold it and answers with the latest that a majority of them knows of. Default `near`, which is as `owner`.
+   */
+  from?: ReadFrom | undefined
 }
+
+const READ_FROM = ['near', 'owner', 'quorum'] as const
+type ReadFrom = (typeof READ_FROM)[number]
 
 /** How a value is kept that a call brings. */
 export interface KeepOptions extends CallOptions {
@@ -60,7 +68,7 @@ export interface PrefixOptions extends CallOptions {
 }
 
 const CALL: ReadonlySet<string> = new Set(['signal', 'timeout'])
-const GET: ReadonlySet<string> = new Set([...CALL, 'load', 'allowStale'])
+const GET: ReadonlySet<string> = new Set([...CALL, 'load', 'allowStale', 'from'])
 const ACK: ReadonlySet<string> = new Set([...CALL, 'backupAcks'])
 const KEEP: ReadonlySet<string> = new Set([...CALL, 'ttl', 'tags'])
 const SET: ReadonlySet<string> = new Set([...KEEP, ...ACK])
@@ -115,6 +123,12 @@ export function checkCall(given: unknown, call: CallName, kind: Kind, name: stri
     if (value === undefined || typeof value === 'boolean') continue
     throw new MeshError('ERR_MESH_OPTION', `Expected ${name} of ${where} to be true or false, got ${got(value)}.`)
   }
+  if (options.from === undefined || READ_FROM.includes(options.from)) return
+  throw new MeshError(
+    'ERR_MESH_OPTION',
+    `Expected from of ${where} to be 'near', 'owner' or 'quorum', got ${got(options.from)}.`,
+    { cache: name }
+  )
 }
 
 /** What these bring is loaded, and not written. */

@@ -22,7 +22,8 @@ import type { CacheDefinition } from './fill/definition.ts'
 import type { CacheDeps } from './mesh-cache.ts'
 import { CACHE_ONLY } from './rpc/messages.ts'
 import { ACKS_ALL } from './rpc/words.ts'
-import { STORED } from './serving/router.ts'
+import { STORED } from './serving/question.ts'
+import { flushAcksOf } from './write-terms.ts'
 
 export interface Count {
   readonly value: number
@@ -38,9 +39,11 @@ export interface Counter<K extends Key = string> {
   get(key: K, options?: CallOptions): Promise<number>
   /** Back to 0; the next add begins a TTL of its own. */
   reset(key: K, options?: CallOptions): Promise<void>
+  /** Resolves when what this member has added and reset until now is held by so many backups; default all it has. */
+  flush(options?: AckOptions): Promise<{ readonly acked: number }>
 }
 
-type CounterDeps = Pick<CacheDeps, 'reads' | 'changes' | 'stats' | 'meshClock' | 'timeoutMs' | 'checkOpen'>
+type CounterDeps = Pick<CacheDeps, 'reads' | 'changes' | 'flushes' | 'stats' | 'meshClock' | 'timeoutMs' | 'checkOpen'>
 
 export class MeshCounter implements Counter<Key> {
   readonly name: string
@@ -88,6 +91,12 @@ export class MeshCounter implements Counter<Key> {
     const remove = { type: 'remove', namespace, key: encodeKey(key, this.name), ...copying, ...CACHE_ONLY } as const
     this.#deps.stats.deletesTotal++
     await this.#change(options, ms => this.#deps.changes.remove(this.#definition, remove, ms))
+  }
+
+  async flush(options?: AckOptions): Promise<{ readonly acked: number }> {
+    this.#enter('flush', options)
+    const backupAcks = flushAcksOf(this.#definition, 'counter', options)
+    return { acked: await this.#change(options, ms => this.#deps.flushes.flush(this.#definition, backupAcks, ms)) }
   }
 
   #enter(call: CallName, options: CallOptions | undefined): void {

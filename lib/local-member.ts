@@ -5,26 +5,29 @@
  * States: joining ─▶ ready ─▶ leaving ─▶ left. A member that is leaving still answers its own callers through the
  * others; one that has left answers nobody.
  */
+import { unlessAborted } from './base/abort.ts'
 import { got, MeshError } from './base/errors.ts'
 import { type Duration, durationMs, TIMER_MS_MAX } from './base/units.ts'
 import type { Cache, LoadingCache } from './cache.ts'
 import type { CacheOptions, CounterOptions } from './cache-options.ts'
 import type { Cached } from './caches.ts'
-import type { CallOptions } from './calls.ts'
 import type { Key, KeyPart } from './codec/keys.ts'
 import type { Counter } from './counter.ts'
-import { checkNames, checkSignal, timerMs } from './door.ts'
+import { checkNames, checkSignal, refuse, timerMs } from './door.ts'
 import type { May } from './fill/definition.ts'
 import { type Member, memberOf } from './member.ts'
 import type { ViewChanges } from './membership/view-changes.ts'
-import type { Mesh, MeshEvents, MeshStats } from './mesh.ts'
+import type { Mesh, MeshEvents, MeshStats, ReadyOptions } from './mesh.ts'
 import { Events } from './observe/events.ts'
+import type { Left } from './observe/movement.ts'
 import { withWarnings } from './observe/warnings.ts'
 import type { MeshSettings } from './options.ts'
 import { Parts, type Ports } from './parts.ts'
 import { sweep } from './store/sweep.ts'
 
 const LEAVE_DEADLINE = '5s'
+/** How often it is looked at how far a member that joins has come. */
+const WARMING_MS = 20
 /** How often a member that leaves looks whether what it had under way is over. */
 const FINISHING_MS = 10
 
@@ -34,7 +37,7 @@ export class LocalMember implements Mesh {
   readonly #events: Events<MeshEvents>
   readonly #parts: Parts
   #state: Mesh['state'] = 'joining'
-  #leaving: Promise<void> | undefined
+  #leaving: Promise<Left> | undefined
   #stopSweep = (): void => {}
 
   constructor(ports: Ports, settings: MeshSettings) {
@@ -43,9 +46,9 @@ export class LocalMember implements Mesh {
     this.#events = new Events(this.#ports.log)
     this.#parts = new Parts(this.#ports, settings, {
       isLeaving: () => this.#state === 'leaving',
-      checkOpen: () => this.#checkOpen(),
+      checkOpen: () => this.#checkServing(),
       onView: changes => this.#viewChanged(changes),
-      onMoved: () => {}
+      onMoved: moved => this.#events.emit('moved', moved)
     })
   }
 
@@ -99,27 +102,31 @@ export class LocalMember implements Mesh {
     return this.#parts.caches.counter(name, options) as never
   }
 
-  async ready(options: CallOptions & { members?: number } = {}): Promise<void> {
+  async ready(options: ReadyOptions = {}): Promise<void> {
     this.#checkOpen()
     checkNames(options, READY, 'ready')
-    const { members = 1, signal, timeout } = options
+    const { members = this.#settings.minMembers, warm = 0, signal, timeout } = options
     if (!Number.isInteger(members) || members < 1) {
       throw new MeshError(
         'ERR_MESH_OPTION',
         `Expected members of ready to be a whole number above 0, got ${got(members)}.`
       )
     }
+    if (!(typeof warm === 'number' && warm >= 0 && warm <= 1))
+      refuse('warm of ready', 'a number from 0 to 1', warm, '0.9 is nine tenths of what this member owns.')
     checkSignal(signal, 'ready')
-    const untilMs = timeout === undefined ? undefined : timerMs(timeout, 'timeout')
-    await this.#parts.membership.settled(members, { signal, timeoutMs: untilMs })
+    const timeoutMs = timeout === undefined ? undefined : timerMs(timeout, 'timeout')
+    const endMs = timeoutMs === undefined ? undefined : this.#ports.clock.monotonic() + timeoutMs
+    await this.#parts.membership.settled(members, { signal, timeoutMs })
     this.#checkOpen()
+    await this.#warmed(warm, endMs, signal)
   }
 
-  async leave(options: { deadline?: Duration } = {}): Promise<void> {
+  async leave(options: { deadline?: Duration } = {}): Promise<Left> {
     checkNames(options, LEAVE, 'leave')
     const deadlineMs = durationMs(options.deadline ?? LEAVE_DEADLINE, 'deadline', 'zero')
     this.#leaving ??= this.#leave(Math.min(deadlineMs, TIMER_MS_MAX))
-    await this.#leaving
+    return this.#leaving
   }
 
   stats(): MeshStats {
@@ -127,6 +134,9 @@ export class LocalMember implements Mesh {
       ...this.#parts.stats,
       members: this.#parts.membership.view.present().length,
       partitionsOwned: this.#parts.ownership.partitionsOwned(),
+      partitionsWithoutBackup: this.#parts.replication.partitionsWithoutBackup(),
+      partitionsWarming: this.#parts.replication.partitionsWarming,
+      transferPendingRecords: this.#parts.replication.pendingRecords,
       viewInDoubt: this.#parts.membership.isCertain() ? 0 : 1,
       healthScore: this.#parts.membership.healthScore,
       memoryBytes: this.#parts.store.bytes,
@@ -144,17 +154,28 @@ export class LocalMember implements Mesh {
     return this.#events.on(event, listener)
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.leave()
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.leave()
   }
 
-  async #leave(deadlineMs: number): Promise<void> {
+  async #warmed(share: number, endMs: number | undefined, signal: AbortSignal | undefined): Promise<void> {
+    const { clock } = this.#ports
+    while (this.#parts.replication.warmShare() < share) {
+      const leftMs = endMs === undefined ? WARMING_MS : endMs - clock.monotonic()
+      if (leftMs <= 0) throw this.#cold(share)
+      const pauseMs = Math.min(WARMING_MS, leftMs)
+      await unlessAborted(signal, () => new Promise<void>(resolve => clock.after(pauseMs, resolve)))
+      this.#checkOpen()
+    }
+  }
+
+  async #leave(deadlineMs: number): Promise<Left> {
     const untilMs = this.#ports.clock.monotonic() + deadlineMs
     this.#state = 'leaving'
     this.#parts.behind.beginLeaving()
     await this.#parts.membership.leave(deadlineMs)
     await this.#finish(untilMs)
-    await this.#parts.replication.handOver(untilMs)
+    const left = await this.#parts.replication.handOver(untilMs)
     // The others count our calls of the origin for as long as we are linked: they must not begin as many beside them.
     if (this.#parts.links.peers().length > 0) await this.#parts.guard.idle(untilMs - this.#ports.clock.monotonic())
     // Others own our keys now and nothing more is taken on; whoever they are must still hear what is stored late.
@@ -168,6 +189,7 @@ export class LocalMember implements Mesh {
     this.#parts.filters.stop()
     this.#state = 'left'
     this.#parts.routes.changed()
+    return left
   }
 
   /**
@@ -187,6 +209,27 @@ export class LocalMember implements Mesh {
     throw new MeshError('ERR_MESH_LEFT', `This member has left the mesh '${this.name}'. Create a new one to go on.`)
   }
 
+  /** Fewer than these may be the smaller side of a split, and must not answer for the whole. */
+  #checkServing(): void {
+    this.#checkOpen()
+    const { minMembers } = this.#settings
+    if (minMembers === 1) return
+    const here = this.#parts.membership.view.present().length
+    if (here >= minMembers) return
+    throw new MeshError(
+      'ERR_MESH_MIN_MEMBERS',
+      `The mesh '${this.name}' serves with ${minMembers} members or more (minMembers), and this one sees ${here}, itself included. Nothing was done. Try again when the others are back.`
+    )
+  }
+
+  #cold(share: number): MeshError {
+    const is = Math.floor(this.#parts.replication.warmShare() * 1_000) / 10
+    return new MeshError(
+      'ERR_MESH_TIMEOUT',
+      `Of the partitions that this member of the mesh '${this.name}' owns, ${is} % are here in full, and ready waits for ${share * 100} %. Wait longer, or for less; stats().transferPendingRecords says how far it is.`
+    )
+  }
+
   #viewChanged({ gone, come, suspected }: ViewChanges): void {
     for (const record of gone) this.#events.emit('leave', memberOf(record, this.id))
     for (const record of come) this.#events.emit('join', memberOf(record, this.id))
@@ -195,5 +238,5 @@ export class LocalMember implements Mesh {
   }
 }
 
-const READY: ReadonlySet<string> = new Set(['members', 'signal', 'timeout'])
+const READY: ReadonlySet<string> = new Set(['members', 'warm', 'signal', 'timeout'])
 const LEAVE: ReadonlySet<string> = new Set(['deadline'])

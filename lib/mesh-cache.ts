@@ -43,15 +43,17 @@ import type { WriteOf } from './rpc/messages.ts'
 import type { Changes } from './serving/changes.ts'
 import type { Explanations } from './serving/explanations.ts'
 import type { FilterChanges } from './serving/filter-changes.ts'
+import type { Flushes } from './serving/flushes.ts'
 import type { Found, ManyReads } from './serving/many-reads.ts'
+import { type Answer, type ReadAsk, type ReadTerms, STORED, type Stored } from './serving/question.ts'
 import type { Reads } from './serving/reads.ts'
-import { type Answer, type ReadAsk, type ReadTerms, type Router, STORED, type Stored } from './serving/router.ts'
+import type { Router } from './serving/router.ts'
 import type { Surveys } from './serving/surveys.ts'
 import type { Writes } from './serving/writes.ts'
 import { type MeshClock, versionText } from './store/version.ts'
 import { updating } from './update.ts'
 import { type Warmed, warming, warmRate } from './warming.ts'
-import { compareOf, removeOf, touchOf, writeOf } from './write-terms.ts'
+import { compareOf, flushAcksOf, removeOf, touchOf, writeOf } from './write-terms.ts'
 
 export interface CacheDeps {
   readonly router: Router
@@ -59,6 +61,7 @@ export interface CacheDeps {
   readonly many: ManyReads
   readonly changes: Changes
   readonly writes: Writes
+  readonly flushes: Flushes
   readonly surveys: Surveys
   readonly explanations: Explanations
   readonly filterChanges: FilterChanges
@@ -94,7 +97,7 @@ export class MeshCache implements Cache<unknown, Key> {
     options?.signal?.throwIfAborted()
     const encodedKey = encodeKey(key, this.name)
     const answer =
-      this.#deps.router.readHere(definition.namespace, encodedKey) ??
+      (options?.from === 'quorum' ? undefined : this.#deps.router.readHere(definition.namespace, encodedKey)) ??
       (await this.#read(
         definition,
         key,
@@ -260,6 +263,12 @@ export class MeshCache implements Cache<unknown, Key> {
     return allOrPartial(settled, this.name).filter(Boolean).length
   }
 
+  async flush(options?: AckOptions): Promise<{ readonly acked: number }> {
+    const definition = this.#enter('flush', options)
+    const backupAcks = flushAcksOf(definition, 'cache', options)
+    return { acked: await this.#change(options, ms => this.#deps.flushes.flush(definition, backupAcks, ms)) }
+  }
+
   async clear(options?: PrefixOptions): Promise<void> {
     const definition = this.#enter('clear', options)
     const prefix = prefixOf(options, this.name)
@@ -309,7 +318,7 @@ export class MeshCache implements Cache<unknown, Key> {
     }
     const loads = options?.load !== false && (call === 'getOrSetMany' || definition.load !== undefined)
     const isBatched = call === 'getOrSetMany' || definition.loadMany !== undefined
-    const ask = { definition, encodedKeys, loads, isBatched, alone }
+    const ask = { definition, encodedKeys, loads, isBatched, isQuorum: options?.from === 'quorum', alone }
     const found = await this.#deps.many.read(ask, patienceOf(options))
     const settled = found.map((one, place) => this.#settledOf(definition, keys[place] as Key, one))
     return allOrPartial(settled, this.name)
@@ -326,9 +335,9 @@ export class MeshCache implements Cache<unknown, Key> {
   }
 
   #askFor(definition: CacheDefinition, key: Key, encodedKey: string, terms: ReadTerms): ReadAsk {
-    const { mode, wish, load, loadTtlMs, loadTags, loadMany } = terms
+    const { mode, wish, load, loadTtlMs, loadTags, loadMany, isQuorum } = terms
     const { timeoutMs } = this.#deps
-    return { definition, key, encodedKey, mode, wish, load, loadTtlMs, loadTags, loadMany, timeoutMs }
+    return { definition, key, encodedKey, mode, wish, load, loadTtlMs, loadTags, loadMany, isQuorum, timeoutMs }
   }
 
   async #entry(

@@ -11,6 +11,7 @@ import type { Key, KeyPart } from './codec/keys.ts'
 import type { Counter } from './counter.ts'
 import type { LoadContext, May } from './fill/definition.ts'
 import type { Member } from './member.ts'
+import type { Left, Moved } from './observe/movement.ts'
 import type { Gauges, Stats } from './observe/stats.ts'
 
 export interface MeshEvents {
@@ -21,11 +22,20 @@ export interface MeshEvents {
   /** Whatever changed: all who are here now. */
   view: readonly Member[]
   ready: undefined
+  /** Partitions have changed hands: what this member has got of them. */
+  moved: Moved
   warning: { code: string; message: string }
 }
 
 /** Plain numbers of one member; the README lists them in the words of `observe/stats.ts`. */
 export type MeshStats = { readonly [Counter in keyof Stats]: number } & Gauges
+
+export interface ReadyOptions extends CallOptions {
+  /** At least so many are here. Default: the mesh's `minMembers`. */
+  members?: number | undefined
+  /** Of what this member owns, at least this share is here, and not still at the owners before. From 0 to 1. Default 0. */
+  warm?: number | undefined
+}
 
 export interface Mesh extends AsyncDisposable {
   readonly id: string
@@ -55,10 +65,13 @@ export interface Mesh extends AsyncDisposable {
   ): Cached<A, R>
   /** Numbers that are added to, each with a TTL from its first add on. */
   counter<K extends Key = string>(name: string, options: CounterOptions): Counter<K>
-  /** Resolves when every member here is linked and agrees on who is here, and there are at least `members`. */
-  ready(options?: CallOptions & { members?: number }): Promise<void>
-  /** Tells the others, then closes. May be called twice. */
-  leave(options?: { deadline?: Duration }): Promise<void>
+  /** Resolves when every member here is linked and agrees on who is here, and what `options` ask for is so. */
+  ready(options?: ReadyOptions): Promise<void>
+  /**
+   * Tells the others, hands over what this member owns and has under way, then closes, at the latest after `deadline`.
+   * Answers with what was handed over and what was not. May be called twice.
+   */
+  leave(options?: { deadline?: Duration }): Promise<Left>
   /** This member's numbers, without I/O. */
   stats(): MeshStats
   on<E extends keyof MeshEvents>(event: E, listener: (event: MeshEvents[E]) => void): () => void

@@ -12,6 +12,7 @@ import type { MemberRecord, View } from './membership/view.ts'
 import { changesBetween, isPresentIn, type ViewChanges } from './membership/view-changes.ts'
 import { Complaints } from './observe/complaints.ts'
 import { Journal } from './observe/journal.ts'
+import type { Moved } from './observe/movement.ts'
 import { Stats } from './observe/stats.ts'
 import type { MeshSettings } from './options.ts'
 import { PARTITIONS } from './placement/partitions.ts'
@@ -32,19 +33,25 @@ import { Budgets } from './serving/budgets.ts'
 import { Changes } from './serving/changes.ts'
 import { Changing } from './serving/changing.ts'
 import { Done } from './serving/done.ts'
+import { Copies } from './serving/copies.ts'
+import { CopyReads } from './serving/copy-reads.ts'
 import { Explanations } from './serving/explanations.ts'
 import { FilterChanges } from './serving/filter-changes.ts'
 import { Filters } from './serving/filters.ts'
+import { Flushes } from './serving/flushes.ts'
 import { following } from './serving/following.ts'
 import { Handlers } from './serving/handlers.ts'
+import { HedgeBudget } from './serving/hedge-budget.ts'
 import { pageOf } from './serving/key-pages.ts'
 import { LeasedLoads } from './serving/leased-loads.ts'
 import { ManyReads } from './serving/many-reads.ts'
 import { Owner } from './serving/owner.ts'
 import { Ownership } from './serving/ownership.ts'
+import { QuorumReads } from './serving/quorum-reads.ts'
 import { Reads } from './serving/reads.ts'
 import { Router } from './serving/router.ts'
 import { Routes } from './serving/routes.ts'
+import { Sessions } from './serving/sessions.ts'
 import { Surveys } from './serving/surveys.ts'
 import { Writes } from './serving/writes.ts'
 import { Store } from './store/store.ts'
@@ -67,8 +74,8 @@ export interface Life {
   /** Throws when this member has left. */
   readonly checkOpen: () => void
   readonly onView: (changes: ViewChanges) => void
-  /** Records that others held are here. */
-  readonly onMoved: (moved: { partitions: number; records: number; bytes: number }) => void
+  /** Partitions have changed hands. */
+  readonly onMoved: (moved: Moved) => void
 }
 
 export class Parts {
@@ -194,6 +201,16 @@ export class Parts {
       look: (...what) => this.replication.look(...what),
       confirm: (...what) => this.replication.confirm(...what)
     })
+    const copies = new Copies({
+      store: this.store,
+      owner,
+      meshClock,
+      detach,
+      definition: namespace => this.caches.definition(namespace),
+      partitionOf: (namespace, key) => this.ownership.partitionOf(namespace, key),
+      copiedUpTo: partition => this.replication.copiedUpTo(partition),
+      mayExist: (namespace, key) => this.filters.mayExist(namespace, key)
+    })
     const handlers = new Handlers({
       owner,
       changing,
@@ -206,8 +223,8 @@ export class Parts {
       page: ask => pageOf(pages, ask),
       filters: (peer, request) => this.filters.handle(peer, request),
       replicas: (peer, request, respond) => {
-        if (request.type === 'readCopy') respond({ type: 'absent' })
-        else this.replication.handle(peer, request, respond)
+        if (request.type === 'readCopy') return copies.read(peer, request, respond)
+        this.replication.handle(peer, request, respond)
         return undefined
       }
     })
@@ -332,14 +349,29 @@ export class Parts {
       ownerOf: (namespace, key) => this.ownership.ownerOf(namespace, key),
       partitionOf: (namespace, key) => this.ownership.partitionOf(namespace, key),
       primaryOf: partition => this.ownership.primaryOf(partition),
+      ownersOf: partition => this.ownership.ownersOf(partition),
       owners: () => this.membership.view.owners(),
       viewHash: () => this.membership.view.hash,
-      isReachable: peer => (peer === transport.self ? this.membership.isCertain() : this.links.has(peer)),
+      isReachable: peer => this.#isReachable(peer),
+      isWell: peer => this.#isReachable(peer) && !this.client.isSilent(peer) && !this.#isSuspected(peer),
+      isCutOff: peer => !this.#isReachable(peer) || this.#isSuspected(peer),
       agreeWith: peer => this.membership.agreeWith(peer)
     })
     const routes = this.routes
     this.leased = new LeasedLoads({ self: transport.self, clock, client, outbox, owner, origin })
     const mayExist = (namespace: string, key: string): boolean => this.filters.mayExist(namespace, key)
+    const sessions = new Sessions()
+    const budget = new HedgeBudget()
+    const copyReads = new CopyReads({ routes, client, copies, budget, sessions, stats })
+    const quorum = new QuorumReads({
+      routes,
+      client,
+      meshClock,
+      sessions,
+      stats,
+      peek: about => copies.peek(about),
+      takeIn: delivered => void handlers.handle(transport.self, delivered, () => {})
+    })
     const router = new Router({
       routes,
       clock,
@@ -348,6 +380,10 @@ export class Parts {
       owner,
       stats,
       leased: this.leased,
+      copies: copyReads,
+      quorum,
+      sessions,
+      budget,
       mayExist
     })
     const { timeoutMs } = settings
@@ -355,14 +391,22 @@ export class Parts {
     const shared = { routes, clock, meshClock, client }
     const forFilters = { random: random.fork('filters'), stats, log, timeoutMs, isCertain }
     this.filters = new Filters({ ...shared, ...forFilters })
+    const flushes = new Flushes({
+      routes,
+      client,
+      meshClock,
+      bootOf: peer => this.#bootOf(peer),
+      flushHere: (acks, untilMs) => this.replication.flush(acks, untilMs)
+    })
     const changes = new Changes({
       boot: this.#boot,
       routes,
       client,
       makeHere: change => new Promise(resolve => changing.make(transport.self, change, resolve)),
-      onMade: () => {},
+      onMade: (namespace, peer) => flushes.took(namespace, peer),
       meshClock,
       stats,
+      sessions,
       attemptMs: timeoutMs
     })
     const explanations = new Explanations({
@@ -383,13 +427,14 @@ export class Parts {
     this.caches = new Caches(
       {
         reads,
-        many: new ManyReads({ routes, clock, client, owner, reads, stats, timeoutMs }),
+        many: new ManyReads({ routes, clock, client, owner, reads, copies: copyReads, budget, stats, timeoutMs }),
         router,
         changes,
         explanations,
         filterChanges: new FilterChanges({ ...shared, filters: this.filters, attemptMs: timeoutMs }),
         ownsKeys: settings.weight > 0,
         writes: this.writes,
+        flushes,
         surveys: new Surveys({ routes, client, changes, ownPage: ask => pageOf(pages, ask) }),
         clock,
         random: random.fork('updates'),
@@ -402,6 +447,21 @@ export class Parts {
       },
       definition => this.#declared(definition)
     )
+  }
+
+  /** One that leaves is here until its link ends. */
+  #bootOf(peer: PeerId): number | undefined {
+    const { view } = this.membership
+    return isPresentIn(view, peer) || peer === this.#self || this.links.has(peer) ? view.get(peer)?.boot : undefined
+  }
+
+  /** Of ourselves: nobody may have gone on without us. */
+  #isReachable(peer: PeerId): boolean {
+    return peer === this.#self ? this.membership.isCertain() : this.links.has(peer)
+  }
+
+  #isSuspected(peer: PeerId): boolean {
+    return this.membership.view.get(peer)?.status === 'suspect'
   }
 
   /** Neither loads anything for us any more nor waits for what we load. */

@@ -7,8 +7,8 @@ import { type CallOptions, type GetOptions, type KeepOptions, keepMs, ownTimeout
 import type { Key } from './codec/keys.ts'
 import type { CacheDefinition, LoadContext, LoadMany, May } from './fill/definition.ts'
 import type { Detach } from './ports/context.ts'
+import { type ReadTerms, STORED } from './serving/question.ts'
 import type { Patience } from './serving/reads.ts'
-import { type ReadTerms, STORED } from './serving/router.ts'
 
 /** The registered loader, outside any caller's context: the result is for everybody. */
 export function registeredTerms(
@@ -19,9 +19,11 @@ export function registeredTerms(
 ): ReadTerms {
   const { load, loadMany, ttlMs: loadTtlMs } = definition
   const wish = wishOf(options)
-  if (load === undefined || options?.load === false) return wish === 'usual' ? STORED : { ...STORED, wish }
+  const isQuorum = options?.from === 'quorum'
+  if (load === undefined || options?.load === false)
+    return wish === 'usual' && !isQuorum ? STORED : { ...STORED, wish, isQuorum }
   const call = (context: LoadContext): May<unknown> => detach(() => load(key, context))
-  return { mode: 'load', wish, load: call, loadTtlMs, loadTags: undefined, loadMany }
+  return { mode: 'load', wish, load: call, loadTtlMs, loadTags: undefined, loadMany, isQuorum }
 }
 
 /** A loader that this call brings along; it runs here, in its context. */
@@ -32,9 +34,18 @@ export function ownTerms(
   options: (KeepOptions & GetOptions) | undefined
 ): ReadTerms {
   const wish = wishOf(options)
-  if (options?.load === false) return { ...STORED, wish }
+  const isQuorum = options?.from === 'quorum'
+  if (options?.load === false) return { ...STORED, wish, isQuorum }
   const loadTtlMs = keepMs(definition, options)
-  return { mode: 'lease', wish, load: load as ReadTerms['load'], loadTtlMs, loadTags: options?.tags, loadMany }
+  return {
+    mode: 'lease',
+    wish,
+    load: load as ReadTerms['load'],
+    loadTtlMs,
+    loadTags: options?.tags,
+    loadMany,
+    isQuorum
+  }
 }
 
 /** For what only a cache with a loader can do. */

@@ -4,7 +4,7 @@
  */
 import { MeshError } from './base/errors.ts'
 import { type Duration, ttlMs } from './base/units.ts'
-import { type AckOptions, copyingOf, expectedVersion, keepMs, keepOf, type SetOptions } from './calls.ts'
+import { type AckOptions, copyingOf, expectedVersion, type Kind, keepMs, keepOf, type SetOptions } from './calls.ts'
 import { encodeKey, type Key } from './codec/keys.ts'
 import type { CacheDefinition, Version } from './fill/definition.ts'
 import type { ChangeOf, WriteOf } from './rpc/messages.ts'
@@ -62,6 +62,11 @@ export function touchOf(
 /** Every backup that is here must know: one that does not would answer with the value when it becomes the owner. */
 export function removeOf(definition: CacheDefinition, key: Key): WriteOf<'remove'> {
   return { type: 'remove', ...named(definition, key), backups: definition.backups, backupAcks: ACKS_ALL }
+}
+
+/** How many backups a flush waits for: unless it is told, as many as the cache has. */
+export function flushAcksOf(definition: CacheDefinition, kind: Kind, options: AckOptions | undefined): number {
+  return copyingOf({ ...definition, backupAcks: definition.backups }, kind, options).backupAcks
 }
 
 function named({ name, namespace }: CacheDefinition, key: Key): { namespace: string; key: string } {

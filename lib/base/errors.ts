@@ -80,6 +80,11 @@ export const ERROR_CODES = {
     retryable: true,
     todo: 'The change stays and is copied when that is possible: wait with `flush`, read it, or ask for fewer by `backupAcks`. Make a delete again. An add or a comparison has been made and is not retryable.'
   },
+  ERR_MESH_MIN_MEMBERS: {
+    when: 'Fewer members are here than `minMembers`, as on the smaller side of a split; nothing was done.',
+    retryable: true,
+    todo: 'Try again when the others are back, or answer without the cache; a smaller minMembers serves alone.'
+  },
   ERR_MESH_CONFLICT: {
     when: 'Others changed the key each time that update tried, or were storing it all the time; nothing was changed.',
     retryable: true,

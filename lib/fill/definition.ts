@@ -27,8 +27,11 @@ export interface Entry<V> {
   /** Past its TTL; answered because `staleWhileRevalidate` or `staleIfError` allows it. */
   readonly stale: boolean
   readonly tags: readonly string[]
-  /** Whose store it came from, or that it was just loaded. */
-  readonly from: 'local' | 'owner' | 'load'
+  /**
+   * Whose store it came from: ours, as owner of the key; the owner's; a backup's, while the owner does not answer. Or it
+   * was just loaded.
+   */
+  readonly from: 'local' | 'owner' | 'backup' | 'load'
 }
 
 /** What a loader may choose for its result: how long it is kept and under which tags; `false` hands it out only. */

@@ -60,6 +60,8 @@ export interface Alone {
   readonly load: (context: LoadContext) => May<unknown>
   readonly ttlMs: number
   readonly tags: readonly string[] | undefined
+  /** Default: nothing stale, for there is nothing stored. A backup has what it keeps of the key. */
+  readonly wish?: Ask['wish']
 }
 
 export class Fills {
@@ -128,15 +130,15 @@ export class Fills {
     return lease
   }
 
-  /** A caller of this member has nobody to ask: one load for all who ask here, and nothing is stored. */
+  /** A caller of this member has nobody to ask, or asks us for want of its owner: one load for all who ask here, unstored. */
   alone(peer: PeerId, alone: Alone, respond: Respond): Cancel | undefined {
     const { flights, clock, stats, meshClock } = this.#deps
-    const { definition, encodedKey, load, ttlMs, tags } = alone
+    const { definition, encodedKey, load, ttlMs, tags, wish = 'fresh' } = alone
     const { namespace } = definition
     const running = flights.findAlone(namespace, encodedKey)
-    const ask = { type: 'read', namespace, key: encodedKey, mode: 'load', wish: 'fresh' } as const
+    const ask = { type: 'read', namespace, key: encodedKey, mode: 'load', wish } as const
     if (running === undefined && this.#landings.isLeftAlone(ask, respond)) return undefined
-    const waiter: Waiter = { peer, mode: 'load', wish: 'fresh', respond, withdraw: () => {}, disarm: () => {} }
+    const waiter: Waiter = { peer, mode: 'load', wish, respond, withdraw: () => {}, disarm: () => {} }
     const flight = running ?? flights.beginAlone(namespace, encodedKey, clock.monotonic())
     flight.waiters.add(waiter)
     if (running === undefined) {

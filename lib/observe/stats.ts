@@ -16,6 +16,14 @@ export class Stats {
   readsStaleTotal = 0
   /** Of those, how many because the load took longer than softTimeout. */
   softTimeoutsTotal = 0
+  /** Reads answered from a copy, because the owner of the key could not be reached, was not heard or was slow. */
+  readsBackupTotal = 0
+  /** Reads for which a backup was asked as well, because the owner of the key was slow to answer. */
+  readsHedgedTotal = 0
+  /** Of those, how many the backup answered first. */
+  hedgesWonTotal = 0
+  /** Reads that went to a backup in place of the owner of the key, which could not be reached or was not heard. */
+  failoversTotal = 0
   /** Reads that joined a call of this member that had not left yet. */
   readsJoinedTotal = 0
   /** Values written for this member's callers. */
@@ -164,6 +172,12 @@ export interface Gauges {
   readonly members: number
   /** Partitions whose keys this member decides for, of 16,384. */
   readonly partitionsOwned: number
+  /** Of those, how many have a key that fewer members hold than its `backups` ask for: 0 and a member may be stopped. */
+  readonly partitionsWithoutBackup: number
+  /** Of those, how many are not here in full yet; what they lack is asked of others before the origin. */
+  readonly partitionsWarming: number
+  /** Records that are still to be fetched or handed over. */
+  readonly transferPendingRecords: number
   /** 1 while this member has stood still and asks the others before it trusts its own view again. */
   readonly viewInDoubt: number
   /** 0 when this member's own event loop runs in time; each point is more patience with others. */

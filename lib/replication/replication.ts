@@ -10,6 +10,7 @@
  * Everything that comes from another member goes through one door, `#takeIn`: the newer version stays, whoever brings
  * it, and what changes a key closes its running load.
  */
+import type { Left } from '../observe/movement.ts'
 import type { Stats } from '../observe/stats.ts'
 import { PARTITIONS } from '../placement/partitions.ts'
 import type { Table } from '../placement/table.ts'
@@ -284,13 +285,16 @@ export class Replication {
     }
   }
 
-  /** Waits until others have all that is here, and says what they have not got. */
-  async handOver(untilMs: number): Promise<{ partitions: number; records: number }> {
+  /** Waits until others have all that is here, and says what they have got and what not. */
+  async handOver(untilMs: number): Promise<Left> {
     const { store, clock, table } = this.#deps
+    const [partitions, records, bytes] = [store.heldPartitions().length, store.size, store.bytes]
     this.#offers.viewChanged()
     while (store.size > 0 && clock.monotonic() < untilMs && table().ids.length > 0)
       await new Promise<void>(resolve => clock.after(LOOK_AGAIN_MS, resolve))
-    return { partitions: store.heldPartitions().length, records: store.size }
+    const left = { partitions: store.heldPartitions().length, records: store.size }
+    const moved = { partitions: partitions - left.partitions, records: Math.max(0, records - left.records) }
+    return { ...moved, bytes: Math.max(0, bytes - store.bytes), left }
   }
 
   /** Of the partitions we own, those that have all that others had of them. */

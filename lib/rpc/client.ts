@@ -14,6 +14,7 @@ import type { PeerId } from '../ports/transport.ts'
 import { Deadlines, Wait } from './deadlines.ts'
 import type { MessageOf, Reply, Request } from './messages.ts'
 import type { Departure, Outbox } from './outbox.ts'
+import { Pulse } from './pulse.ts'
 
 /** Calls under way to one peer; beyond it new ones are refused at once. */
 const CALLS_PER_PEER_MAX = 16_384
@@ -26,6 +27,8 @@ const WAITS_MAX = 16
 /** A timer this late means that our own event loop stood still. */
 const STALL_MS = 200
 const GRACE_MS = 500
+/** How often a call is found slow, where the first time our own loop was late. */
+const SLOW_TRIES = 2
 
 export type CallEnd = 'lost' | 'timeout' | 'overloaded'
 
@@ -47,8 +50,16 @@ export interface CallTerms {
   /** The deadline after a `waiting`, counted from then. */
   readonly loadMs?: number
   /** What has come of an answer in parts, before the last. */
-  readonly onPart?: (part: MessageOf<'found'>) => void
+  readonly onPart?: ((part: MessageOf<'found'>) => void) | undefined
+  /**
+   * Given for what is answered at once, though it be with `waiting`: told when the peer has been slow with it, or has
+   * fallen silent. The call goes on. It is told at most once of each, and of nothing once a load is known to run.
+   */
+  readonly onSlow?: ((why: Slowness) => void) | undefined
 }
+
+/** `slow`: nearly all its answers come sooner. `silent`: nothing at all is heard of it. */
+export type Slowness = 'slow' | 'silent'
 
 type OnEnd = (result: Reply | CallFailed) => void
 
@@ -64,16 +75,24 @@ export class OpenCall extends Wait {
   readonly peer: PeerId
   readonly terms: CallTerms
   readonly onEnd: OnEnd
+  readonly pulse: Pulse
   departure: Departure = NOT_DEPARTED
   waits = 0
   graced = false
+  /** How often it may still be due as slow: a second time where the first was our own event loop's slowness. */
+  slowTries = 0
+  /** The part of its time that comes after it was found slow. */
+  restMs = 0
+  /** When it was asked, for one of those whose time is taken; else 0. */
+  timedFromMs = 0
 
-  constructor(id: number, peer: PeerId, terms: CallTerms, onEnd: OnEnd) {
+  constructor(id: number, peer: PeerId, terms: CallTerms, onEnd: OnEnd, pulse: Pulse) {
     super()
     this.id = id
     this.peer = peer
     this.terms = terms
     this.onEnd = onEnd
+    this.pulse = pulse
   }
 }
 
@@ -92,7 +111,8 @@ export class Client {
   /** By number modulo its length, a power of two: a map that is added to and taken from for every call costs more. */
   #ring = emptyRing(RING_MIN)
   #opened = 0
-  readonly #callsTo = new Map<PeerId, number>()
+  /** Of those we have asked something over the link of now. */
+  readonly #pulses = new Map<PeerId, Pulse>()
   readonly #deadlines: Deadlines<OpenCall>
   #lastId = 0
 
@@ -114,20 +134,33 @@ export class Client {
 
   /** `onEnd` is told once, unless the call is cancelled first; within this very call when it is refused. */
   begin(peer: PeerId, request: Request, terms: CallTerms, onEnd: OnEnd): OpenCall {
-    const open = new OpenCall(this.#freeId(), peer, terms, onEnd)
-    const calls = this.#callsTo.get(peer) ?? 0
-    const departure = calls < CALLS_PER_PEER_MAX ? this.#deps.outbox.post(peer, open.id, request) : undefined
+    const known = this.#pulses.get(peer)
+    const pulse = known ?? new Pulse(this.#deps.clock, () => this.#fellSilent(peer))
+    const open = new OpenCall(this.#freeId(), peer, terms, onEnd, pulse)
+    const departure = pulse.calls < CALLS_PER_PEER_MAX ? this.#deps.outbox.post(peer, open.id, request) : undefined
     if (departure === undefined) {
       this.#deps.stats.requestsOverloadedTotal++
       onEnd(new CallFailed('overloaded', false))
       return open
     }
     open.departure = departure
-    this.#callsTo.set(peer, calls + 1)
+    pulse.calls++
+    if (known === undefined) this.#pulses.set(peer, pulse)
     this.#ring[this.#placeOf(open.id)] = open
     this.#opened++
-    this.#deadlines.set(open, terms.timeoutMs)
+    if (terms.onSlow === undefined) this.#deadlines.set(open, terms.timeoutMs)
+    else this.#watchOver(open)
     return open
+  }
+
+  /** Something has come from it: it is not silent. */
+  heard(peer: PeerId): void {
+    this.#pulses.get(peer)?.heard()
+  }
+
+  /** Whether nothing is heard of it although it has been asked; then others are asked first. */
+  isSilent(peer: PeerId): boolean {
+    return this.#pulses.get(peer)?.isSilent === true
   }
 
   /** A reply has come. One for a call that has ended is late, not wrong. */
@@ -140,16 +173,32 @@ export class Client {
       return
     }
     if (reply.type === 'waiting') {
+      open.slowTries = 0
+      open.timedFromMs = 0
       if (++open.waits <= WAITS_MAX) this.#deadlines.set(open, open.terms.timeoutMs + (open.terms.loadMs ?? 0))
       return
     }
-    if (reply.type === 'found' && !reply.last) return open.terms.onPart?.(reply)
+    if (reply.type === 'found' && !reply.last) return this.#part(open, reply)
     this.#end(open)
+    if (open.timedFromMs > 0 && reply.type !== 'found')
+      open.pulse.answered(this.#deps.clock.monotonic() - open.timedFromMs)
     open.onEnd(reply)
+  }
+
+  #part(open: OpenCall, part: MessageOf<'found'>): void {
+    // It is at it, and how long the whole takes says nothing of how fast it is.
+    open.timedFromMs = 0
+    if (open.slowTries > 0) {
+      open.slowTries = 0
+      this.#deadlines.set(open, open.restMs)
+    }
+    open.terms.onPart?.(part)
   }
 
   /** The link to a peer is gone: so are the answers to everything asked over it. */
   linkDown(peer: PeerId): void {
+    this.#pulses.get(peer)?.stop()
+    this.#pulses.delete(peer)
     for (const open of [...this.#ring]) {
       if (open?.peer !== peer) continue
       // Whoever heard of one loss may have cancelled another call, and begun a new one in its place.
@@ -169,7 +218,34 @@ export class Client {
     this.#end(open)
   }
 
+  #watchOver(open: OpenCall): void {
+    const { timeoutMs } = open.terms
+    const slowMs = open.pulse.patienceMs(timeoutMs)
+    open.slowTries = SLOW_TRIES
+    open.restMs = timeoutMs - slowMs
+    this.#deadlines.set(open, slowMs)
+    const nowMs = open.dueMs - slowMs
+    if (open.pulse.asked(nowMs)) open.timedFromMs = nowMs
+  }
+
+  #dueAsSlow(open: OpenCall): void {
+    const lateMs = this.#deps.clock.monotonic() - open.dueMs
+    const slowMs = open.terms.timeoutMs - open.restMs
+    // So late is our own doing, and timers come before sockets: the answer may lie there unread.
+    if (lateMs > slowMs && --open.slowTries > 0) return this.#deadlines.set(open, slowMs)
+    open.slowTries = 0
+    this.#deadlines.set(open, open.restMs)
+    open.terms.onSlow?.('slow')
+  }
+
+  /** Whoever waits for it at this moment need not wait to be found slow. */
+  #fellSilent(peer: PeerId): void {
+    for (const open of this.#ring.filter(open => open?.peer === peer && open.waits === 0))
+      if (open !== undefined && this.#isOpen(open)) open.terms.onSlow?.('silent')
+  }
+
   #due(open: OpenCall): void {
+    if (open.slowTries > 0) return this.#dueAsSlow(open)
     if (!open.graced && this.#deps.clock.monotonic() - open.dueMs > STALL_MS) {
       // We stood still, and timers come before sockets: the answer may lie there unread.
       open.graced = true
@@ -213,9 +289,7 @@ export class Client {
     this.#deadlines.clear(open)
     this.#ring[this.#placeOf(open.id)] = undefined
     this.#opened--
-    const calls = (this.#callsTo.get(open.peer) ?? 1) - 1
-    if (calls === 0) this.#callsTo.delete(open.peer)
-    else this.#callsTo.set(open.peer, calls)
+    open.pulse.calls--
   }
 }
 

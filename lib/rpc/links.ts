@@ -106,6 +106,7 @@ export class Links implements LinkEvents {
     if (!this.#deps.meshClock.hear(frame.clockMs)) return this.#refuse(peer, 'its clock is over a minute ahead of ours')
     const greeting = frame.messages[0]?.message
     if (!this.has(peer) && !this.#greet(peer, greeting)) return
+    this.#deps.client.heard(peer)
     this.#deps.onHeard(peer, frame.viewHash)
     this.#inbox.add(peer, frame.messages)
   }

@@ -35,6 +35,7 @@ import type { Change, ChangeOf, MessageOf, Once, Reply, SignedChange } from '../
 import type { MeshClock } from '../store/version.ts'
 import { outcomeUnknown, overloaded, tooFewBackups, tooLarge, unavailable, unexpected } from './failures.ts'
 import type { Routes } from './routes.ts'
+import type { Sessions } from './sessions.ts'
 
 /** Owners that sent us away because views or clocks disagreed. */
 const REFUSALS_MAX = 3
@@ -49,6 +50,7 @@ export interface ChangesDeps {
   readonly onMade: (namespace: string, peer: PeerId) => void
   readonly meshClock: MeshClock
   readonly stats: Stats
+  readonly sessions: Sessions
   /** How long one member may take to answer; then the change is sent again. */
   readonly attemptMs: number
 }
@@ -265,6 +267,7 @@ class Errand {
 
   #decided(peer: PeerId, reply: Reply): Reply {
     const { about, change } = this.#wish
+    this.#noteMade(reply)
     if (reply.type === 'tooLarge') {
       // What the owner has no room for is not made there; somebody asked before may have had the room.
       this.#doubts.delete(peer)
@@ -294,6 +297,14 @@ class Errand {
         return
     }
     this.#deps.onMade(change.namespace, peer)
+  }
+
+  /** Whoever reads here from now on reads this or what came after it. */
+  #noteMade(reply: Reply): void {
+    const { change } = this.#wish
+    if (!('backups' in change) || change.backups === 0 || !('stamp' in reply)) return
+    const { routes, sessions } = this.#deps
+    sessions.saw(routes.deps.partitionOf(change.namespace, change.key), reply.stamp)
   }
 
   #beginAnew(): void {

@@ -76,6 +76,11 @@ export class Ownership {
     return this.#current().primary(partition)
   }
 
+  /** By rank: the primary, then who holds copies where there are as many backups. */
+  ownersOf(partition: number): readonly PeerId[] {
+    return this.#current().owners(partition)
+  }
+
   owns(partition: number): boolean {
     return this.primaryOf(partition) === this.#deps.self
   }

@@ -18,7 +18,8 @@ import { errorOf } from '../fill/load.ts'
 import type { Stats } from '../observe/stats.ts'
 import { PARTITIONS } from '../placement/partitions.ts'
 import type { Clock } from '../ports/clock.ts'
-import { type Answer, type FailedLoad, Question, type ReadAsk, type Router } from './router.ts'
+import { type Answer, type FailedLoad, Question, type ReadAsk } from './question.ts'
+import type { Router } from './router.ts'
 import type { Routes, RoutesDeps } from './routes.ts'
 
 /** Callers of this process that wait for an answer; beyond it new ones are refused. */
@@ -94,7 +95,7 @@ class SharedRead extends Question {
 class Joinable {
   readonly #first = new Array<SharedRead | undefined>(PARTITIONS).fill(undefined)
 
-  find({ definition, encodedKey, mode, wish }: ReadAsk, partition: number): SharedRead | undefined {
+  find({ definition, encodedKey, mode, wish, isQuorum }: ReadAsk, partition: number): SharedRead | undefined {
     for (let read = this.#first[partition]; read !== undefined; ) {
       const { after, ask } = read
       if (read.hasLeft) this.remove(read)
@@ -102,6 +103,7 @@ class Joinable {
         ask.encodedKey === encodedKey &&
         ask.mode === mode &&
         ask.wish === wish &&
+        ask.isQuorum === isQuorum &&
         ask.definition.namespace === definition.namespace
       )
         return read

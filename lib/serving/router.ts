@@ -1,32 +1,47 @@
 /**
  * From a key to its answer: who owns it, how to ask, and what to do when that goes wrong.
  *
- *   read ─▶ owner known and linked ─▶ ask ─▶ hit · absent · loaded                          ─▶ answer
- *     │                                 ├──▶ lease: load here, send the result back          ─▶ answer
- *     │                                 ├──▶ not owner: make the two views equal, ask again, at most twice
- *     │                                 └──▶ link lost: as below
- *     └─▶ owner not linked ─▶ wait a moment for the link or the next view ─▶ ask again
- *                                       └──▶ still nobody: own origin call, not stored; without a loader: unavailable
+ *   read ─▶ owner known and well ─▶ ask ─▶ hit · absent · loaded                            ─▶ answer
+ *     │                               ├──▶ lease: load here, send the result back            ─▶ answer
+ *     │                               ├──▶ slow: a copy is asked as well, the first value is ─▶ answer
+ *     │                               ├──▶ not owner: make the two views equal, ask again, at most twice
+ *     │                               └──▶ link lost, or no answer in time: as below
+ *     └─▶ owner not well ─▶ copies (`copy-reads.ts`)                                        ─▶ answer
+ *           └─▶ none has it: the owner all the same, if it is linked; a loader of ours if all copies say so
+ *                └─▶ not linked ─▶ wait a moment for the link or the next view ─▶ ask again
+ *                                    └──▶ still nobody: own origin call, not stored; without a loader: unavailable
  *
  * Nobody ever forwards a request, so no two members can wait for each other. Changes take a way of their own
  * (`changes.ts`): they wait longer, and must not be made twice.
  */
-import type { Key } from '../codec/keys.ts'
 import { NO_TAGS } from '../codec/tags.ts'
-import type { CacheDefinition, LoadContext, LoadMany, May } from '../fill/definition.ts'
+import type { CacheDefinition } from '../fill/definition.ts'
 import type { OriginRun } from '../fill/guarded-call.ts'
 import type { LoadResult } from '../fill/load.ts'
 import type { Stats } from '../observe/stats.ts'
-import type { Clock } from '../ports/clock.ts'
+import type { Cancel, Clock } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
-import { CallFailed, type Client } from '../rpc/client.ts'
-import type { MessageOf, Outcome, Reply } from '../rpc/messages.ts'
+import { CallFailed, type Client, type Slowness } from '../rpc/client.ts'
+import type { MessageOf, Reply } from '../rpc/messages.ts'
 import type { Departure } from '../rpc/outbox.ts'
-import type { MeshClock, Version } from '../store/version.ts'
+import type { MeshClock } from '../store/version.ts'
+import { type CopyReads, type Failover, mayBeCopied } from './copy-reads.ts'
 import { callError, unavailable, unexpected } from './failures.ts'
+import type { HedgeBudget } from './hedge-budget.ts'
 import type { LeasedLoads } from './leased-loads.ts'
 import type { Owner } from './owner.ts'
+import {
+  type Answer,
+  answerOf,
+  type FailedLoad,
+  type Question,
+  type ReadAsk,
+  requestOf,
+  type Stored
+} from './question.ts'
+import type { QuorumReads } from './quorum-reads.ts'
 import type { Routes, RoutesDeps } from './routes.ts'
+import type { Sessions } from './sessions.ts'
 
 /** Owners asked in turn because views disagreed. */
 const MISROUTES_MAX = 2
@@ -34,54 +49,6 @@ const MISROUTES_MAX = 2
 const LOSSES_MAX = 3
 /** How long a read waits for a lost owner's link or a new view, before it goes to the origin by itself. */
 const PATIENCE_MS = 500
-
-export interface ReadAsk {
-  readonly definition: CacheDefinition
-  readonly key: Key
-  readonly encodedKey: string
-  readonly mode: 'stored' | 'load' | 'lease'
-  readonly wish: MessageOf<'read'>['wish']
-  /** Runs in this process under the owner's lease, or alone when there is no owner to ask. */
-  readonly load: ((context: LoadContext) => May<unknown>) | undefined
-  readonly loadTtlMs: number
-  readonly loadTags: readonly string[] | undefined
-  /** Loads it together with others that this caller wants. */
-  readonly loadMany: LoadMany | undefined
-  readonly timeoutMs: number
-}
-
-/** What a read wants, whatever the key. */
-export type ReadTerms = Pick<ReadAsk, 'mode' | 'wish' | 'load' | 'loadTtlMs' | 'loadTags' | 'loadMany'>
-
-/** Answers with what is stored and loads nothing. */
-export const STORED: ReadTerms = {
-  mode: 'stored',
-  wish: 'usual',
-  load: undefined,
-  loadTtlMs: 0,
-  loadTags: undefined,
-  loadMany: undefined
-}
-
-/** What a caller that wants the value and nothing else is given. */
-export interface Stored {
-  readonly bytes: Uint8Array
-  readonly negative: boolean
-}
-
-export interface Answer extends Version, Stored {
-  /** Till when it is fresh, by the mesh clock. What is not kept has expired already. */
-  readonly expiresAtMs: number
-  readonly stale: boolean
-  /** As they travel (`codec/tags.ts`). */
-  readonly tags: Uint8Array
-  readonly from: 'local' | 'owner' | 'load'
-}
-
-/** A load that failed, not yet an error: each caller gets one of its own, so that nobody shares a stack or a field. */
-export interface FailedLoad {
-  readonly failed: Outcome
-}
 
 export interface RouterDeps {
   readonly routes: Routes
@@ -91,46 +58,25 @@ export interface RouterDeps {
   readonly owner: Owner
   readonly stats: Stats
   readonly leased: LeasedLoads
+  readonly copies: CopyReads
+  readonly quorum: QuorumReads
+  readonly sessions: Sessions
+  readonly budget: HedgeBudget
   /** False for a key that cannot exist. */
   readonly mayExist: (namespace: string, key: string) => boolean
 }
 
-type Failure = 'lost' | 'unlinked'
+/** `late`: it did not answer in time, and another may be asked in its place. */
+type Failure = 'lost' | 'late' | 'unlinked'
 
-/** One read on its way, for all callers of this process that share it. */
-export abstract class Question {
-  readonly ask: ReadAsk
-  readonly partition: number
-  /** The frame it is asked in; once that has left, whoever asks anew may be asking about a later truth. */
-  departure: Departure | undefined
-  isAbandoned = false
-  #withdraw: (() => void) | undefined
-
-  constructor(ask: ReadAsk, partition: number) {
-    this.ask = ask
-    this.partition = partition
-  }
-
-  abstract answered(answer: Answer | FailedLoad | undefined): void
-  abstract failed(error: unknown): void
-
-  get hasLeft(): boolean {
-    return this.departure?.sent === true
-  }
-
-  /** How to take it back from where it is asked now. */
-  askedAt(departure: Departure, withdraw: (() => void) | undefined): void {
-    this.departure = departure
-    this.#withdraw = withdraw
-    if (this.isAbandoned) withdraw?.()
-  }
-
-  /** Nobody waits any more. */
-  abandon(): void {
-    this.isAbandoned = true
-    this.#withdraw?.()
-  }
+/** A copy was faster than the owner. */
+interface FromCopy {
+  readonly type: 'copy'
+  readonly answer: Answer
 }
+
+/** What the owner says, or a copy in its place. */
+type Told = Reply | FromCopy
 
 /** Of what is asked in this very process. */
 const AT_ONCE: Departure = { sent: true }
@@ -152,31 +98,48 @@ export class Router {
     if (this.#routes.ownerOf(namespace, encodedKey) !== this.#self) return undefined
     if (!this.#routes.isReachable(this.#self)) return undefined
     const found = owner.glance(namespace, encodedKey)
-    if (found !== undefined) stats.readsLocalTotal++
+    if (found === undefined) return undefined
+    stats.readsLocalTotal++
+    if (found.backups > 0) this.#deps.sessions.saw(found.partition, found.version.stamp)
     return found
+  }
+
+  read(question: Question): void {
+    if (!question.ask.isQuorum) return this.#readUsually(question)
+    this.#deps.quorum.read(question).then(
+      answer => {
+        // Nothing that a majority knows of is what a loader is for, and the owner is who runs it.
+        if (answer === undefined && question.ask.mode !== 'stored') this.#readUsually(question)
+        else question.answered(answer)
+      },
+      (error: unknown) => question.failed(error)
+    )
   }
 
   /**
    * Nearly every read is over with the first reply of its owner, so that way is callbacks only. Whatever else happens
    * is a story of several steps, and is told as one.
    */
-  read(question: Question): void {
+  #readUsually(question: Question): void {
+    const { definition, mode } = question.ask
     const owner = this.#routes.primaryOf(question.partition)
+    if (definition.backups > 0) this.#deps.budget.earn()
     // The caller's own loader runs in the caller's request context, which a promise carries and a callback does not.
-    if (question.ask.mode === 'lease') return this.#readOn(question)
-    if (owner === undefined || owner === this.#self || !this.#routes.isReachable(owner)) return this.#readOn(question)
-    this.#askOther(owner, question, reply => {
-      if (reply === 'lost' || reply.type === 'notOwner' || reply.type === 'lease')
+    if (mode === 'lease' || owner === undefined || owner === this.#self) return this.#readOn(question)
+    if (!(definition.backups > 0 ? this.#routes.isWell(owner) : this.#routes.isReachable(owner)))
+      return this.#readOn(question)
+    this.#askOther(owner, question, mayBeCopied(question.ask), reply => {
+      if (reply === 'lost' || reply === 'late' || reply.type === 'notOwner' || reply.type === 'lease')
         return this.#readOn(question, { owner, reply })
       try {
-        question.answered(this.#answer(owner, question.ask, reply))
+        question.answered(this.#answer(owner, question, reply))
       } catch (error) {
         question.failed(error)
       }
     })
   }
 
-  #readOn(question: Question, first?: { owner: PeerId; reply: Reply | Failure }): void {
+  #readOn(question: Question, first?: { owner: PeerId; reply: Told | Failure }): void {
     this.#readInSteps(question, first).then(
       answer => question.answered(answer),
       (error: unknown) => question.failed(error)
@@ -185,16 +148,22 @@ export class Router {
 
   async #readInSteps(
     question: Question,
-    first: { owner: PeerId; reply: Reply | Failure } | undefined
+    first: { owner: PeerId; reply: Told | Failure } | undefined
   ): Promise<Answer | FailedLoad | undefined> {
-    const { ask } = question
+    const failover = mayBeCopied(question.ask) ? this.#deps.copies.failover(question) : undefined
     let patientUntilMs = this.#deps.clock.monotonic() + PATIENCE_MS
     let given = first
     for (let misroutes = 0, losses = 0; misroutes <= MISROUTES_MAX && losses <= LOSSES_MAX; ) {
       if (given === undefined && question.isAbandoned) return undefined
       const owner = given?.owner ?? this.#routes.primaryOf(question.partition)
-      const reply = given?.reply ?? (owner === undefined ? 'unlinked' : await this.#ask(owner, question))
+      if (given === undefined && failover !== undefined && this.#isUnwell(owner)) {
+        const answer = await failover.read(this.#routes.isCutOff(owner))
+        if (answer !== undefined) return answer
+        if (this.#isLeftToUs(owner, question, failover)) break
+      }
+      const reply = given?.reply ?? (owner === undefined ? 'unlinked' : await this.#ask(owner, question, failover))
       given = undefined
+      if (reply === 'late') return this.#readLate(owner as PeerId, question, failover)
       if (reply === 'lost' || reply === 'unlinked') {
         if (reply === 'lost' || owner === this.#self) {
           // We had an owner until now, perhaps for as long as a load takes, or are it and stood still: the patience for
@@ -202,16 +171,36 @@ export class Router {
           losses++
           patientUntilMs = this.#deps.clock.monotonic() + PATIENCE_MS
         }
-        if (this.#hasNewOwner(question, owner)) continue
+        if (this.#hasNewOwner(question, owner) || (reply === 'lost' && failover !== undefined)) continue
         const leftMs = patientUntilMs - this.#deps.clock.monotonic()
         if (leftMs <= 0 || !(await this.#deps.routes.change(leftMs))) break
       } else if (reply.type === 'notOwner') {
         misroutes++
         if (owner !== this.#self) await this.#routes.agreeWith(owner as PeerId)
       } else if (reply.type === 'lease') return this.#loadUnderLease(owner as PeerId, question, reply)
-      else return this.#answer(owner as PeerId, ask, reply)
+      else return this.#answer(owner as PeerId, question, reply)
     }
     return question.isAbandoned ? undefined : this.#loadAlone(question)
+  }
+
+  #isUnwell(owner: PeerId | undefined): owner is PeerId {
+    return owner !== undefined && owner !== this.#self && !this.#routes.isWell(owner)
+  }
+
+  /** Nobody who could have it has it, and who would load it cannot be asked: to wait for another would bring nothing. */
+  #isLeftToUs(owner: PeerId, { ask }: Question, { isDenied }: Failover): boolean {
+    return isDenied && ask.load !== undefined && !this.#routes.isReachable(owner)
+  }
+
+  /** The owner has had its time. What a copy has is better than an error; if none has anything, that is what it is. */
+  async #readLate(
+    owner: PeerId,
+    question: Question,
+    failover: Failover | undefined
+  ): Promise<Answer | FailedLoad | undefined> {
+    const answer = await failover?.read(true)
+    if (answer !== undefined || question.isAbandoned) return answer
+    throw callError(new CallFailed('timeout', true), question.ask.definition, owner)
   }
 
   /** One that leaves is out of the table before its link ends: then there is no change left to wait for. */
@@ -220,29 +209,46 @@ export class Router {
     return owner !== undefined && owner !== lost && this.#routes.isReachable(owner)
   }
 
-  #ask(owner: PeerId, question: Question): Promise<Reply | Failure> {
+  #ask(owner: PeerId, question: Question, failover: Failover | undefined): Promise<Told | Failure> {
     if (!this.#routes.isReachable(owner)) return Promise.resolve('unlinked')
+    // Copies that have been asked already have nothing.
+    const mayHedge = failover !== undefined && !failover.hasBegun
     return new Promise((resolve, reject) => {
       if (owner === this.#self) this.#askSelf(question, resolve)
-      else this.#askOther(owner, question, resolve, reject)
+      else this.#askOther(owner, question, mayHedge, resolve, reject)
     })
   }
 
   #askOther(
     owner: PeerId,
     question: Question,
-    onReply: (reply: Reply | 'lost') => void,
+    mayHedge: boolean,
+    onReply: (reply: Told | 'lost' | 'late') => void,
     onError = (error: unknown) => question.failed(error)
   ): void {
     const { definition, timeoutMs } = question.ask
-    const request = requestOf(question.ask)
-    const { client } = this.#deps
-    const call = client.begin(owner, request, { timeoutMs, loadMs: definition.loadTimeoutMs * 2 }, reply => {
+    const { client, copies, budget } = this.#deps
+    let takeBack: Cancel | undefined
+    const hedge = (why: Slowness): void => {
+      if (takeBack !== undefined || question.isAbandoned) return
+      takeBack = copies.hedge(question, why, answer => {
+        if (answer === undefined) return
+        client.cancel(call)
+        onReply({ type: 'copy', answer })
+      })
+    }
+    const terms = { timeoutMs, loadMs: definition.loadTimeoutMs * 2, onSlow: mayHedge ? hedge : undefined }
+    const call = client.begin(owner, requestOf(question.ask), terms, reply => {
+      takeBack?.()
       if (!(reply instanceof CallFailed)) onReply(reply)
       else if (reply.end === 'lost') onReply('lost')
+      else if (reply.end === 'timeout' && mayHedge && budget.spend()) onReply('late')
       else onError(callError(reply, definition, owner))
     })
-    question.askedAt(call.departure, () => client.cancel(call))
+    question.askedAt(call.departure, () => {
+      takeBack?.()
+      client.cancel(call)
+    })
   }
 
   #askSelf(question: Question, onReply: (reply: Reply) => void): void {
@@ -252,22 +258,31 @@ export class Router {
     question.askedAt(AT_ONCE, withdraw)
   }
 
-  #answer(owner: PeerId, ask: ReadAsk, reply: Reply): Answer | FailedLoad | undefined {
+  #answer(owner: PeerId, question: Question, reply: Told): Answer | FailedLoad | undefined {
     const { stats } = this.#deps
     switch (reply.type) {
       case 'hit':
+        this.#saw(question, reply.stamp)
         return this.#hit(owner, reply)
       case 'kept':
-        return this.#kept(owner, ask, reply)
+        this.#saw(question, reply.stamp)
+        return this.#kept(owner, question.ask, reply)
+      case 'copy':
+        return reply.answer
       case 'absent':
         stats.readsMissTotal++
         return undefined
       case 'loaded':
         stats.readsLoadTotal++
+        if (reply.expiresAtMs > this.#deps.meshClock.now()) this.#saw(question, reply.stamp)
         return answerOf(reply, reply)
       default:
-        throw unexpected(ask.definition, reply)
+        throw unexpected(question.ask.definition, reply)
     }
+  }
+
+  #saw({ ask, partition }: Question, stamp: number): void {
+    if (ask.definition.backups > 0) this.#deps.sessions.saw(partition, stamp)
   }
 
   /** Of nearly every read: field by field, for to spread an object takes as long as all the rest of it. */
@@ -362,26 +377,16 @@ export class Router {
     return new Promise(resolve => {
       const alone = { definition, encodedKey, load, ttlMs, tags }
       const withdraw = this.#deps.owner.fills.alone(this.#self, alone, reply =>
-        resolve(this.#answer(this.#self, ask, reply))
+        resolve(this.#answer(this.#self, question, reply))
       )
       question.askedAt(AT_ONCE, withdraw)
     })
   }
 }
 
-function requestOf({ definition, encodedKey: key, mode, wish }: ReadAsk): MessageOf<'read'> {
-  return { type: 'read', namespace: definition.namespace, key, mode, wish }
-}
-
 function runOf(ask: ReadAsk, why: Pick<OriginRun, 'reason' | 'previous' | 'urgency'>): OriginRun {
   const { definition, key, loadTtlMs: ttlMs, loadTags: tags, loadMany, load } = ask
   return { definition, key, ttlMs, tags, loadMany, call: load ?? noLoader(definition), ...why }
-}
-
-function answerOf(outcome: Outcome, kept: Omit<Answer, 'bytes' | 'from' | 'stale'>): Answer | FailedLoad {
-  if (outcome.code !== 'value') return { failed: outcome }
-  const { stamp, writer, negative, expiresAtMs, tags } = kept
-  return { bytes: outcome.bytes, negative, stamp, writer, expiresAtMs, tags, stale: false, from: 'load' }
 }
 
 function noLoader(definition: CacheDefinition): () => never {

@@ -69,7 +69,9 @@ async function remoteMesh(plan: ContenderPlan & { kind: 'cachemesh' }): Promise<
       if (readsLocalTotal + readsMissTotal + readsLoadTotal > 0)
         throw new Error('some gets were not answered by the other process')
     },
-    close: () => mesh.leave()
+    close: async () => {
+      await mesh.leave()
+    }
   }
 }
 
@@ -114,7 +116,9 @@ async function ownMesh(): Promise<Contender> {
     get: key => cache.get(key),
     many: keys => cache.getMany(keys),
     set: (key, value) => cache.set(key, value),
-    close: () => mesh.leave()
+    close: async () => {
+      await mesh.leave()
+    }
   }
 }
 

@@ -85,6 +85,20 @@ describe('a cache', () => {
     expect(await t.until(mesh(t, 0).cache('products').get('absent'))).toBeUndefined()
   })
 
+  it('declared again with other copies is refused, and with another merge taken', async () => {
+    const t = await formed(1, { seed: 707 })
+    const declare = (options: object) => mesh(t, 0).cache('copied', { ttl: '1h', backups: 2, ...options } as never)
+    const merges: string[] = []
+    declare({ merge: () => merges.push('first') })
+    expect(refusal(() => declare({ backups: 1 })).message).toContain('with another backups (2, now 1)')
+    expect(refusal(() => declare({ backupAcks: 'all' })).message).toContain('with another backupAcks (0, now 255)')
+    declare({ merge: () => merges.push('second') })
+    expect(mesh(t, 0).cache('copied')).toBe(declare({}))
+    expect(refusal(() => mesh(t, 0).counter('hits', { ttl: '1m', backups: 5 } as never)).message).toContain('backups')
+    mesh(t, 0).counter('hits', { ttl: '1m', backups: 2 })
+    expect(refusal(() => mesh(t, 0).counter('hits', { ttl: '1m' })).code).toBe('ERR_MESH_REDEFINED')
+  })
+
   it('of another version is another cache: a rolling deploy never mixes two shapes', async () => {
     const t = await formed(3, {
       seed: 705,

@@ -1,5 +1,6 @@
-import { describe, expect, it } from 'vitest'
+import { afterEach, describe, expect, it, vi } from 'vitest'
 import type { Mesh } from '../../lib/mesh.ts'
+import { Replication } from '../../lib/replication/replication.ts'
 import { hash52, saltOf } from '../../lib/placement/hash.ts'
 import { PARTITIONS } from '../../lib/placement/partitions.ts'
 import type { LinkEvents } from '../../lib/ports/transport.ts'
@@ -9,6 +10,8 @@ import { Process } from '../../lib/sim/world.ts'
 import { type Cluster, cluster } from '../../lib/testing.ts'
 import { record } from '../member-record.ts'
 import { errorOf, formed, keyOf, mesh, ownerOf, times, watch } from './story.ts'
+
+afterEach(() => void vi.restoreAllMocks())
 
 const declare = (member: Mesh): unknown => member.cache('products', { ttl: '1h', load: (id: string) => `row ${id}` })
 
@@ -53,6 +56,27 @@ describe('a mesh', () => {
     expect(error.code).toBe('ERR_MESH_TIMEOUT')
     expect(error.message).toContain('2 of 3 members are here')
   })
+
+  it('is ready when so much of what a member owns is there as is asked for', async () => {
+    const t = await formed(2, { seed: 812 })
+    const share = vi.spyOn(Replication.prototype, 'warmShare').mockReturnValue(0.5)
+    await t.until(Promise.all([mesh(t, 0).ready(), mesh(t, 0).ready({ warm: 0.5 })]))
+    const error = await errorOf(t, mesh(t, 0).ready({ warm: 0.9, timeout: '1s' }))
+    expect(error.code).toBe('ERR_MESH_TIMEOUT')
+    expect(error.message).toContain('50 % are here in full, and ready waits for 90 %')
+    const gaveUp = new AbortController()
+    const aborted = watch(t, mesh(t, 0).ready({ warm: 0.9, signal: gaveUp.signal }))
+    const ready = watch(t, mesh(t, 0).ready({ warm: 0.9 }))
+    await t.run('5s')
+    expect([ready.state, aborted.state]).toEqual(['pending', 'pending'])
+    gaveUp.abort(new Error('enough'))
+    expect((await errorOf(t, aborted.promise)).message).toBe('enough')
+    share.mockReturnValue(0.9)
+    await t.until(ready.promise)
+    const late = watch(t, mesh(t, 0).ready({ warm: 1 }))
+    await t.until(mesh(t, 0).leave())
+    expect((await errorOf(t, late.promise)).code).toBe('ERR_MESH_LEFT')
+  })
 })
 
 describe('a member that leaves', () => {
@@ -74,7 +98,9 @@ describe('a member that leaves', () => {
   it('answers every later call with ERR_MESH_LEFT, and may be told to leave twice', async () => {
     const t = await formed(2, { seed: 821, start: declare })
     const cache = mesh(t, 1).cache<string>('products')
-    await t.until(Promise.all([mesh(t, 1).leave(), mesh(t, 1).leave()]))
+    const [left, again] = await t.until(Promise.all([mesh(t, 1).leave(), mesh(t, 1).leave()]))
+    expect(left).toEqual({ partitions: 0, records: 0, bytes: 0, left: { partitions: 0, records: 0 } })
+    expect(again).toEqual(left)
     expect(mesh(t, 1).state).toBe('left')
     const calls = [
       () => cache.get('k'),

@@ -37,6 +37,35 @@ describe('a wrong call', () => {
     ['a ttl of 0', call('set', 'k', 'v', { ttl: 0 }), 'ERR_MESH_OPTION', 'duration above 0'],
     ['a ttl below 0', call('set', 'k', 'v', { ttl: -1 }), 'ERR_MESH_OPTION', 'got -1'],
     ['a ttl for a get', call('get', 'k', { ttl: '1s' }), 'ERR_MESH_OPTION', "Unknown option 'ttl' of get"],
+    ['more backupAcks than backups', call('set', 'k', 'v', { backupAcks: 2 }), 'ERR_MESH_OPTION', 'at most 1'],
+    ['a backupAck of a half', call('set', 'k', 'v', { backupAcks: 0.5 }), 'ERR_MESH_OPTION', "'all' or 'quorum'"],
+    [
+      'backupAcks of one entry',
+      call('setMany', [
+        ['a', 1],
+        ['b', 2, { backupAcks: 'most' }]
+      ]),
+      'ERR_MESH_OPTION',
+      "'all' or 'quorum'"
+    ],
+    ['backupAcks to update', call('update', 'k', LOAD, { backupAcks: 3 }), 'ERR_MESH_OPTION', 'at most 1'],
+    ['backupAcks to compare', call('compareAndSet', 'k', null, 1, { backupAcks: 3 }), 'ERR_MESH_OPTION', 'at most 1'],
+    ['backupAcks to touch', call('touch', 'k', '1m', { backupAcks: 3 }), 'ERR_MESH_OPTION', 'at most 1'],
+    ['backupAcks to delete', call('delete', 'k', { backupAcks: 1 }), 'ERR_MESH_OPTION', "Unknown option 'backupAcks'"],
+    [
+      'backupAcks for what is loaded',
+      call('getOrSet', 'k', LOAD, { backupAcks: 1 }),
+      'ERR_MESH_OPTION',
+      'or write the value with set'
+    ],
+    [
+      'backupAcks for many that are loaded',
+      call('getOrSetMany', ['k'], LOAD, { backupAcks: 0 }),
+      'ERR_MESH_OPTION',
+      'backupAcks is for writes'
+    ],
+    ['backupAcks to flush', call('flush', { backupAcks: 2 }), 'ERR_MESH_OPTION', 'at most 1'],
+    ['a number to flush', call('flush', 1), 'ERR_MESH_OPTION', 'the first argument of flush to be an object'],
     ['a misspelt option', call('set', 'k', 'v', { tll: 1 }), 'ERR_MESH_OPTION', "Unknown option 'tll'"],
     ['a number as options of get', call('get', 'k', 5), 'ERR_MESH_OPTION', 'to be an object, got 5'],
     ['a signal that is none', call('get', 'k', { signal: {} }), 'ERR_MESH_OPTION', 'to be an AbortSignal'],
@@ -125,6 +154,13 @@ describe('a wrong call', () => {
     ['a number as options', c => c.add?.('k', 1, 5), 'ERR_MESH_OPTION', 'counter.add(key, by, { timeout: 5 })'],
     ['a number as key', c => c.get?.(5), 'ERR_MESH_KEY', "write '5'"],
     ['no key', c => c.reset?.(), 'ERR_MESH_KEY', 'missing'],
+    [
+      'too many backupAcks',
+      c => c.add?.('k', 1, { backupAcks: 2 }),
+      'ERR_MESH_OPTION',
+      "of counter 'hits' to be at most"
+    ],
+    ['backupAcks to flush', c => c.flush?.({ backupAcks: 2 }), 'ERR_MESH_OPTION', "of counter 'hits' to be at most 1"],
     ['a ttl', c => c.add?.('k', 1, { ttl: 1 }), 'ERR_MESH_OPTION', "Unknown option 'ttl' of add of counter 'hits'"]
   ])('of a counter (%s) is refused, and nothing is counted', async (_, wrong, code, text) => {
     const t = await formed(2, { seed: 953 })
@@ -138,6 +174,9 @@ describe('a wrong call', () => {
   it.each([
     ['members as text', { members: '3' }],
     ['no member', { members: 0 }],
+    ['warm over 1', { warm: 1.1 }],
+    ['warm as a percentage', { warm: '90%' }],
+    ['warm that is no number', { warm: Number.NaN }],
     ['a signal that is none', { signal: {} }],
     ['a timeout of 0', { timeout: 0 }],
     ['an unknown option', { count: 3 }]

@@ -1,8 +1,9 @@
 import { describe, expect, it } from 'vitest'
 import { isMeshError, type MeshError } from '../../../lib/base/errors.ts'
-import { bareDefinition, cacheDefinition } from '../../../lib/cache-options.ts'
+import { bareDefinition, cacheDefinition, counterDefinition } from '../../../lib/cache-options.ts'
 import { seeds } from '../../../lib/membership/discovery.ts'
 import { isLoopback, meshSettings, type Surroundings } from '../../../lib/options.ts'
+import { ACKS_ALL } from '../../../lib/rpc/words.ts'
 
 const AROUND: Surroundings = {
   host: 'machine',
@@ -38,6 +39,9 @@ describe('options of a mesh', () => {
       zone: '',
       host: 'machine',
       timeoutMs: 2_000,
+      minMembers: 1,
+      tombstoneTtlMs: 3_600_000,
+      transferBytesPerSecond: 32 * 1024 ** 2,
       memoryBytes: Math.floor(1024 ** 3 * 0.15)
     })
     expect(settings.sources.map(({ name }) => name)).toEqual(['local'])
@@ -56,6 +60,9 @@ describe('options of a mesh', () => {
       'weight',
       'zone',
       'host',
+      'minMembers',
+      'tombstoneTtl',
+      'transferRate',
       'timeout',
       'log'
     ]
@@ -92,6 +99,14 @@ describe('options of a mesh', () => {
     ['a weight as text', { name: 's', weight: '1' }, 'Expected weight'],
     ['a zone of number', { name: 's', zone: 1 }, 'Expected zone'],
     ['an empty host', { name: 's', host: '' }, 'Expected host'],
+    ['minMembers of 0', { name: 's', minMembers: 0 }, 'to be a whole number from 1 to 1024, got 0 (number)'],
+    ['half a member', { name: 's', minMembers: 2.5 }, 'Expected minMembers'],
+    ['more members than there can be', { name: 's', minMembers: 1_025 }, 'Expected minMembers'],
+    ['minMembers as text', { name: 's', minMembers: '3' }, 'Expected minMembers'],
+    ['a tombstoneTtl below 10 s', { name: 's', tombstoneTtl: '9s' }, "to be at least '10s', got '9s' (string)"],
+    ['a tombstoneTtl for ever', { name: 's', tombstoneTtl: 'forever' }, 'Expected tombstoneTtl'],
+    ['a transferRate below 64 KB', { name: 's', transferRate: '63kb' }, "to be at least '64kb' a second, got '63kb'"],
+    ['a transferRate of 0', { name: 's', transferRate: 0 }, 'Expected transferRate'],
     ['a timeout of 0', { name: 's', timeout: 0 }, 'Expected timeout to be a duration above 0, got 0 (number)'],
     ['a timeout of a month', { name: 's', timeout: '30d' }, 'Expected timeout to be at most 24 days'],
     ['a log that cannot warn', { name: 's', log: { info: () => {} } }, 'Expected log to be a logger'],
@@ -186,6 +201,9 @@ describe('options of a cache', () => {
       valueBytesMax: 1024 ** 2,
       bytesMax: Number.POSITIVE_INFINITY,
       eviction: 'lru',
+      backups: 1,
+      backupAcks: 0,
+      merge: undefined,
       load: undefined,
       store: undefined,
       storeTimeoutMs: 10_000,
@@ -248,6 +266,27 @@ describe('options of a cache', () => {
     ['a breaker open for 0', { ttl: 1, breaker: { openFor: 0 } }, "Expected openFor of breaker of cache 'products'"],
     ['maxBytes of 0', { ttl: 1, maxBytes: 0 }, "Expected maxBytes of cache 'products' to be a size above 0"],
     ['maxBytes null', { ttl: 1, maxBytes: null }, 'Expected maxBytes'],
+    [
+      'backups below 0',
+      { ttl: 1, backups: -1 },
+      "Expected backups of cache 'products' to be a whole number from 0 to 3"
+    ],
+    ['four backups', { ttl: 1, backups: 4 }, 'from 0 to 3, got 4 (number)'],
+    ['half a backup', { ttl: 1, backups: 0.5 }, 'Expected backups'],
+    ['backups as text', { ttl: 1, backups: 'all' }, "got 'all' (string)"],
+    ['backups null', { ttl: 1, backups: null }, 'Expected backups'],
+    [
+      'more backupAcks than backups',
+      { ttl: 1, backups: 1, backupAcks: 2 },
+      "Expected backupAcks of cache 'products' to be at most 1, for it has 1 backups, got 2 (number). Declare it with backups: 2, or write 'all'."
+    ],
+    ['backupAcks with no backups', { ttl: 1, backups: 0, backupAcks: 1 }, 'to be at most 0'],
+    ['backupAcks below 0', { ttl: 1, backupAcks: -1 }, "to be a whole number, 'all' or 'quorum', got -1"],
+    ['half a backupAck', { ttl: 1, backupAcks: 0.5 }, 'Expected backupAcks'],
+    ['backupAcks as another word', { ttl: 1, backupAcks: 'most' }, "got 'most' (string)"],
+    ['backupAcks null', { ttl: 1, backupAcks: null }, 'Expected backupAcks'],
+    ['a merge nobody knows', { ttl: 1, merge: 'first' }, "to be 'latest' or a function of two entries, got 'first'"],
+    ['merge null', { ttl: 1, merge: null }, "Expected merge of cache 'products'"],
     ['an eviction nobody knows', { ttl: 1, eviction: 'mru' }, 'to be one of lru, lfu, ttl, random, got'],
     ['eviction null', { ttl: 1, eviction: null }, "Expected eviction of cache 'products'"],
     ['maxValueBytes of 0', { ttl: 1, maxValueBytes: 0 }, 'Expected maxValueBytes'],
@@ -270,6 +309,35 @@ describe('options of a cache', () => {
     const error = refusalOf(() => cache(options))
     expect(error.code).toBe('ERR_MESH_OPTION')
     expect(error.message).toContain(text)
+  })
+
+  it.each([
+    [0, 'quorum', 0],
+    [1, 'quorum', 1],
+    [2, 'quorum', 1],
+    [3, 'quorum', 2],
+    [0, 'all', ACKS_ALL],
+    [3, 'all', ACKS_ALL],
+    [3, 3, 3],
+    [3, 0, 0],
+    [3, undefined, 0]
+  ] as const)('with %s backups and backupAcks %s wait for %s', (backups, backupAcks, acks) => {
+    expect(cache({ ttl: 1, backups, backupAcks })).toMatchObject({ backups, backupAcks: acks })
+    expect(counterDefinition('hits', { ttl: 1, backups, backupAcks })).toMatchObject({ backups, backupAcks: acks })
+  })
+
+  it('of a counter that are wrong are said to be of a counter', () => {
+    const wrong = (options: object): string =>
+      refusalOf(() => counterDefinition('hits', { ttl: 1, ...options } as never)).message
+    expect(wrong({ backups: 4 })).toContain("Expected backups of counter 'hits'")
+    expect(wrong({ backupAcks: 2 })).toContain("Expected backupAcks of counter 'hits' to be at most 1")
+    expect(wrong({ merge: 'latest' })).toContain("Unknown option 'merge'")
+  })
+
+  it('have a merge of their own, or keep the latest', () => {
+    const merge = (): number => 1
+    expect(cache({ ttl: 1, merge }).merge).toBe(merge)
+    expect(cache({ ttl: 1, merge: 'latest' }).merge).toBeUndefined()
   })
 
   it.each([undefined, '', 42, null, 'x'.repeat(201), '店'.repeat(67), 'a\udc00'])('refuse %s as a name', name => {

@@ -3,10 +3,12 @@ import { cacheDefinition } from '../../../lib/cache-options.ts'
 import { Stats } from '../../../lib/observe/stats.ts'
 import { CallFailed, type CallTerms, type Client } from '../../../lib/rpc/client.ts'
 import type { MessageOf, Reply, Request } from '../../../lib/rpc/messages.ts'
+import type { CopyReads } from '../../../lib/serving/copy-reads.ts'
+import { HedgeBudget } from '../../../lib/serving/hedge-budget.ts'
 import { ManyReads } from '../../../lib/serving/many-reads.ts'
 import type { Owner } from '../../../lib/serving/owner.ts'
+import type { ReadAsk } from '../../../lib/serving/question.ts'
 import type { Reads } from '../../../lib/serving/reads.ts'
-import type { ReadAsk } from '../../../lib/serving/router.ts'
 import { Routes, type RoutesDeps } from '../../../lib/serving/routes.ts'
 import { ManualClock } from '../rpc/manual-clock.ts'
 
@@ -30,6 +32,8 @@ async function findThree(end: Reply | CallFailed) {
     client,
     owner: {} as Owner,
     reads: { read: async () => undefined } as unknown as Reads,
+    copies: {} as CopyReads,
+    budget: new HedgeBudget(),
     stats: new Stats(),
     timeoutMs: 100
   })
@@ -38,6 +42,7 @@ async function findThree(end: Reply | CallFailed) {
     encodedKeys: ['sa', 'sb', 'sc'],
     loads: false,
     isBatched: false,
+    isQuorum: false,
     alone: (place: number) => {
       alone.push(place)
       return {} as ReadAsk
