@@ -52,6 +52,11 @@ export class LocalMember implements Mesh {
     })
   }
 
+  /** For the simulator alone, which looks inside. */
+  get parts(): Parts {
+    return this.#parts
+  }
+
   get id(): string {
     return this.#ports.transport.self
   }

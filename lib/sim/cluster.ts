@@ -16,6 +16,7 @@ import { type Duration, durationMs } from '../base/units.ts'
 import { LocalMember } from '../local-member.ts'
 import type { Mesh } from '../mesh.ts'
 import { type MeshOptions, meshSettings } from '../options.ts'
+import type { Parts } from '../parts.ts'
 import { buildTable, type Table } from '../placement/table.ts'
 import type { Detach } from '../ports/context.ts'
 import { noLog } from '../ports/log.ts'
@@ -144,6 +145,25 @@ export class Cluster {
   resume(index: number): void {
     this.world.note(`resume ${index}`)
     this.world.resume(this.#node(index).process)
+  }
+
+  /**
+   * Sets the member's wall clock forward, or back by a negative number, as an operator or a time service does; its
+   * monotonic clock goes on as before, and so must all that the mesh decides. A restart begins with a clock that is
+   * right within seconds.
+   */
+  jumpClock(index: number, ms: number): void {
+    this.world.note(`jump clock ${index} by ${ms}`)
+    this.#node(index).process.wallSkewMs += ms
+  }
+
+  /**
+   * The parts a member is made of, for checks that look inside: what it stores and counts. Internal: its shape is that
+   * of the code and changes with it; look, do not touch.
+   * @internal
+   */
+  partsOf(index: number): Pick<Parts, 'store' | 'meshClock' | 'stats' | 'membership' | 'ownership'> {
+    return this.#node(index).mesh.parts
   }
 
   isAlive(index: number): boolean {

@@ -30,8 +30,8 @@ export class Process {
   alive = true
   paused = false
   readonly held: Event[] = []
-  /** How wrong this machine's wall clock is. */
-  readonly wallSkewMs: number
+  /** How wrong this machine's wall clock is; it may jump, as when somebody sets it. */
+  wallSkewMs: number
 
   constructor(name: string, wallSkewMs: number) {
     this.name = name
@@ -47,6 +47,8 @@ export class World {
   #traceHigh = 0
   nowMs = START_MS
   steps = 0
+  /** Called after each step: for what must hold at every moment. */
+  onStep: (() => void) | undefined
 
   /** `drain` resolves when all promise jobs that are due have run. */
   constructor(drain: () => Promise<void>) {
@@ -145,5 +147,6 @@ export class World {
     this.steps++
     event.run()
     await this.#drain()
+    this.onStep?.()
   }
 }

@@ -24,10 +24,33 @@ export interface Knobs {
   readonly aborts: boolean
   /** The origin fails every call for seconds on end, and at once. */
   readonly downOrigin: boolean
+  /** Of all caches but `safe`, which has at least one. */
+  readonly backups: number
+  /** For how many backups a change of `safe` waits. */
+  readonly acks: 1 | 'all'
+  /** Whether clients use `safe` and `copied`. */
+  readonly copies: boolean
+  /** Wall clocks are set up to an hour forward or back. */
+  readonly clockJumps: boolean
+  /** Members have so little memory, and some values are so large, that room must be made. */
+  readonly pressure: boolean
+  /** Splits that outlast the marks of what was deleted. */
+  readonly longSplits: boolean
+  /** Sides of several members, and not only one against the rest. */
+  readonly twoSplits: boolean
+  /** Members leave and come again, one after the other. */
+  readonly rolling: boolean
+  /** A member that crashes is back before anybody has noticed. */
+  readonly restartAtOnce: boolean
+  /** A cache of many values, some of them short-lived: so that there is something to expire, and to move. */
+  readonly bulk: boolean
+  /** At the end the mesh is watched for long. */
+  readonly linger: boolean
 }
 
 export function chooseKnobs(dice: Random): Knobs {
   const half = (): boolean => dice.float() < 0.5
+  const quarter = (): boolean => dice.float() < 0.25
   return {
     members: 3 + dice.integer(4),
     crash: half(),
@@ -49,6 +72,22 @@ export function chooseKnobs(dice: Random): Knobs {
     clears: half(),
     lostLinks: half(),
     aborts: half(),
-    downOrigin: half()
+    downOrigin: half(),
+    backups: [0, 1, 1, 1, 2][dice.integer(5)] as number,
+    acks: half() ? 1 : 'all',
+    copies: half() || half(),
+    clockJumps: half(),
+    pressure: quarter(),
+    longSplits: quarter(),
+    twoSplits: half(),
+    rolling: half(),
+    restartAtOnce: half(),
+    bulk: half(),
+    linger: quarter()
   }
+}
+
+/** Nothing goes wrong, but members come and go: what they hold must not be lost, by anybody. */
+export function isPeaceful({ crash, split, oneWay, pause, loss, lostLinks }: Knobs): boolean {
+  return !(crash || split || oneWay || pause || loss || lostLinks)
 }

@@ -1,12 +1,15 @@
 /**
  * `npm run sim -- --seeds 500` runs that many seeds from 1; `npm run sim -- --seed 123` replays one and prints its last
- * events. A failure prints what is needed to see it again.
+ * events. `--knobs '{"crash":false}'` overrules what the seed chooses, so that a finding can be shrunk by hand. A failure
+ * prints what is needed to see it again.
  */
 import { execFileSync } from 'node:child_process'
 import { commandLine, refuse } from '../command-line.ts'
+import type { Knobs } from './knobs.ts'
 import { type Run, runSeed } from './run.ts'
 
-const USAGE = 'Usage: npm run sim -- [--seeds COUNT] [--from SEED]   or   npm run sim -- --seed SEED'
+const USAGE =
+  "Usage: npm run sim -- [--seeds COUNT] [--from SEED] [--knobs '{}']   or   npm run sim -- --seed SEED [--knobs '{}']"
 
 function wholeNumber(name: string, given: string): number {
   const value = Number(given)
@@ -30,8 +33,16 @@ function printFailure(run: Run): void {
   console.log(`  replay: npm run sim -- --seed ${run.seed}\n`)
 }
 
+function overruling(given: string): Partial<Knobs> {
+  try {
+    return JSON.parse(given) as Partial<Knobs>
+  } catch {
+    return refuse(`Expected --knobs to be JSON such as {"crash":false}, got '${given}'.\n${USAGE}`)
+  }
+}
+
 async function replay(seed: number): Promise<number> {
-  const run = await runSeed(seed)
+  const run = await runSeed(seed, { knobs })
   for (const event of run.lastEvents) console.log(event)
   console.log(
     `\nseed ${seed}: trace ${run.traceHash}, ${run.steps} steps, ${run.calls} calls, ${run.originCalls} origin calls\nknobs ${run.knobs}`
@@ -45,10 +56,10 @@ async function runMany(count: number, from: number): Promise<number> {
   let failures = 0
   let steps = 0
   for (let seed = from; seed < from + count; seed++) {
-    const run = await runSeed(seed)
+    const run = await runSeed(seed, { knobs })
     steps += run.steps
     // One in a hundred runs twice: a seed that does not replay is a seed that proves nothing.
-    const again = seed % 100 === 0 ? await runSeed(seed) : run
+    const again = seed % 100 === 0 ? await runSeed(seed, { knobs }) : run
     if (again.traceHash !== run.traceHash) {
       failures++
       console.log(`FAILED seed ${seed}: two runs differ, trace ${run.traceHash} and ${again.traceHash}`)
@@ -62,10 +73,16 @@ async function runMany(count: number, from: number): Promise<number> {
   return failures === 0 ? 0 : 1
 }
 
-const { seed, seeds, from } = commandLine(
-  { seeds: { type: 'string' }, seed: { type: 'string' }, from: { type: 'string' } },
+const {
+  seed,
+  seeds,
+  from,
+  knobs: overruled
+} = commandLine(
+  { seeds: { type: 'string' }, seed: { type: 'string' }, from: { type: 'string' }, knobs: { type: 'string' } },
   USAGE
 )
+const knobs = overruling(overruled ?? '{}')
 process.exitCode =
   seed === undefined
     ? await runMany(wholeNumber('seeds', seeds ?? '200'), wholeNumber('from', from ?? '1'))

@@ -70,6 +70,7 @@ export class Origin {
     const takesMs = this.#knobs.slowOrigin ? this.#chance.float() * 3_000 : 5 + this.#chance.float() * 50
     await this.#hooks.sleep(this.#isDown ? 1 : takesMs)
     call.endedMs = this.#hooks.now()
+    call.row = row
     call.ok = !fails
     this.#hooks.ended(call)
     if (fails) throw new Error(`${FAILURE}${call.number}`)

@@ -2,17 +2,23 @@
  * Checkers read the history of a simulated run and object. They know nothing of how the mesh works: what a client saw,
  * when the origin was called, when the mesh was whole. So they stay true when the mesh is rebuilt.
  */
+import type { Entry } from '../../../lib/store/entry.ts'
+import type { Losses } from '../losses.ts'
+
 export interface Span {
   readonly beganMs: number
   readonly endedMs: number
 }
 
+/** `safe`: its changes wait for backups; `copied`: they do not. `bulk` is there for its weight, and no reads are judged. */
+export type CacheName = 'loaded' | 'plain' | 'guarded' | 'hits' | 'safe' | 'copied' | 'bulk'
+
 /** A call of a client that has come back. `value` is what the mesh returned; a failed call has none. */
 export interface ClientCall extends Span {
   /** One key of many: it ends when all of them do. */
   readonly isPart?: boolean
-  readonly kind: 'get' | 'getOrSet' | 'set' | 'delete' | 'compareAndSet' | 'add' | 'count' | 'keys'
-  readonly cache: 'loaded' | 'plain' | 'guarded' | 'hits'
+  readonly kind: 'get' | 'getOrSet' | 'set' | 'delete' | 'compareAndSet' | 'add' | 'count' | 'keys' | 'flush'
+  readonly cache: CacheName
   readonly key: string
   readonly member: number
   readonly value?: number | undefined
@@ -28,6 +34,12 @@ export interface ClientCall extends Span {
   readonly toldOf?: number | undefined
   /** A change that failed and may have been made. */
   readonly isUnknown?: boolean
+  /** For how many backups a change waited: `all` there were in the view of the member that made it. */
+  readonly acks?: number | 'all'
+  /** How many backups the cache has. */
+  readonly backups?: number
+  /** A delete that is one of all keys of the cache. */
+  readonly isClear?: boolean
 }
 
 export type BegunCall = Pick<ClientCall, 'kind' | 'cache' | 'key' | 'member' | 'beganMs' | 'isPart'>
@@ -36,6 +48,8 @@ export interface OriginCall {
   readonly number: number
   readonly key: string
   readonly member: number
+  /** What it answers with: known when it ends. */
+  row?: number
   /** When it was asked for: a caller that loads under a lease asked before the lease came back to it. */
   readonly askedMs: number
   readonly beganMs: number
@@ -52,6 +66,10 @@ export interface Calm {
   sinceMs(): number
   /** When members were last kept apart or stopped; Infinity while they are. Crashes and joins do not count. */
   lastApartMs(): number
+  /** What the faults may have cost. */
+  readonly losses: Losses
+  /** How many members are alive. */
+  liveCount(): number
   /** When a view last changed anywhere or a fault began or ended; Infinity while views differ. Links may come and go. */
   lastUnrestMs(): number
 }
@@ -82,8 +100,36 @@ export interface Checker {
   leaves?(member: string, atMs: number): void
   joins?(member: string): void
   suspected?(member: string, by: string, atMs: number): void
+  /** After a step of the simulator a member holds more than it may. */
+  overfull?(member: number, bytes: number, bytesMax: number): void
+  /** Faults are over and the mesh has had time, and nobody has asked it anything since: what lies in its members. */
+  rested?(state: RestedState): void
+  /** The mesh has been left alone between these two. */
+  leftAlone?(before: readonly Insides[], after: readonly Insides[], ms: number): void
   /** Faults are over, the mesh has had time: now everything must be right. */
   settled?(state: SettledState): void
+}
+
+/** What a checker sees of a member from within. */
+export interface Insides {
+  readonly member: number
+  readonly id: string
+  /** Records and versions that members have sent each other beside the changes themselves. */
+  readonly moved: number
+}
+
+/** Who holds what of a key, among the live members. */
+export interface Holdings {
+  readonly cache: CacheName
+  readonly key: string
+  /** By rank; of all live members. */
+  readonly ranked: readonly string[]
+  /** What is over is left out. */
+  readonly held: ReadonlyMap<string, Entry>
+}
+
+export interface RestedState {
+  readonly holdings: readonly Holdings[]
 }
 
 export interface SettledState {
@@ -100,6 +146,7 @@ export interface SettledState {
     cache: string
     key: string
     value?: number | undefined
+    version?: string | undefined
     failed?: string
   }[]
 }

@@ -1,3 +1,5 @@
+import type { Knobs } from '../knobs.ts'
+import { backupsThatHave } from './changes.ts'
 import { type Calm, type Checker, type ClientCall, Violation } from './checker.ts'
 
 const REMEMBERED = 64
@@ -11,8 +13,8 @@ const REMEMBERED = 64
  * must not see it if another set began after it had ended and was acknowledged before the read began. Two sets that
  * overlap may land in either order.
  */
-export function freshness(calm: Calm): Checker {
-  const changes = new Map<string, ClientCall[]>()
+export function freshness(calm: Calm, { backups: ofAll }: Pick<Knobs, 'backups'>): Checker {
+  const changes = new Map<string, Change[]>()
   return {
     called: call => {
       const name = `${call.cache}/${call.key}`
@@ -20,7 +22,8 @@ export function freshness(calm: Calm): Checker {
       if (call.kind === 'set' || call.kind === 'delete') {
         // One made while views disagreed may have reached a member that was about to give the key away.
         if (calm.sinceMs() > call.beganMs) return
-        changes.set(name, [...known.slice(1 - REMEMBERED), call])
+        const change = { ...call, backups: call.backups ?? ofAll, acked: backupsThatHave(call, calm) }
+        changes.set(name, [...known.slice(1 - REMEMBERED), change])
         return
       }
       if (call.value === undefined || call.failed !== undefined) return
@@ -32,13 +35,24 @@ export function freshness(calm: Calm): Checker {
   }
 }
 
+interface Change extends ClientCall {
+  readonly backups: number
+  /** How many backups had it when it was acknowledged. */
+  readonly acked: number
+}
+
 /**
- * The change was acknowledged before the read began, both in a stable view. Members may have crashed, joined and left
- * in between, for what is lost is a miss and not an old value; but none was kept apart, for two sides that both served
- * keep what each has until copies are reconciled.
+ * The change was acknowledged before the read began, both in a stable view. Members may have joined and left in
+ * between; but none was kept apart, for two sides that both served keep what each has until copies are reconciled.
+ * Members may have crashed: where there are no copies, what is lost is a miss and not an old value; where there are,
+ * a copy that had not come as far may have become the record, unless the change had waited for enough of them.
  */
-function isJudged(read: ClientCall, change: ClientCall, calm: Calm): boolean {
-  return change.endedMs < read.beganMs && calm.sinceMs() < read.beganMs && calm.lastApartMs() < change.beganMs
+function isJudged(read: ClientCall, change: Change, calm: Calm): boolean {
+  const { acked, backups, endedMs } = change
+  const isCalm = endedMs < read.beganMs && calm.sinceMs() < read.beganMs && calm.lastApartMs() < change.beganMs
+  return (
+    isCalm && !(backups > 0 && calm.losses.mayHaveLost({ sinceMs: endedMs, untilMs: calm.nowMs(), acked, backups }))
+  )
 }
 
 function isOverruled(read: ClientCall, change: ClientCall, known: readonly ClientCall[]): boolean {

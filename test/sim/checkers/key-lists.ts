@@ -20,7 +20,7 @@ export function keysAreComplete(calm: Calm): Checker {
         if (call.failed === undefined) deleting--
         lastDeleteMs = call.endedMs
       }
-      if (call.kind === 'set' && call.failed === undefined) sets.set(call.key, call)
+      if (call.kind === 'set' && call.cache === 'plain' && call.failed === undefined) sets.set(call.key, call)
       if (call.kind !== 'keys' || call.listed === undefined) return
       const listed = new Set(call.listed)
       if (listed.size !== call.listed.length) throw new Violation('keys once', `told ${call.listed.join(' ')}`)

@@ -1,34 +1,36 @@
 import type { Entry } from '../../../lib/store/entry.ts'
+import type { Store } from '../../../lib/store/store.ts'
+import { isNewer } from '../../../lib/store/version.ts'
+import type { StoreWatcher } from '../watch.ts'
+import { isWrite } from './changes.ts'
 import { type Calm, type Checker, Violation } from './checker.ts'
 
 /**
- * Versions never go back. What a member stores of a key is always newer than what it stored before, unless it is the
- * same value with another expiry, or it has given the key away meanwhile: then it may be handed what is older, as long
- * as the two sides of a split are not reconciled; and in a stable view a write that begins after another was acknowledged gets the higher version, whoever made it.
+ * Invariant 1: versions never go back. What a member holds of a key only becomes newer; the same version is the same
+ * value, perhaps with another expiry. It may hold an older one only after it has given the key away or up: on somebody's
+ * word, for want of room, or because its time was over. And in a stable view a write that begins after another was
+ * acknowledged gets the higher version, whoever made it.
  */
-export function versionsRise(calm: Calm): Checker & {
-  stored(member: object, entry: Entry): void
-  gaveAway(member: object): void
-} {
-  const lastStored = new WeakMap<object, Map<string, Pick<Entry, 'bytes'> & { stamp: number }>>()
+export function versionsRise(calm: Calm, givenUpOf: (store: Store) => GivenUp): Checker & StoreWatcher {
+  const held = new WeakMap<Store, Map<string, Held>>()
   const lastAcked = new Map<string, { version: string; beganMs: number; endedMs: number }>()
   return {
-    gaveAway: member => {
-      lastStored.delete(member)
+    dropped: store => {
+      held.delete(store)
     },
-    stored: (member, entry) => {
-      const versions = lastStored.get(member) ?? new Map()
-      lastStored.set(member, versions)
-      const name = `${entry.namespace}/${entry.key}`
-      const { stamp } = entry.version
-      const before = versions.get(name)
-      const isTouch = stamp === before?.stamp && Buffer.from(entry.bytes).equals(before.bytes)
-      if (before !== undefined && stamp <= before.stamp && !isTouch)
-        throw new Violation('versions rise', `${name} stored at ${stamp} after ${before.stamp}`)
-      versions.set(name, { stamp, bytes: entry.bytes.slice() })
+    written: (store, before, after) => {
+      if (after === undefined) return
+      const known = held.get(store) ?? new Map<string, Held>()
+      const givenUp = givenUpOf(store)
+      held.set(store, known)
+      const name = `${after.namespace}/${after.key}`
+      const last = before ?? remembered(known.get(name), givenUp)
+      if (last !== undefined && isBack(after, last))
+        throw new Violation('versions rise', `${name} is ${told(after)} after ${told(last)}`)
+      known.set(name, { entry: { ...after, bytes: after.bytes.slice() }, records: givenUp.records })
     },
     called: call => {
-      if (call.version === undefined) return
+      if (call.version === undefined || !isWrite(call)) return
       const name = `${call.cache}/${call.key}`
       const before = lastAcked.get(name)
       if (
@@ -43,4 +45,33 @@ export function versionsRise(calm: Calm): Checker & {
         lastAcked.set(name, { ...call, version: call.version })
     }
   }
+}
+
+/** What a member has given up by itself. */
+export interface GivenUp {
+  /** How many records so far. */
+  readonly records: number
+  /** What its clock shows, by which records are over. */
+  readonly nowMs: number
+}
+
+interface Held {
+  readonly entry: Entry
+  /** How many had been given up by then. */
+  readonly records: number
+}
+
+/** What it held last, although it does not any more, unless it may have made room for others, or its time is over. */
+function remembered(last: Held | undefined, { records, nowMs }: GivenUp): Entry | undefined {
+  return last !== undefined && last.records === records && last.entry.expiresAtMs > nowMs ? last.entry : undefined
+}
+
+function isBack(now: Entry, before: Entry): boolean {
+  if (isNewer(before.version, now.version)) return true
+  const isSame = !isNewer(now.version, before.version)
+  return isSame && !(now.kind === before.kind && Buffer.from(now.bytes).equals(before.bytes))
+}
+
+function told({ kind, version }: Entry): string {
+  return `${kind} ${version.stamp} by ${version.writer}`
 }

@@ -1,0 +1,71 @@
+/** The caches of a simulated run and what they are declared with. */
+import type { Mesh } from '../../lib/mesh.ts'
+import type { MeshOptions } from '../../lib/options.ts'
+import type { Random } from '../../lib/ports/random.ts'
+import { cluster } from '../../lib/testing.ts'
+import type { CacheName } from './checkers/checker.ts'
+import type { Knobs } from './knobs.ts'
+import { SHORT_TOMBSTONE_MS } from './trouble.ts'
+
+export const KEYS = ['k0', 'k1', 'k2', 'k3', 'k4', 'k5']
+const BULK_KEYS = 40
+const BULK_UNITS_MAX = 200
+const LARGE_UNITS_MAX = 12_000
+const MEMORY_BYTES_MIN = 40_000
+const MEMORY_BYTES_RANGE = 160_000
+
+export type BulkDice = string
+
+export const bulkKeys = Array.from({ length: BULK_KEYS }, (_, i) => `b${i}`)
+
+export function bulkKey(dice: Random): string {
+  return bulkKeys[dice.integer(BULK_KEYS)] as string
+}
+
+export function bulkValue(dice: Random, { pressure }: Knobs): string {
+  return 'x'.repeat(1 + dice.integer(pressure ? LARGE_UNITS_MAX : BULK_UNITS_MAX))
+}
+
+/** The caches whose reads are judged at the end. */
+export const READ_CACHES = ['loaded', 'plain', 'safe', 'copied'] as const satisfies CacheName[]
+
+export function meshOptions({ pressure, longSplits }: Knobs, dice: Random): Partial<MeshOptions> {
+  return {
+    ...(pressure && { memory: MEMORY_BYTES_MIN + dice.integer(MEMORY_BYTES_RANGE) }),
+    ...(longSplits && knows('tombstoneTtl') && { tombstoneTtl: SHORT_TOMBSTONE_MS })
+  }
+}
+
+export function declareAll(
+  mesh: Mesh,
+  knobs: Knobs,
+  load: (key: string, signal: AbortSignal) => Promise<number>
+): void {
+  const ttl = '1h'
+  const copying = copiesAreKept() ? { backups: knobs.backups } : {}
+  const waiting = copiesAreKept() ? { backups: Math.max(1, knobs.backups), backupAcks: knobs.acks } : {}
+  mesh.cache('loaded', { ttl, loadTimeout: '10s', load: (key: string, { signal }) => load(key, signal), ...copying })
+  mesh.cache<number>('plain', { ttl, ...copying })
+  mesh.cache<number>('guarded', { ttl, ...copying })
+  mesh.counter('hits', { ttl, ...copying })
+  mesh.cache<number>('safe', { ttl, ...waiting })
+  mesh.cache<number>('copied', { ttl, ...copying })
+  mesh.cache<string>('bulk', { ttl, ...copying })
+}
+
+/** Copies are being built: a mesh that does not make any yet is judged by what it knows. */
+export function copiesAreKept(): boolean {
+  areKept ??= 'replication' in cluster(1, { seed: 1 }).partsOf(0)
+  return areKept
+}
+
+let areKept: boolean | undefined
+
+function knows(option: string): boolean {
+  try {
+    cluster(1, { seed: 1, options: { [option]: SHORT_TOMBSTONE_MS } })
+    return true
+  } catch {
+    return false
+  }
+}

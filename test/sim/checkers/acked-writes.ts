@@ -1,0 +1,88 @@
+import type { Knobs } from '../knobs.ts'
+import { backupsThatHave, Deletes, isWrite, nameOf } from './changes.ts'
+import { type Calm, type Checker, type ClientCall, Violation } from './checker.ts'
+
+/**
+ * P4, invariant 8: a write that was acknowledged when k backups had it survives k losses of members. A later read gets
+ * that version or a newer one, or nothing where somebody has deleted the key.
+ *
+ * Judged: writes of caches whose reads tell versions (`safe`, `copied`) that are surely still there by the account of
+ * losses (`losses.ts`): k is what the write waited for, or what a flush of its member has waited for since; `all`
+ * counts as all of them only where the view was one from before the write until its end. Reads are judged in the
+ * settled mesh, and before that where they began in a calm view and no members had been kept apart since the mesh was
+ * level; then they see only what was acknowledged before they began. A miss is judged only where nothing of the key was
+ * deleted since, or might have been, nor evicted.
+ */
+export function ackedWritesSurvive(calm: Calm, { pressure }: Pick<Knobs, 'pressure'>): Checker {
+  const writes = new Map<string, Acked[]>()
+  const deletes = new Deletes(calm)
+
+  const judge = (read: Pick<ClientCall, 'cache' | 'key' | 'member' | 'version'>, beganMs: number): void => {
+    const name = nameOf(read)
+    for (const write of writes.get(name) ?? []) {
+      if (write.ackedMs >= beganMs) continue
+      if (read.version === undefined && (pressure || deletes.maySucceed(name, write))) continue
+      if (read.version !== undefined && read.version >= write.version) continue
+      const { acked, backups } = write
+      if (calm.losses.mayHaveLost({ sinceMs: write.endedMs, untilMs: calm.nowMs(), acked, backups })) continue
+      throw new Violation(
+        'acked writes survive',
+        `member ${read.member}, asking for ${name} at ${beganMs}, got ${read.version ?? 'nothing'}, but ${write.version} was acknowledged at ${write.ackedMs} with ${acked} backups`
+      )
+    }
+  }
+
+  return {
+    began: call => deletes.began(call),
+    called: call => {
+      const name = nameOf(call)
+      deletes.ended(call)
+      if (call.kind === 'flush' && call.failed === undefined) flushed(writes, call)
+      else if (isWrite(call) && call.version !== undefined && call.backups !== undefined && isJudged(call)) {
+        const { member, beganMs, endedMs, version, backups } = call
+        const acked = backupsThatHave(call, calm)
+        const known = writes.get(name) ?? []
+        writes.set(name, [
+          ...known,
+          { member, beganMs, endedMs, ackedMs: endedMs, calmSinceMs: calm.sinceMs(), version, backups, acked }
+        ])
+      } else if (call.kind === 'get' && isJudged(call) && call.failed === undefined) {
+        const isCalm = calm.sinceMs() < call.beganMs && isUnitedSinceLevel(calm, call.beganMs)
+        if (isCalm) judge(call, call.beganMs)
+      }
+    },
+    settled: ({ finalReads }) => {
+      for (const { member, cache, key, version, failed } of finalReads)
+        if (failed === undefined && isJudged({ cache }))
+          judge({ member, cache: cache as ClientCall['cache'], key, ...(version && { version }) }, calm.nowMs())
+    }
+  }
+}
+
+interface Acked extends Pick<ClientCall, 'member' | 'beganMs' | 'endedMs'> {
+  readonly calmSinceMs: number
+  readonly version: string
+  readonly backups: number
+  /** When so many backups were known to have it; a flush may tell of more. */
+  acked: number
+  ackedMs: number
+}
+
+/** What a member wrote before it flushed has reached as many backups as the flush waited for. */
+function flushed(writes: ReadonlyMap<string, Acked[]>, flush: ClientCall): void {
+  for (const [name, ofKey] of writes) {
+    if (!name.startsWith(`${flush.cache}/`)) continue
+    for (const write of ofKey)
+      if (write.member === flush.member && write.endedMs < flush.beganMs)
+        write.acked = Math.max(write.acked, Math.min(write.backups, Number(flush.acks)))
+  }
+}
+
+function isJudged({ cache }: { readonly cache: string }): boolean {
+  return cache === 'safe' || cache === 'copied'
+}
+
+/** After a split each side serves what it has until the two are reconciled. */
+function isUnitedSinceLevel({ losses, lastApartMs }: Calm, beganMs: number): boolean {
+  return lastApartMs() < beganMs && (lastApartMs() === 0 || losses.wasLevel(lastApartMs(), beganMs))
+}

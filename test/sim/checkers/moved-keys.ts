@@ -1,0 +1,42 @@
+import type { Knobs } from '../knobs.ts'
+import { nameOf } from './changes.ts'
+import { type Calm, type Checker, Violation } from './checker.ts'
+
+/**
+ * P6: a key that moves is taken from the member that has it, and not loaded again. Where members only join and leave,
+ * the origin is not asked for a key that was read in a stable view, so that it surely lies with its owner, and that
+ * nobody has deleted since: not while it moves, not after.
+ */
+export function movedKeysAreNotLoaded(calm: Calm, { pressure }: Pick<Knobs, 'pressure'>): Checker {
+  const residentSinceMs = new Map<string, number>()
+  const changing = new Map<string, number>()
+  return {
+    began: ({ cache, key, kind }) => {
+      if (cache !== 'loaded' || kind !== 'delete') return
+      residentSinceMs.delete(key)
+      changing.set(key, (changing.get(key) ?? 0) + 1)
+    },
+    called: call => {
+      const { cache, key, kind, failed, value, beganMs } = call
+      if (cache !== 'loaded') return
+      if (kind === 'delete') {
+        // One that failed may still be on its way.
+        if (failed === undefined) changing.set(key, (changing.get(key) ?? 0) - 1)
+        residentSinceMs.delete(key)
+        return
+      }
+      const isStored = value !== undefined && failed === undefined && calm.sinceMs() < beganMs
+      if (isStored && (changing.get(key) ?? 0) === 0 && !residentSinceMs.has(key))
+        residentSinceMs.set(key, calm.nowMs())
+    },
+    originBegan: ({ key, member, askedMs, beganMs }) => {
+      const sinceMs = residentSinceMs.get(key)
+      if (pressure || sinceMs === undefined || askedMs <= sinceMs) return
+      if (calm.losses.wasAnyLost(sinceMs, beganMs)) return
+      throw new Violation(
+        'moved key not loaded',
+        `${nameOf({ cache: 'loaded', key })} was loaded at ${beganMs} by member ${member}, although it has been there since ${sinceMs}`
+      )
+    }
+  }
+}

@@ -1,0 +1,34 @@
+import type { Knobs } from '../knobs.ts'
+import { isWrite, nameOf } from './changes.ts'
+import { type Calm, type Checker, type ClientCall, Violation } from './checker.ts'
+
+/**
+ * Invariant 18: one member never goes back. Of a key it reads what it has itself written, and what it has read before,
+ * or something newer; judged by versions, and of calls that do not overlap.
+ *
+ * Not judged: a miss, since somebody may have deleted the key; what may have been lost by crashes since (`losses.ts`);
+ * what came before a split, whose other side knows nothing of it until the two are one again.
+ */
+export function sessionsGoForward(calm: Calm, { pressure }: Pick<Knobs, 'pressure'>): Checker {
+  const seen = new Map<string, ClientCall>()
+  return {
+    died: member => {
+      for (const name of seen.keys()) if (name.startsWith(`${member} `)) seen.delete(name)
+    },
+    called: call => {
+      const { version, member, beganMs, endedMs, backups = 0 } = call
+      if (version === undefined || (call.kind !== 'get' && !isWrite(call))) return
+      const name = `${member} ${nameOf(call)}`
+      const before = seen.get(name)
+      if (before === undefined || (before.version as string) < version) seen.set(name, call)
+      if (before === undefined || call.kind !== 'get' || version >= (before.version as string)) return
+      if (before.endedMs >= beganMs || calm.losses.wasApart(before.beganMs, endedMs) || pressure) return
+      const acked = typeof before.acks === 'number' ? before.acks : 0
+      if (calm.losses.mayHaveLost({ sinceMs: before.endedMs, untilMs: endedMs, acked, backups })) return
+      throw new Violation(
+        'sessions',
+        `member ${member}, asking for ${nameOf(call)} at ${beganMs}, got ${version}, but it had ${before.version} at ${before.endedMs} by a ${before.kind}`
+      )
+    }
+  }
+}
