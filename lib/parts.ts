@@ -1,4 +1,5 @@
 import { Caches } from './caches.ts'
+import { copying } from './copying.ts'
 import { BackOffs } from './fill/back-off.ts'
 import type { CacheDefinition } from './fill/definition.ts'
 import { Flights } from './fill/flight.ts'
@@ -23,7 +24,8 @@ import type { Logger } from './ports/log.ts'
 import type { PubSub } from './ports/pubsub.ts'
 import type { Random } from './ports/random.ts'
 import type { PeerId, Transport } from './ports/transport.ts'
-import { Replication } from './replication/replication.ts'
+import { reading } from './reading.ts'
+import type { Replication } from './replication/replication.ts'
 import { Client } from './rpc/client.ts'
 import { Links } from './rpc/links.ts'
 import type { LeaseTalk, MessageOf } from './rpc/messages.ts'
@@ -32,26 +34,19 @@ import { Server } from './rpc/server.ts'
 import { Budgets } from './serving/budgets.ts'
 import { Changes } from './serving/changes.ts'
 import { Changing } from './serving/changing.ts'
-import { Done } from './serving/done.ts'
 import { Copies } from './serving/copies.ts'
-import { CopyReads } from './serving/copy-reads.ts'
+import { Done } from './serving/done.ts'
 import { Explanations } from './serving/explanations.ts'
 import { FilterChanges } from './serving/filter-changes.ts'
 import { Filters } from './serving/filters.ts'
 import { Flushes } from './serving/flushes.ts'
 import { following } from './serving/following.ts'
 import { Handlers } from './serving/handlers.ts'
-import { HedgeBudget } from './serving/hedge-budget.ts'
 import { pageOf } from './serving/key-pages.ts'
 import { LeasedLoads } from './serving/leased-loads.ts'
-import { ManyReads } from './serving/many-reads.ts'
 import { Owner } from './serving/owner.ts'
 import { Ownership } from './serving/ownership.ts'
-import { QuorumReads } from './serving/quorum-reads.ts'
-import { Reads } from './serving/reads.ts'
-import { Router } from './serving/router.ts'
 import { Routes } from './serving/routes.ts'
-import { Sessions } from './serving/sessions.ts'
 import { Surveys } from './serving/surveys.ts'
 import { Writes } from './serving/writes.ts'
 import { Store } from './store/store.ts'
@@ -300,37 +295,16 @@ export class Parts {
       changed: (...table) => this.replication.tableChanged(...table),
       tableOf: ports.tableOf ?? buildTable
     })
-    this.replication = new Replication({
+    this.replication = copying({
+      ...{ clock, meshClock, client, stats, moves, owner, done, settings },
       self: transport.self,
-      clock,
-      meshClock,
-      client,
       store: this.store,
-      stats,
-      timeoutMs: settings.timeoutMs,
-      bytesPerSecond: settings.transferBytesPerSecond,
-      tombstoneTtlMs: settings.tombstoneTtlMs,
-      viewHash: () => this.membership.view.hash,
-      table: () => this.ownership.table,
-      partitionOf: (namespace, key) => this.ownership.partitionOf(namespace, key),
-      owners: () => this.membership.view.owners(),
-      bootOf: peer => this.membership.view.get(peer)?.boot ?? 0,
-      isSuspected: peer => this.membership.view.get(peer)?.status === 'suspect',
-      hasLink: peer => this.links.has(peer),
-      leavers: () => this.links.peers().filter(peer => this.membership.view.get(peer)?.status === 'left'),
+      membership: this.membership,
+      ownership: this.ownership,
+      links: this.links,
+      filters: () => this.filters,
+      definition: namespace => this.caches.definition(namespace),
       isLeaving: () => life.isLeaving(),
-      agreeWith: peer => this.membership.agreeWith(peer),
-      ownerBefore: partition => moves.ownerBefore(partition),
-      onTakenIn: ({ namespace, key, partition, kind, negative }) => {
-        owner.fills.changed(namespace, key, partition)
-        if (kind === 'value' && !negative) this.filters.hasValue(namespace, key)
-      },
-      reconciled: () => undefined,
-      answers: {
-        remember: answer => done.rememberOther(answer, meshClock.now()),
-        answerOf: (...which) => done.answered(...which),
-        answersIn: (...which) => done.answeredIn(...which)
-      },
       onMoved: moved => life.onMoved(moved)
     })
     this.budgets = new Budgets({
@@ -360,31 +334,11 @@ export class Parts {
     const routes = this.routes
     this.leased = new LeasedLoads({ self: transport.self, clock, client, outbox, owner, origin })
     const mayExist = (namespace: string, key: string): boolean => this.filters.mayExist(namespace, key)
-    const sessions = new Sessions()
-    const budget = new HedgeBudget()
-    const copyReads = new CopyReads({ routes, client, copies, budget, sessions, stats })
-    const quorum = new QuorumReads({
-      routes,
-      client,
-      meshClock,
-      sessions,
-      stats,
-      peek: about => copies.peek(about),
-      takeIn: delivered => void handlers.handle(transport.self, delivered, () => {})
-    })
-    const router = new Router({
-      routes,
-      clock,
-      meshClock,
-      client,
-      owner,
-      stats,
+    const { router, reads, many, sessions } = reading({
+      ...{ routes, clock, meshClock, client, owner, stats, copies, mayExist },
       leased: this.leased,
-      copies: copyReads,
-      quorum,
-      sessions,
-      budget,
-      mayExist
+      timeoutMs: settings.timeoutMs,
+      takeIn: delivered => void handlers.handle(transport.self, delivered, () => {})
     })
     const { timeoutMs } = settings
     const isCertain = (): boolean => this.membership.isCertain()
@@ -423,11 +377,10 @@ export class Parts {
       mayExist
     })
     this.writes = new Writes({ changes, routes, behind, clock, random: random.fork('writes'), stats, log, timeoutMs })
-    const reads = new Reads({ routes, router, clock, stats })
     this.caches = new Caches(
       {
         reads,
-        many: new ManyReads({ routes, clock, client, owner, reads, copies: copyReads, budget, stats, timeoutMs }),
+        many,
         router,
         changes,
         explanations,
@@ -435,7 +388,7 @@ export class Parts {
         ownsKeys: settings.weight > 0,
         writes: this.writes,
         flushes,
-        surveys: new Surveys({ routes, client, changes, ownPage: ask => pageOf(pages, ask) }),
+        surveys: new Surveys({ routes, client, changes, meshClock, ownPage: ask => pageOf(pages, ask) }),
         clock,
         random: random.fork('updates'),
         meshClock,

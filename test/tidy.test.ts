@@ -18,6 +18,8 @@ const LADDER = [
   'local-member.ts',
   'mesh.ts',
   'parts.ts',
+  'copying.ts',
+  'reading.ts',
   'caches.ts',
   'member.ts',
   'counter.ts',

@@ -132,6 +132,10 @@ export class Stats {
   sourcesLostTotal = 0
   /** Owners that did not say in time what they hold. */
   offersMissedTotal = 0
+  /** Values written on two sides of a split that the `merge` of their cache was asked about. */
+  mergesTotal = 0
+  /** Of those, how many because it threw: the later value stayed. */
+  mergesFailedTotal = 0
   /** Records given up because this member was kept apart for longer than deletes are remembered. */
   recordsOutdatedTotal = 0
   /** Records dropped because their partition moved to another member. */

@@ -77,6 +77,9 @@ export class Intake {
   /** What was pulled from whom, as it was offered: offered again, it is here already. */
   readonly #settled = new Map<PeerId, Map<number, number>>()
   #movers = 0
+  /** Open partitions, hottest first. */
+  #order: readonly number[] | undefined
+  readonly #moving = new Set<number>()
   #disarm = (): void => {}
   #moved = { partitions: 0, records: 0, bytes: 0 }
   #stopped = false
@@ -224,6 +227,7 @@ export class Intake {
   #add(peer: PeerId, holding: Holding): void {
     const offers = this.#open.get(holding.partition) ?? new Map<PeerId, Holding>()
     offers.set(peer, holding)
+    this.#order = undefined
     this.#open.set(holding.partition, offers)
   }
 
@@ -247,29 +251,35 @@ export class Intake {
     this.#settle()
   }
 
-  readonly #moving = new Set<number>()
-
   /** The hottest partition that is to be had, and what else is as simple and at the same member. */
   #nextGroup(): Offer[] | undefined {
-    const byHeat = [...this.#open]
-      .filter(([partition]) => !this.#moving.has(partition))
-      .map(([partition, offers]) => ({
-        partition,
-        offers,
-        heat: Math.max(...[...offers.values()].map(one => one.heat))
-      }))
-      .sort((a, b) => b.heat - a.heat)
-    const first = byHeat[0]
-    if (first === undefined) return undefined
-    const [peer, holding] = [...first.offers].sort(([, a], [, b]) => b.count - a.count)[0] as [PeerId, Holding]
-    const group: Offer[] = [{ peer, holding }]
-    if (this.#deps.store.holds(first.partition)) return group
-    for (const { partition, offers } of byHeat.slice(1)) {
-      const other = offers.get(peer)
-      if (group.length === GROUP_MAX) break
-      if (other !== undefined && !this.#deps.store.holds(partition)) group.push({ peer, holding: other })
+    let group: Offer[] | undefined
+    for (const partition of this.#byHeat()) {
+      const offers = this.#moving.has(partition) ? undefined : this.#open.get(partition)
+      if (offers === undefined) continue
+      if (group === undefined) {
+        const [peer, holding] = [...offers].sort(([, a], [, b]) => b.count - a.count)[0] as [PeerId, Holding]
+        group = [{ peer, holding }]
+        if (this.#deps.store.holds(partition)) return group
+      } else {
+        const { peer } = group[0] as Offer
+        const holding = offers.get(peer)
+        if (holding !== undefined && !this.#deps.store.holds(partition)) group.push({ peer, holding })
+        if (group.length === GROUP_MAX) return group
+      }
     }
     return group
+  }
+
+  /** In order until something else is offered. */
+  #byHeat(): readonly number[] {
+    const heatOf = (partition: number): number =>
+      Math.max(0, ...[...(this.#open.get(partition)?.values() ?? [])].map(({ heat }) => heat))
+    this.#order ??= [...this.#open.keys()]
+      .map(partition => ({ partition, heat: heatOf(partition) }))
+      .sort((a, b) => b.heat - a.heat)
+      .map(({ partition }) => partition)
+    return this.#order
   }
 
   async #move(group: readonly Offer[]): Promise<void> {

@@ -312,9 +312,11 @@ export class Replication {
   }
 
   partitionsWithoutBackup(): number {
-    const { store } = this.#deps
+    const { store, table, self } = this.#deps
     const wantsBackup = (partition: number): boolean => store.digestOf(partition, 1).count > 0
-    return this.#owned().filter(partition => wantsBackup(partition) && !this.#isBackedUp(partition)).length
+    const owns = (partition: number): boolean => table().primary(partition) === self
+    const held = store.heldPartitions().filter(partition => owns(partition) && wantsBackup(partition))
+    return held.filter(partition => !this.#isBackedUp(partition)).length
   }
 
   #isBackedUp(partition: number): boolean {

@@ -203,8 +203,11 @@ export const LAYOUTS = {
   },
   touch: { namespace: namespaceText, key: keyText, ttlMs: real, ...copying, ...once },
   add: { namespace: namespaceText, key: keyText, by: real, ttlMs: real, ...copying, ...once },
-  /** Asked of every member that may hold something. An empty prefix is the whole cache. */
-  clear: { namespace: namespaceText, prefix: keyText, ...once },
+  /**
+   * Asked of every member that may hold something: all below this stamp is dead. A stamp of 0 only asks for an answer,
+   * and with it for the clock there. An empty prefix is the whole cache.
+   */
+  clear: { namespace: namespaceText, prefix: keyText, stamp: real, ...once },
   /** A page of keys from this partition on; within it, of those after `after`. Only between equal views. */
   keys: { namespace: namespaceText, prefix: keyText, viewHash: real, partition: count, after: keyText },
 

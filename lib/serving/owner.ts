@@ -359,12 +359,12 @@ export class Owner {
   }
 
   /** Loads that run began before: their results go to those who wait and are not kept. */
-  #clear({ namespace, prefix }: ChangeOf<'clear'>): MessageOf<'cleared'> {
-    const { store, viewHash } = this.#deps
+  #clear({ namespace, prefix, stamp }: ChangeOf<'clear'>): MessageOf<'cleared'> {
+    const { store, viewHash, meshClock } = this.#deps
+    if (stamp === 0) return { type: 'cleared', viewHash: viewHash() }
     const range = rangeOf(prefix)
     this.fills.changedMatching(namespace, key => isInRange(key, range))
-    if (range.exact !== undefined) store.drop(namespace, range.exact)
-    store.dropMatching(namespace, range.under)
+    store.addFloor({ namespace, prefix, stamp, atMs: meshClock.now() })
     return { type: 'cleared', viewHash: viewHash() }
   }
 

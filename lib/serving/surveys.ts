@@ -1,16 +1,21 @@
 /**
  * What is asked of many members: to clear a cache, and which keys there are.
  *
- *   clear ─▶ every member that owns anything, each until it has confirmed or is gone ─▶ somebody else by now? those too ─▶ done
+ *   clear ─▶ the clock of every member that owns anything ─▶ a stamp above all of them: what lies below it is dead
+ *         ─▶ told to every one, each until it has confirmed or is gone ─▶ somebody else by now? those too ─▶ done
  *   keys  ─▶ the owner of the first partition not yet seen ─▶ a page ─▶ … until all partitions are seen
+ *
+ * Two rounds, because what was written before must lie below the stamp, whatever clock it was written by; and a stamp,
+ * because each key has copies, and what one member has dropped another would bring back. So each member keeps the stamp
+ * as a floor for as long as deletes are remembered, and tells it to whoever comes.
  *
  * Clear asks all who may own keys, and not whoever owns these by our view: views may differ on that. Members of weight 0
  * hold nothing, and two that only dial could never ask each other. Each that is asked drops its records and closes
  * its running loads in one turn, so a load that began before is not stored after. It confirms with its view: had
  * somebody joined whom we do not know, it may have loaded before and would be asked too.
  *
- * Not promised of clear: that it reaches members which are not in our view. What the other side of a split holds
- * outlives it, until copies are reconciled; and a member whose view is older than a join of a moment ago may be asked
+ * Not promised of clear: that it reaches members which are not in our view before the split that keeps them apart has
+ * healed; and a member whose view is older than a join of a moment ago may be asked
  * after the joiner has answered somebody.
  *
  * Keys are weakly consistent: each partition is as it was when its page was made. A key that is there the whole time is
@@ -22,6 +27,7 @@ import { PARTITIONS } from '../placement/partitions.ts'
 import type { PeerId } from '../ports/transport.ts'
 import { CallFailed, type Client } from '../rpc/client.ts'
 import type { MessageOf, Reply } from '../rpc/messages.ts'
+import type { MeshClock } from '../store/version.ts'
 import type { Changes } from './changes.ts'
 import { callError, unavailable, unexpected } from './failures.ts'
 import type { Routes } from './routes.ts'
@@ -33,6 +39,7 @@ export interface SurveysDeps {
   readonly routes: Routes
   readonly client: Client
   readonly changes: Changes
+  readonly meshClock: MeshClock
   /** The page of this member itself. */
   readonly ownPage: (ask: MessageOf<'keys'>) => MessageOf<'page'>
 }
@@ -54,8 +61,13 @@ export class Surveys {
     for (;;) {
       const asked = owners().filter(member => !confirmed.has(nameOf(member)))
       if (asked.length === 0) return
-      const leftMs = endMs - clock.monotonic()
-      const results = await Promise.allSettled(asked.map(one => this.#clearAt(one, definition, prefix, leftMs)))
+      const leftMs = (): number => endMs - clock.monotonic()
+      // Whoever does not answer here does not in the second round either, and is told of then.
+      await Promise.allSettled(asked.map(one => this.#clearAt(one, definition, prefix, 0, leftMs() / 2)))
+      const stamp = this.#deps.meshClock.stamp()
+      const results = await Promise.allSettled(
+        asked.map(one => this.#clearAt(one, definition, prefix, stamp, leftMs()))
+      )
       const failures = asked.flatMap((member, i) => {
         const result = results[i] as PromiseSettledResult<void>
         if (result.status === 'fulfilled') confirmed.set(nameOf(member), member.id)
@@ -65,9 +77,15 @@ export class Surveys {
     }
   }
 
-  async #clearAt(member: Owning, definition: Definition, prefix: string, timeoutMs: number): Promise<void> {
+  async #clearAt(
+    member: Owning,
+    definition: Definition,
+    prefix: string,
+    stamp: number,
+    timeoutMs: number
+  ): Promise<void> {
     const { viewHash, agreeWith, self } = this.#deps.routes.deps
-    const clear = { type: 'clear', namespace: definition.namespace, prefix } as const
+    const clear = { type: 'clear', namespace: definition.namespace, prefix, stamp } as const
     const reply = await this.#deps.changes.clearAt(definition, clear, member, timeoutMs)
     if (reply !== undefined && member.id !== self && reply.viewHash !== viewHash()) await agreeWith(member.id)
   }

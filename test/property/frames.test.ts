@@ -176,7 +176,7 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   },
   touch: { ...where, ttlMs: real, ...copying, ...once },
   add: { ...where, by: real, ttlMs: real, ...copying, ...once },
-  clear: { namespace: shortText, prefix: shortText, ...once },
+  clear: { namespace: shortText, prefix: shortText, stamp: real, ...once },
   keys: { namespace: shortText, prefix: shortText, viewHash: real, partition: count, after: shortText },
   compared: { done: fc.boolean(), stamp: real, writer: shortText, taken: fc.boolean() },
   touched: { existed: fc.boolean() },

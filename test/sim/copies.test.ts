@@ -110,7 +110,10 @@ describe('a planted bug is found', { timeout: 300_000 }, () => {
   })
 
   it('a member that leaves and hands nothing over', async () => {
-    vi.spyOn(Replication.prototype, 'handOver').mockResolvedValue({ partitions: 0, records: 0 })
+    vi.spyOn(Replication.prototype, 'handOver').mockResolvedValue({
+      ...{ partitions: 0, records: 0, bytes: 0 },
+      left: { partitions: 0, records: 0 }
+    })
     await expectFound(/^drain loses nothing/, { ...DRAINS, backups: 0 })
   })
 

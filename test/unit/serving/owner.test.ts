@@ -594,7 +594,7 @@ describe('what a reviewer found', () => {
   it('nobody is followed for a cache that was cleared a moment ago, though the partition came after that', async () => {
     let calls = 0
     declare(() => ++calls)
-    owner.perform({ type: 'clear', namespace: NAMESPACE, prefix: '' })
+    owner.perform({ type: 'clear', namespace: NAMESPACE, prefix: '', stamp: 1 })
     moves.gained(5, 'before')
     ask('a', 'load')
     await later()
