@@ -2,8 +2,8 @@
  * A counter: numbers under keys, added to at the key's owner in one step, so that no two adds overwrite each other.
  * The TTL begins with the first add and is not prolonged by others: what a rate limiter needs of a window.
  *
- * Not promised: exact counts through crashes and splits. What a member held dies with it, and two sides of a split
- * count on their own. An add whose outcome is unknown may have been counted. Never is an add counted twice.
+ * Not promised: exact counts through crashes and splits. What a member had not copied dies with it, and two sides of a
+ * split count on their own, of which one is kept. An add whose outcome is unknown may have been counted. Never is an add counted twice.
  */
 import { unlessAborted } from './base/abort.ts'
 import { got, MeshError } from './base/errors.ts'

@@ -8,23 +8,25 @@
  *   deadline ─▶ every sending was refused: unavailable, nothing was done · else: the outcome is unknown
  *
  * A change goes to the first rank of our own view and to nobody else (PROTOCOL Q3). Sent again to the same owner it
- * carries the same id and is not made twice, for the owner remembers (`done.ts`). Sent to another owner it meets no
- * memory of it, and needs none as long as a record has no copies:
+ * carries the same id and is not made twice, for the owner remembers (`done.ts`). What it answered travels with the
+ * record to its backups and to whoever owns it next, so that one sent to another owner is known there too, as far as the
+ * record is:
  *
- *   1. A makes it and dies: the record died with A. What B makes now is made once in all that is left.
- *   2. A makes it and loses the partition to a joiner B, or leaves: A forgets the record; B begins empty. As 1.
- *   3. A makes it behind a split; B makes it on our side: two records, each with the change once. When the views are
- *      one again, one of the two owns the key and the other forgets its record. Which one is kept is not promised.
- *   4. A makes it, is taken for dead and comes back as owner while we ask B: we ask A again, which remembers the id and
- *      gives the answer of then. B has forgotten what it made with the partition.
- *   5. compareAndSet at B after A: B has no record of that version, so it says no, and that is so: the value of before
- *      is gone, and so is the one that A may have set. With `null`, "only if absent", B sets it; A's is gone.
+ *   1. A makes it and dies before anybody has a copy: the record died with A. What B makes now is made once in all that
+ *      is left.
+ *   2. A makes it, its backup B has it, A dies: B, owner now, gives the answer of then.
+ *   3. A makes it and loses the partition to a joiner B, or leaves: until B has the partition in full, it asks those who
+ *      held the key for the record and for this very change before it makes it.
+ *   4. A makes it behind a split; B makes it on our side: two records, each with the change once. When the views are
+ *      one again, the later is kept, or what `merge` makes of both.
+ *   5. A makes it, is taken for dead and comes back as owner while we ask B: we ask A again, which remembers the id and
+ *      gives the answer of then.
+ *   6. compareAndSet at B after A, as in 1: B has no record of that version, so it says no, and that is so: the value of
+ *      before is gone, and so is the one that A may have set. With `null`, "only if absent", B sets it; A's is gone.
  *
- * A change that waits for backups and has too few of them in time was made all the same: its caller is told both, and
- * that it need not be made again.
+ * What comes back then is not always what A said. A caller that needs to know reads after it.
  *
- * What comes back then is not always what A said. A caller that needs to know reads after it. Once backups hold copies
- * they must hold the ids too, for then 1 and 2 keep the record.
+ * A change that waits for backups and has too few of them in time was made all the same: its caller is told both.
  */
 import type { MeshError } from '../base/errors.ts'
 import type { CacheDefinition } from '../fill/definition.ts'
@@ -227,7 +229,9 @@ class Errand {
     const { client, attemptMs, stats } = this.#deps
     if (this.#sendings++ > 0) stats.changesResentTotal++
     try {
-      const terms = { timeoutMs: Math.max(1, Math.min(attemptMs, this.#leftMs)) }
+      const timeoutMs = Math.max(1, Math.min(attemptMs, this.#leftMs))
+      // Who says that it waits for backups has all the time there is: it has heard us.
+      const terms = { timeoutMs, loadMs: Math.max(0, this.#leftMs - timeoutMs) }
       return await client.call(peer, this.#signed(), terms).reply
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error

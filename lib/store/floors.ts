@@ -129,7 +129,7 @@ class Ground {
     }
     if (prefix === WHOLE) this.takeUp(one => covers(laid, one))
     this.laid.set(prefix, laid)
-    this.#top = Math.max(this.#top, stamp)
+    this.#top = Math.max(this.#top, laid.stamp)
     return true
   }
 

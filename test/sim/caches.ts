@@ -1,4 +1,5 @@
 /** The caches of a simulated run and what they are declared with. */
+import type { Counter } from '../../lib/counter.ts'
 import type { Mesh } from '../../lib/mesh.ts'
 import type { MeshOptions } from '../../lib/options.ts'
 import type { Random } from '../../lib/ports/random.ts'
@@ -47,10 +48,14 @@ export function declareAll(
   mesh.cache('loaded', { ttl, loadTimeout: '10s', load: (key: string, { signal }) => load(key, signal), ...copying })
   mesh.cache<number>('plain', { ttl, ...copying })
   mesh.cache<number>('guarded', { ttl, ...copying })
-  mesh.counter('hits', { ttl, ...copying })
+  counterOf(mesh, knobs)
   mesh.cache<number>('safe', { ttl, ...waiting })
   mesh.cache<number>('copied', { ttl, ...copying })
   mesh.cache<string>('bulk', { ttl, ...copying })
+}
+
+export function counterOf(mesh: Mesh, { backups }: Knobs): Counter {
+  return mesh.counter('hits', { ttl: '1h', backups })
 }
 
 /** Copies are being built: a mesh that does not make any yet is judged by what it knows. */

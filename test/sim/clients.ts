@@ -6,7 +6,7 @@ import type { Cache, LoadingCache } from '../../lib/cache.ts'
 import type { Mesh } from '../../lib/mesh.ts'
 import type { Random } from '../../lib/ports/random.ts'
 import type { Cluster } from '../../lib/testing.ts'
-import { type BulkDice, bulkKey, bulkValue, KEYS } from './caches.ts'
+import { type BulkDice, bulkKey, bulkValue, counterOf, KEYS } from './caches.ts'
 import type { CacheName, Checker, ClientCall } from './checkers/checker.ts'
 import type { Knobs } from './knobs.ts'
 import { failedCallIn, type Origin } from './origin.ts'
@@ -143,7 +143,7 @@ export class Clients {
 
   #count(member: number): void {
     const key = `c${Math.floor(this.#cluster.now / COUNTER_MS)}`
-    const counter = (this.#cluster.meshes[member] as Mesh).counter('hits', { ttl: '1h' })
+    const counter = counterOf(this.#cluster.meshes[member] as Mesh, this.#knobs)
     const call = { cache: 'hits', key, member } as const
     const isRead = this.#chance.float() < 0.2
     if (isRead) this.#call({ ...call, kind: 'count' }, async () => ({ value: await counter.get(key) }))

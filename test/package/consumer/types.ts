@@ -3,6 +3,9 @@
  * directive above it would be an error.
  */
 import {
+  type AckOptions,
+  type BackupAcks,
+  BackupsError,
   type Cache,
   type Count,
   type Counter,
@@ -10,13 +13,18 @@ import {
   type Duration,
   type Entry,
   isMeshError,
+  type KeepOptions,
   type Key,
+  type Left,
   LoadError,
   type LoadingCache,
   local,
   type Member,
   type Mesh,
+  type Moved,
   PartialError,
+  type ReadyOptions,
+  type SetOptions,
   type StoreContext,
   seeds,
   sharedMesh,
@@ -190,11 +198,53 @@ async function read<R, K extends Key>(cache: LoadingCache<R, K>, key: K): Promis
 }
 same<Product, Awaited<ReturnType<typeof read<Product, string>>>>(true)
 
+// How many copies there are, how many a write waits for, and what becomes of two that differ.
+const copied = mesh.cache('copied', {
+  ttl: '1h',
+  backups: 2,
+  backupAcks: process.env.ACKS === undefined ? undefined : 'quorum',
+  load: (id: string) => db.product(id),
+  merge: (a, b) => (a.value.price < b.value.price ? a.value : b.value)
+})
+same<LoadingCache<Product, string>, typeof copied>(true)
+const carts = mesh.cache<string[]>('carts', { ttl: '1d', merge: (a, b) => [...a.value, ...b.value] })
+mesh.cache<string[]>('latest', { ttl: '1d', backups: 0, backupAcks: 'all', merge: 'latest' })
+// @ts-expect-error what is kept is a value of the cache
+mesh.cache<string[]>('counted', { ttl: '1d', merge: (a, b) => a.value.length + b.value.length })
+// @ts-expect-error there is no such word
+mesh.cache('worded', { ttl: '1d', backupAcks: 'most' })
+await carts.set('abc', ['lamp'], { backupAcks: 1, ttl: '1h' })
+await carts.setMany([['abc', [], { backupAcks: 'all' }]], { backupAcks: 'quorum' })
+await carts.touch('abc', '1h', { backupAcks: 'all' })
+await hits.add(['ann', 7], 1, { backupAcks: 1 })
+const held = await carts.flush({ backupAcks: 1, timeout: '1s' })
+same<number, typeof held.acked>(true)
+await hits.flush()
+await copied.flush()
+const acks: BackupAcks = 'quorum'
+const ack: AckOptions = { backupAcks: acks }
+const keep: KeepOptions = { ttl: '1m' }
+const set: SetOptions = { ...ack, ...keep }
+await carts.update('abc', now => now, set)
+await carts.getOrSet('abc', () => [], keep)
+// @ts-expect-error what is loaded is no write
+await carts.getOrSet('abc', () => [], { backupAcks: 1 })
+// @ts-expect-error a delete waits for every copy
+await carts.delete('abc', { backupAcks: 1 })
+mesh.counter('copied', { ttl: '1m', backups: 2, backupAcks: 1 })
+// @ts-expect-error counts are not merged
+mesh.counter('merged', { ttl: '1m', merge: 'latest' })
+const ready: ReadyOptions = { members: undefined, warm: 0.9, timeout: '5s' }
+await mesh.ready(ready)
+mesh.on('moved', moved => same<Moved, typeof moved>(true))
+await createMesh({ name: 'shop', minMembers: 3, tombstoneTtl: '2h', transferRate: '8mb' })
+
 // Errors and members.
 try {
   await products.get('lamp')
 } catch (error) {
   if (error instanceof LoadError) same<string, typeof error.cause.message>(true)
+  if (error instanceof BackupsError) same<readonly string[], typeof error.missing>(true)
   if (error instanceof PartialError) same<ReadonlyMap<number, Error>, typeof error.errors>(true)
   if (isMeshError(error, 'ERR_MESH_LOAD')) console.error(error.code, error.retryable)
   // @ts-expect-error there is no such code
@@ -202,7 +252,8 @@ try {
 }
 const off = mesh.on('join', member => same<Member, typeof member>(true))
 off()
-await mesh.leave({ deadline: '2s' })
+const left = await mesh.leave({ deadline: '2s' })
+same<Left, typeof left>(true)
 
 // Mistakes.
 const ttl: Duration = '90s'

@@ -36,9 +36,10 @@ function judge({ cache, key, ranked, held }: Holdings, isShortOfRoom: boolean): 
     throw new Violation('replicas converge', `${name} is ${told(first[1])} at ${first[0]} and nothing at ${ranked[0]}`)
 }
 
+/** A mark under the version of a value says that this was given up, and stands for it. */
 function isSame(a: Entry, b: Entry): boolean {
   const isVersion = a.version.stamp === b.version.stamp && a.version.writer === b.version.writer
-  return isVersion && a.kind === b.kind && Buffer.from(a.bytes).equals(b.bytes)
+  return isVersion && (a.kind !== b.kind || Buffer.from(a.bytes).equals(b.bytes))
 }
 
 function told({ kind, version, backups }: Entry): string {

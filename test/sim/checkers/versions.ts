@@ -7,7 +7,7 @@ import { type Calm, type Checker, Violation } from './checker.ts'
 
 /**
  * Invariant 1: versions never go back. What a member holds of a key only becomes newer; the same version is the same
- * value, perhaps with another expiry. It may hold an older one only after it has given the key away or up: on somebody's
+ * value, perhaps with another expiry, or the mark that it was given up. It may hold an older one only after it has given the key away or up: on somebody's
  * word, for want of room, or because its time was over. And in a stable view a write that begins after another was
  * acknowledged gets the higher version, whoever made it.
  */
@@ -69,7 +69,7 @@ function remembered(last: Held | undefined, { records, nowMs }: GivenUp): Entry 
 function isBack(now: Entry, before: Entry): boolean {
   if (isNewer(before.version, now.version)) return true
   const isSame = !isNewer(now.version, before.version)
-  return isSame && !(now.kind === before.kind && Buffer.from(now.bytes).equals(before.bytes))
+  return isSame && now.kind === before.kind && !Buffer.from(now.bytes).equals(before.bytes)
 }
 
 function told({ kind, version }: Entry): string {

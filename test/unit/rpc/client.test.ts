@@ -250,3 +250,81 @@ describe('a call', () => {
     expect(ends).toEqual([{ type: 'touched', existed: true }])
   })
 })
+
+describe('a call that is to be answered at once', () => {
+  function watched() {
+    const { clock, client } = setup()
+    const told: string[] = []
+    const ends: string[] = []
+    const ask = (name = 'call') =>
+      client.begin(
+        'peer',
+        { type: 'read', namespace: 'n', key: 'sk', mode: 'load', wish: 'usual' },
+        { timeoutMs: 2_000, loadMs: 10_000, onSlow: why => told.push(`${name} ${why} ${clock.nowMs - 1_000}`) },
+        end => ends.push(`${end instanceof CallFailed ? end.end : end.type} ${clock.nowMs - 1_000}`)
+      )
+    return { clock, client, told, ends, ask }
+  }
+
+  it('is told to be slow once, and that nothing is heard; it goes on, and has the time it was given', () => {
+    const { clock, client, told, ends, ask } = watched()
+    ask()
+    clock.endTurn()
+    clock.pass(5_000)
+    // Of one that has not been asked before, 10 ms are taken to be usual.
+    expect(told).toEqual(['call slow 16', 'call silent 50'])
+    expect(ends).toEqual(['timeout 2000'])
+    expect(client.isSilent('peer')).toBe(true)
+    client.heard('peer')
+    expect(client.isSilent('peer')).toBe(false)
+  })
+
+  it('is told nothing when it is answered in time, nor when a load is known to run', () => {
+    const { clock, client, told, ends, ask } = watched()
+    const [answered, loading] = [ask('answered'), ask('loading')]
+    clock.endTurn()
+    clock.pass(10)
+    client.heard('peer')
+    client.reply('peer', answered.id, { type: 'absent' })
+    client.reply('peer', loading.id, { type: 'waiting' })
+    clock.pass(5_000)
+    client.reply('peer', loading.id, { type: 'absent' })
+    expect(told).toEqual([])
+    expect(ends).toEqual(['absent 10', 'absent 5010'])
+  })
+
+  it('is not taken for slow because this process stood still, but for one more moment', () => {
+    const { clock, told, ask } = watched()
+    ask()
+    clock.endTurn()
+    clock.standStill(100)
+    expect(told).toEqual([])
+    clock.pass(16)
+    expect(told).toEqual(['call slow 116'])
+  })
+
+  it('tells all that wait when nothing is heard, those too that have been found slow', () => {
+    const { clock, told, ask } = watched()
+    ask('first')
+    clock.endTurn()
+    clock.pass(40)
+    ask('second')
+    clock.endTurn()
+    clock.pass(10)
+    expect(told).toEqual(['first slow 16', 'first silent 50', 'second silent 50'])
+  })
+
+  it('learns how fast the peer is from its answers', () => {
+    const { clock, client, told, ends, ask } = watched()
+    for (let i = 0; i < 2_000; i++) {
+      const { id } = ask()
+      clock.endTurn()
+      client.heard('peer')
+      client.reply('peer', id, { type: 'absent' })
+    }
+    ask('last')
+    clock.endTurn()
+    clock.pass(20)
+    expect([told, ends.length]).toEqual([['last slow 4'], 2_000])
+  })
+})

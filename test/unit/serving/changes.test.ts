@@ -120,6 +120,18 @@ describe('a change that fewer backups have than it waits for', () => {
     expect(error.message).toContain('there is no further member to hold one')
   })
 
+  it('is given all of its time by an owner that says that it waits, and one attempt by one that says nothing', async () => {
+    const terms: unknown[] = []
+    const client = {
+      call: (_peer: string, _change: unknown, given: unknown) => {
+        terms.push(given)
+        return { reply: Promise.resolve(unacked) }
+      }
+    } as unknown as Client
+    await failure(changesOf(() => 'a', [], { client }).write(ABOUT, WRITE, 1_000))
+    expect(terms).toEqual([{ timeoutMs: 100, loadMs: 900 }])
+  })
+
   it('at this very member is waited for, with the deadline of the change', async () => {
     const untils: number[] = []
     let settle = (_: Reply): void => {}
