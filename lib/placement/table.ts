@@ -69,6 +69,11 @@ export class Table {
     return this.ranks === 0 ? undefined : this.ids[this.#rows[partition * this.ranks] as number]
   }
 
+  /** The id of the member with this rank, for who asks for many partitions; undefined where there is none. */
+  at(partition: number, rank: number): string | undefined {
+    return rank < this.ranks ? this.ids[this.#rows[partition * this.ranks + rank] as number] : undefined
+  }
+
   /** The ids of those that hold this partition, by rank: the primary, then the backups. Do not change the array. */
   owners(partition: number): readonly string[] {
     this.#lists[partition] ??= Array.from(this.#rowOf(partition), index => this.ids[index] as string)

@@ -19,6 +19,7 @@ import { BACKUPS_MAX } from '../rpc/words.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
 import type { MeshClock } from '../store/version.ts'
+import { GIVEN_UP } from './copies.ts'
 import { Levels } from './levels.ts'
 import type { Pace } from './pace.ts'
 import { Repairs } from './repairs.ts'
@@ -26,6 +27,11 @@ import { type End, type Item, Stream } from './stream.ts'
 
 /** All partitions are compared this often, should a copy have been lost in a way that nobody noticed. */
 const COMPARE_ALL_MS = 30_000
+/** What is not level is looked at this often. */
+const COMPARE_OPEN_MS = 2_000
+const AGAIN_MS = 100
+/** A backup that has no room for a partition is left alone with it for so long. */
+const SHORT_MS = 60_000
 
 export interface BackupsDeps {
   readonly self: PeerId
@@ -55,6 +61,8 @@ export class Backups {
   readonly #streams = new Map<PeerId, Stream>()
   /** Have differed once: compared exactly the next time. */
   readonly #doubtful = new Map<PeerId, Set<number>>()
+  /** What a backup had no room for, and until when it is not asked again. */
+  readonly #short = new Map<PeerId, Map<number, number>>()
   readonly #repairs: Repairs
   #stopComparing = (): void => {}
 
@@ -74,11 +82,13 @@ export class Backups {
   }
 
   start(): void {
+    let rounds = 0
     const again = (): void => {
-      this.compareAll()
-      this.#stopComparing = this.#deps.clock.after(COMPARE_ALL_MS, again)
+      if (++rounds % (COMPARE_ALL_MS / COMPARE_OPEN_MS) === 0) this.compareAll()
+      else this.compareOpen()
+      this.#stopComparing = this.#deps.clock.after(COMPARE_OPEN_MS, again)
     }
-    this.#stopComparing = this.#deps.clock.after(COMPARE_ALL_MS, again)
+    this.#stopComparing = this.#deps.clock.after(COMPARE_OPEN_MS, again)
   }
 
   stop(): void {
@@ -123,9 +133,14 @@ export class Backups {
     }
   }
 
-  /** All that has copies to keep is known to have them, where there are members enough. */
+  /** All that has copies to keep is known to have them, or has no room for them. */
   isLevel(partition: number): boolean {
-    return this.copiesOf(partition) >= this.copiesWanted(partition)
+    const table = this.#deps.table()
+    for (let rank = this.copiesWanted(partition); rank > 0; rank--) {
+      const isShort = this.#isShort(table.at(partition, rank) as PeerId, partition)
+      if (!isShort && !this.#levels.isLevel(partition, rank)) return false
+    }
+    return true
   }
 
   /** How many backups are known to be level, from the first rank on. */
@@ -138,8 +153,7 @@ export class Backups {
 
   /** How many backups this partition's records are to have, and can. */
   copiesWanted(partition: number): number {
-    const owners = this.#deps.table().owners(partition).length
-    let wanted = Math.min(BACKUPS_MAX, owners - 1)
+    let wanted = Math.min(BACKUPS_MAX, this.#deps.table().ranks - 1)
     while (wanted > 0 && this.#deps.store.digestOf(partition, wanted).count === 0) wanted--
     return wanted
   }
@@ -150,40 +164,40 @@ export class Backups {
 
   /** Roles have changed: what was level stays so where the same process has a rank of the same partition still. */
   tableChanged(before: Table, after: Table, isRenewed: (peer: PeerId) => boolean): void {
-    const { self } = this.#deps
+    const { self, store, isWarming } = this.#deps
+    const renewed = new Set(after.ids.filter(isRenewed))
     const toCompare = new Map<PeerId, number[]>()
-    const peers = new Set<PeerId>()
     for (let partition = 0; partition < PARTITIONS; partition++) {
-      if (after.primary(partition) !== self) {
+      if (after.at(partition, 0) !== self) {
         this.#levels.clear(partition)
         continue
       }
-      const wasOurs = before.primary(partition) === self
-      const level = this.#levelBefore(before, partition, wasOurs)
+      const wasOurs = before.at(partition, 0) === self
+      const bits = this.#levels.bitsOf(partition)
       this.#levels.clear(partition)
-      const owners = after.owners(partition)
-      for (let rank = 1; rank < owners.length; rank++) {
-        const peer = owners[rank] as PeerId
-        peers.add(peer)
-        if (level.has(peer) && !isRenewed(peer)) this.#levels.set(partition, rank, true)
-        else if (!this.#deps.isWarming(partition)) push(toCompare, peer, partition)
+      for (let rank = 1; rank < after.ranks; rank++) {
+        const peer = after.at(partition, rank) as PeerId
+        const isCarried = wasOurs && !renewed.has(peer) && wasLevel(before, partition, bits, peer, rank)
+        // Whoever has something of what is empty here offers it.
+        const isEmpty = store.digestOf(partition, rank).count === 0
+        if (isCarried || isEmpty) this.#levels.set(partition, rank, true)
+        else if (!isWarming(partition)) push(toCompare, peer, partition)
       }
     }
-    for (const [peer, stream] of this.#streams) {
-      if (peers.has(peer) && !isRenewed(peer)) continue
-      stream.close()
-      this.#streams.delete(peer)
-      this.#doubtful.delete(peer)
-    }
+    this.#closeStreams(peer => after.ids.includes(peer) && !renewed.has(peer))
     this.#repairs.tableChanged()
     for (const [peer, partitions] of toCompare) this.#compare(peer, partitions)
   }
 
   /** It has all that others had of it. */
   warmed(partition: number): void {
-    const owners = this.#deps.table().owners(partition)
-    for (let rank = 1; rank < owners.length; rank++)
-      if (!this.#levels.isLevel(partition, rank)) this.#compare(owners[rank] as PeerId, [partition])
+    const table = this.#deps.table()
+    for (let rank = 1; rank < table.ranks; rank++) {
+      // What has come while it warmed has gone to nobody yet.
+      const isEmpty = this.#deps.store.digestOf(partition, rank).count === 0
+      this.#levels.set(partition, rank, isEmpty)
+      if (!isEmpty) this.#compare(table.at(partition, rank) as PeerId, [partition])
+    }
   }
 
   linkUp(peer: PeerId): void {
@@ -192,10 +206,7 @@ export class Backups {
 
   compareAll(): void {
     const byPeer = new Map<PeerId, number[]>()
-    this.#eachRank((partition, rank, peer) => {
-      const isEmpty = this.#deps.store.digestOf(partition, rank).count === 0
-      if (!isEmpty || !this.#levels.isLevel(partition, rank)) push(byPeer, peer, partition)
-    })
+    this.#eachRank((partition, _, peer) => push(byPeer, peer, partition))
     for (const [peer, partitions] of byPeer) this.#compare(peer, partitions)
   }
 
@@ -204,27 +215,31 @@ export class Backups {
     for (const stream of this.#streams.values()) if (!stream.isIdle) return
     const byPeer = new Map<PeerId, number[]>()
     this.#eachRank((partition, rank, peer) => {
-      const isOpen = !this.#levels.isLevel(partition, rank) && this.#deps.store.digestOf(partition, rank).count > 0
-      if (isOpen && !this.#repairs.isBusy(peer, partition)) push(byPeer, peer, partition)
+      if (this.#levels.isLevel(partition, rank) || this.#repairs.isBusy(peer, partition)) return
+      push(byPeer, peer, partition)
     })
     for (const [peer, partitions] of byPeer) this.#compare(peer, partitions)
   }
 
-  #levelBefore(before: Table, partition: number, wasOurs: boolean): ReadonlySet<PeerId> {
-    const level = new Set<PeerId>()
-    if (!wasOurs) return level
-    const owners = before.owners(partition)
-    for (let rank = 1; rank < owners.length; rank++)
-      if (this.#levels.isLevel(partition, rank)) level.add(owners[rank] as PeerId)
-    return level
+  #closeStreams(isKept: (peer: PeerId) => boolean): void {
+    for (const [peer, stream] of this.#streams) {
+      if (isKept(peer)) continue
+      stream.close()
+      this.#streams.delete(peer)
+      this.#doubtful.delete(peer)
+      this.#short.delete(peer)
+    }
   }
 
+  /** Of each partition that is ours, warm and not empty. */
   #eachRank(visit: (partition: number, rank: number, peer: PeerId) => void): void {
+    const { self, store, isWarming } = this.#deps
     const table = this.#deps.table()
-    for (let partition = 0; partition < PARTITIONS; partition++) {
-      if (table.primary(partition) !== this.#deps.self || this.#deps.isWarming(partition)) continue
-      const owners = table.owners(partition)
-      for (let rank = 1; rank < owners.length; rank++) visit(partition, rank, owners[rank] as PeerId)
+    for (const partition of store.heldPartitions()) {
+      if (table.at(partition, 0) !== self || isWarming(partition)) continue
+      for (let rank = 1; rank < table.ranks; rank++)
+        if (store.digestOf(partition, rank).count > 0 && !this.#isShort(table.at(partition, rank) as PeerId, partition))
+          visit(partition, rank, table.at(partition, rank) as PeerId)
     }
   }
 
@@ -243,6 +258,21 @@ export class Backups {
 
   #compare(peer: PeerId, partitions: readonly number[]): void {
     if (this.#deps.hasLink(peer)) this.#streamTo(peer).compare(partitions)
+  }
+
+  /** Has no room for this partition; with `now` it has just said so. */
+  #isShort(peer: PeerId, partition: number, now = false): boolean {
+    const nowMs = this.#deps.clock.monotonic()
+    const known = this.#short.get(peer)
+    if (now) {
+      this.#unlevel(peer, partition)
+      this.#short.set(peer, (known ?? new Map<number, number>()).set(partition, nowMs + SHORT_MS))
+      return true
+    }
+    const untilMs = known?.get(partition)
+    if (untilMs === undefined || untilMs > nowMs) return untilMs !== undefined
+    known?.delete(partition)
+    return false
   }
 
   #unlevel(peer: PeerId, partition: number): void {
@@ -271,7 +301,8 @@ export class Backups {
       if (rank <= 0) continue
       const count = differing.get(partition)
       this.#levels.set(partition, rank, count === undefined)
-      if (count === undefined) doubtful.delete(partition)
+      if (count === GIVEN_UP) this.#isShort(peer, partition, true)
+      else if (count === undefined) doubtful.delete(partition)
       else if (doubtful.delete(partition)) this.#repairs.add(peer, partition, count)
       else {
         doubtful.add(partition)
@@ -314,7 +345,16 @@ export class Backups {
         if (item.isFresh) this.#deps.overtaken(item.entry)
         this.#repairs.add(to, item.entry.partition, 1)
       },
-      onOtherView: to => void this.#deps.agreeWith(to),
+      onOtherView: (to, uncompared) => {
+        const again = (): void => {
+          clock.after(AGAIN_MS, () => this.#compare(to, uncompared))
+        }
+        void this.#deps.agreeWith(to).then(again)
+      },
+      onShort: (to, partition) => this.#isShort(to, partition, true),
+      onRefused: () => {
+        stats.copiesRefusedTotal++
+      },
       onSent: (records, bytes) => {
         stats.copiesSentTotal += records
         stats.copiesBytesTotal += bytes
@@ -323,6 +363,13 @@ export class Backups {
     this.#streams.set(peer, stream)
     return stream
   }
+}
+
+/** With a rank as low as this one: what a backup of a higher rank keeps is less. */
+function wasLevel(before: Table, partition: number, bits: number, peer: PeerId, rank: number): boolean {
+  for (let old = 1; old <= rank && old < before.ranks; old++)
+    if (before.at(partition, old) === peer) return (bits & (1 << old)) !== 0
+  return false
 }
 
 function push(map: Map<PeerId, number[]>, peer: PeerId, partition: number): void {

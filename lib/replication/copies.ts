@@ -15,6 +15,11 @@ import type { Store } from '../store/store.ts'
 import type { MeshClock } from '../store/version.ts'
 import { entryOf } from './record.ts'
 
+/** For so long a partition of copies that had to go for want of room is not taken again. */
+const GIVEN_UP_MS = 60_000
+/** In place of how many records are here: given up. */
+export const GIVEN_UP = 0xffff_ffff
+
 export interface CopiesDeps {
   readonly store: Store
   readonly meshClock: MeshClock
@@ -38,8 +43,23 @@ export class Copies {
   /** By partition, the highest stamp that has come by a stream: what a copy is known to be as new as. */
   readonly #upTo = new Map<number, number>()
 
+  /** Copies that went for want of room, and until when they are not taken again. */
+  readonly #givenUp = new Map<number, number>()
+
   constructor(deps: CopiesDeps) {
     this.#deps = deps
+  }
+
+  /** A partition of copies had to go: its primary is told when it asks, and brings nothing for a while. */
+  gaveUp(partition: number): void {
+    this.#givenUp.set(partition, this.#deps.meshClock.now() + GIVEN_UP_MS)
+  }
+
+  #isGivenUp(partition: number): boolean {
+    const untilMs = this.#givenUp.get(partition)
+    if (untilMs === undefined || untilMs > this.#deps.meshClock.now()) return untilMs !== undefined
+    this.#givenUp.delete(partition)
+    return false
   }
 
   /** A copy of this partition is as new as that. */
@@ -71,10 +91,16 @@ export class Copies {
       takeIn(entry)
       return undefined
     }
+    if (this.#isGivenUp(partition)) return 'room'
     const nowMs = meshClock.now()
     const result = store.merge(entry, nowMs)
     if (result === 'older') return 'newer'
-    if (result === 'refused' && entry.expiresAtMs > nowMs && !store.isDead(entry)) return 'room'
+    if (result === 'refused' && entry.expiresAtMs > nowMs && !store.isDead(entry)) {
+      // A copy that lacks one record is no copy.
+      store.dropPartition(partition)
+      this.gaveUp(partition)
+      return 'room'
+    }
     const isReplica = rank > 0 && rank <= record.backups
     return isReplica && (delivers || primaryOf(partition) === peer) ? undefined : 'moved'
   }
@@ -94,6 +120,7 @@ export class Copies {
     const rank = rankOf(partition)
     const isFrom = primaryOf(partition) === peer && rank > 0
     const quick = store.digestOf(partition, Math.max(rank, 0))
+    if (isFrom && this.#isGivenUp(partition)) return [{ partition, count: GIVEN_UP }]
     if (isFrom && isSame(quick, theirs)) return []
     if (isFrom && isSame(store.digestAt(partition, rank, atMs), theirs)) return []
     return [{ partition, count: quick.count }]

@@ -54,6 +54,8 @@ export interface IntakeDeps {
   readonly takeIn: (entry: Entry, from: PeerId) => void
   readonly remember: (answer: Answered & {}) => void
   readonly mergeFloors: (floors: readonly Floor[]) => void
+  /** Another member has told us how many tables it has had. */
+  readonly onTables: (peer: PeerId, tables: number) => void
   readonly onWarm: (partition: number) => void
   readonly onProgress: () => void
   /** A round of moves is over. */
@@ -76,6 +78,8 @@ export class Intake {
   readonly #open = new Map<number, Map<PeerId, Holding>>()
   /** What was pulled from whom, as it was offered: offered again, it is here already. */
   readonly #settled = new Map<PeerId, Map<number, number>>()
+  /** How many tables there have been; what was offered in another one counts for nothing. */
+  #tables = 0
   #movers = 0
   /** Open partitions, hottest first. */
   #order: readonly number[] | undefined
@@ -100,6 +104,10 @@ export class Intake {
   /** What we hold of it ourselves may have been changed elsewhere. */
   isDoubtful(partition: number): boolean {
     return this.#states[partition] === DOUBTFUL
+  }
+
+  get tables(): number {
+    return this.#tables
   }
 
   get warming(): number {
@@ -144,6 +152,7 @@ export class Intake {
   offered(peer: PeerId, offer: MessageOf<'offer'>): Reply {
     const { viewHash, mergeFloors, store } = this.#deps
     mergeFloors(offer.floors)
+    this.#deps.onTables(peer, offer.tables)
     if (offer.viewHash !== viewHash()) return { type: 'notOwner' }
     // The table of this view is made now at the latest, or what is heard before it would be awaited after it.
     this.#deps.primaryOf(0)
@@ -156,7 +165,7 @@ export class Intake {
     }
     if (offer.last) this.#complete(peer)
     this.#pump()
-    return { type: 'offered', viewHash: offer.viewHash, level, floors: store.floors() }
+    return { type: 'offered', viewHash: offer.viewHash, tables: this.#tables, level, floors: store.floors() }
   }
 
   /** What it has offered cannot be had any more, nor need it be waited for. */
@@ -167,7 +176,9 @@ export class Intake {
       this.#deps.stats.sourcesLostTotal++
       if (offers.size === 0) this.#open.delete(partition)
     }
-    this.#complete(peer)
+    // It may be back in a moment, and offers anew then; unless the view says that it is gone.
+    if (this.#warming > 0 && this.#deps.holders().includes(peer)) this.#expected.add(peer)
+    else this.#complete(peer)
   }
 
   #warm(partition: number, state: number): void {
@@ -182,6 +193,7 @@ export class Intake {
   }
 
   #expectOffers(): void {
+    this.#tables = (this.#tables + 1) >>> 0
     this.#expected.clear()
     this.#heard.clear()
     for (const peer of this.#deps.holders()) this.#expected.add(peer)

@@ -14,6 +14,10 @@ export class Levels {
     return ((this.#bits[partition] as number) & (1 << rank)) !== 0
   }
 
+  bitsOf(partition: number): number {
+    return this.#bits[partition] as number
+  }
+
   set(partition: number, rank: number, level: boolean): void {
     const bit = 1 << rank
     this.#bits[partition] = level ? (this.#bits[partition] as number) | bit : (this.#bits[partition] as number) & ~bit

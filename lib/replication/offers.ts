@@ -32,6 +32,8 @@ export interface OffersDeps {
   readonly store: Store
   readonly timeoutMs: number
   readonly viewHash: () => number
+  /** How many tables we have had. */
+  readonly tables: () => number
   readonly table: () => Table
   /** The process behind an id: another one has another number. */
   readonly bootOf: (peer: PeerId) => number
@@ -45,9 +47,11 @@ export class Offers {
   readonly #deps: OffersDeps
   /** By partition, to which process it was offered last. */
   readonly #told = new Float64Array(PARTITIONS)
-  /** Members that have had all of our offer for this view. */
-  readonly #complete = new Set<PeerId>()
-  #hash = Number.NaN
+  /** And with what rank of ours, plus one. */
+  readonly #toldRank = new Uint8Array(PARTITIONS)
+  /** Members that have had all of our offer for our table of now, with how many tables they had had themselves. */
+  readonly #complete = new Map<PeerId, number>()
+  #tables = -1
   #unstillSinceMs: number | undefined
   #disarm: Cancel = () => {}
   #isRunning = false
@@ -73,7 +77,23 @@ export class Offers {
   /** A member that has come, or come back, has heard nothing from us. */
   linkUp(peer: PeerId): void {
     this.#complete.delete(peer)
+    this.#forgetToldTo(peer)
     this.viewChanged()
+  }
+
+  /** It has another table than when it heard us, so it waits for us again. */
+  heardTables(peer: PeerId, tables: number): void {
+    const known = this.#complete.get(peer)
+    if (known === undefined || known === tables) return
+    this.#complete.delete(peer)
+    this.#forgetToldTo(peer)
+    this.viewChanged()
+  }
+
+  #forgetToldTo(peer: PeerId): void {
+    const table = this.#deps.table()
+    for (const partition of this.#deps.store.heldPartitions())
+      if (table.at(partition, 0) === peer) this.#told[partition] = 0
   }
 
   /** Everything we have is to be offered again: those who have it may have changed it without us. */
@@ -103,8 +123,9 @@ export class Offers {
   async #round(): Promise<boolean> {
     const table = this.#deps.table()
     const hash = this.#deps.viewHash()
-    if (hash !== this.#hash) this.#complete.clear()
-    this.#hash = hash
+    const tables = this.#deps.tables()
+    if (tables !== this.#tables) this.#complete.clear()
+    this.#tables = tables
     const byPeer = this.#toOffer(table)
     const others = table.ids.filter(id => id !== this.#deps.self)
     const asked = others.filter(id => byPeer.has(id) || !this.#complete.has(id))
@@ -118,7 +139,9 @@ export class Offers {
     for (const partition of this.#deps.store.heldPartitions()) {
       const primary = table.primary(partition)
       if (primary === undefined || primary === this.#deps.self) continue
-      const isTold = this.#told[partition] === this.#deps.bootOf(primary)
+      const isTold =
+        this.#told[partition] === this.#deps.bootOf(primary) &&
+        this.#toldRank[partition] === this.#rankIn(table, partition)
       if (isTold && this.#excess(table, partition) === 0) continue
       const known = byPeer.get(primary)
       if (known === undefined) byPeer.set(primary, [partition])
@@ -132,32 +155,53 @@ export class Offers {
     for (let from = 0; from === 0 || from < partitions.length; from += HOLDINGS_MAX) {
       const part = partitions.slice(from, from + HOLDINGS_MAX)
       const last = from + HOLDINGS_MAX >= partitions.length
-      if (!(await this.#offerPart(peer, part, last, hash))) return
+      const tables = await this.#offerPart(peer, part, last, hash)
+      if (tables === undefined) return
+      if (last) this.#complete.set(peer, tables)
     }
-    this.#complete.add(peer)
   }
 
-  async #offerPart(peer: PeerId, partitions: readonly number[], last: boolean, hash: number): Promise<boolean> {
+  async #offerPart(
+    peer: PeerId,
+    partitions: readonly number[],
+    last: boolean,
+    hash: number
+  ): Promise<number | undefined> {
     const { client, store, timeoutMs, viewHash, bootOf, agreeWith, mergeFloors } = this.#deps
     const holdings = partitions.map(partition => this.#holdingOf(partition))
     const boot = bootOf(peer)
-    const offer = { type: 'offer', viewHash: hash, last, holdings, floors: store.floors() } as const
+    const ranks = new Map(partitions.map(partition => [partition, this.#rankIn(this.#deps.table(), partition)]))
+    const offer = {
+      type: 'offer',
+      viewHash: hash,
+      tables: this.#tables,
+      last,
+      holdings,
+      floors: store.floors()
+    } as const
     try {
       const reply = await client.call(peer, offer, { timeoutMs }).reply
       if (reply.type !== 'offered') {
         await agreeWith(peer)
-        return false
+        return undefined
       }
       mergeFloors(reply.floors)
-      for (const { partition } of holdings) this.#told[partition] = boot
+      for (const { partition } of holdings) {
+        this.#told[partition] = boot
+        this.#toldRank[partition] = ranks.get(partition) as number
+      }
       const level = new Set(reply.level)
       // Level in the table that holds now, or in none.
       if (viewHash() === hash) for (const holding of holdings) if (level.has(holding.partition)) this.#drop(holding)
-      return viewHash() === hash
+      return viewHash() === hash ? reply.tables : undefined
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error
-      return false
+      return undefined
     }
+  }
+
+  #rankIn(table: Table, partition: number): number {
+    return table.rankOf(this.#deps.self, partition) + 1
   }
 
   #holdingOf(partition: number): Holding {

@@ -91,7 +91,7 @@ export class Replication {
 
   constructor(deps: ReplicationDeps) {
     this.#deps = deps
-    const { self, clock, meshClock, client, store, stats, timeoutMs, viewHash, partitionOf, answers } = deps
+    const { self, clock, meshClock, client, store, stats, viewHash, partitionOf, answers } = deps
     this.#tickedMs = meshClock.now()
     const primaryOf = (partition: number): PeerId | undefined => deps.table().primary(partition)
     const rankOf = (partition: number): number => deps.table().rankOf(self, partition)
@@ -119,10 +119,15 @@ export class Replication {
       takeIn,
       remember,
       mergeFloors: floors => store.mergeFloors(floors),
+      onTables: (peer, tables) => this.#offers.heardTables(peer, tables),
       onWarm: partition => this.#backups.warmed(partition),
       onProgress
     })
-    this.#offers = new Offers({ ...deps, mergeFloors: floors => store.mergeFloors(floors) })
+    this.#offers = new Offers({
+      ...deps,
+      tables: () => this.#intake.tables,
+      mergeFloors: floors => store.mergeFloors(floors)
+    })
     this.#peeks = new Peeks({ client, stats, holdersOf: partition => this.#holdersOf(partition), takeIn })
     this.#copies = new Copies({
       store,
@@ -147,8 +152,7 @@ export class Replication {
     })
     this.#absences = new Absences(self, deps.tombstoneTtlMs)
     store.onEvicted = entry => this.#backups.evicted(entry)
-    store.onGivenUp = () => {}
-    void timeoutMs
+    store.onGivenUp = partition => this.#copies.gaveUp(partition)
   }
 
   start(): void {
@@ -224,7 +228,8 @@ export class Replication {
     const lost: number[] = []
     const won: number[] = [...gained]
     for (let partition = 0; partition < PARTITIONS; partition++) {
-      const [was, is] = [before.primary(partition) === self, after.primary(partition) === self]
+      const was = before.at(partition, 0) === self
+      const is = after.at(partition, 0) === self
       if (was === is) continue
       if (was) lost.push(partition)
       else won.push(partition)
@@ -338,10 +343,10 @@ export class Replication {
 
   /** How many backups all partitions have that are to have some; as many as there can be count as all. */
   #reached(acks: number): { acked: number; wanted: number } {
-    const { store } = this.#deps
+    const { store, table, self } = this.#deps
     let reached = { acked: acks === ACKS_ALL ? 0 : acks, wanted: acks === ACKS_ALL ? 0 : acks }
-    for (const partition of this.#owned()) {
-      if (store.digestOf(partition, 1).count === 0) continue
+    for (const partition of store.heldPartitions()) {
+      if (table().at(partition, 0) !== self || store.digestOf(partition, 1).count === 0) continue
       const wanted = acks === ACKS_ALL ? this.#backups.copiesWanted(partition) : acks
       const acked = Math.min(wanted, this.#backups.copiesOf(partition))
       if (wanted - acked > reached.wanted - reached.acked) reached = { acked, wanted }

@@ -60,10 +60,13 @@ export interface StreamDeps {
   readonly onLost: (peer: PeerId) => void
   /** What the peer has said to digests: these were compared, and of these it has something else, so many records. */
   readonly onCompared: (peer: PeerId, compared: readonly number[], differing: ReadonlyMap<number, number>) => void
+  /** It has no room for a partition's copies. */
+  readonly onShort: (peer: PeerId, partition: number) => void
   /** It holds a higher version than the one that was sent. */
   readonly onNewer: (peer: PeerId, item: Item) => void
-  /** It sees another view. */
-  readonly onOtherView: (peer: PeerId) => void
+  /** It sees another view, so these are still to be compared. */
+  readonly onOtherView: (peer: PeerId, uncompared: readonly number[]) => void
+  readonly onRefused: () => void
   readonly onSent: (records: number, bytes: number) => void
 }
 
@@ -241,18 +244,19 @@ export class Stream {
     const refused = new Map(reply.refused.map(one => [one.place, one.why]))
     for (const [place, item] of items.entries()) {
       const why = refused.get(place)
+      if (why !== undefined) this.#deps.onRefused()
       if (why === 'newer') this.#deps.onNewer(this.peer, item)
+      if (why === 'room') this.#deps.onShort(this.peer, item.entry.partition)
       item.onEnd?.(why ?? 'held', this.peer)
     }
-    if (message.digests.length > 0) {
+    const compared = message.digests.map(({ partition }) => partition)
+    // Between two views a comparison says nothing: it is made again when they are one.
+    const isOtherView = reply.viewHash !== this.#deps.viewHash()
+    if (isOtherView) this.#deps.onOtherView(this.peer, compared)
+    else if (compared.length > 0) {
       const differing = new Map(reply.differing.map(({ partition, count }) => [partition, count]))
-      this.#deps.onCompared(
-        this.peer,
-        message.digests.map(({ partition }) => partition),
-        differing
-      )
+      this.#deps.onCompared(this.peer, compared, differing)
     }
-    if (reply.viewHash !== this.#deps.viewHash()) this.#deps.onOtherView(this.peer)
     this.#next()
   }
 

@@ -99,6 +99,8 @@ export const REPLICA_LAYOUTS = {
   /** To the primary of these partitions: what we hold of them and are not sure that it has. Complete with `last`. */
   offer: {
     viewHash: real,
+    /** How many tables the sender has had: what it was offered in one before is to be offered again. */
+    tables: count,
     last: flag,
     holdings: listOf(holding, PARTITIONS_MAX, 'holdings'),
     floors: listOf(floor, FLOORS_MAX, 'floors')
@@ -106,6 +108,7 @@ export const REPLICA_LAYOUTS = {
   /** Those of them that it and its backups have in full. Whoever is no replica may forget these. */
   offered: {
     viewHash: real,
+    tables: count,
     level: listOf(count, PARTITIONS_MAX, 'level'),
     floors: listOf(floor, FLOORS_MAX, 'floors')
   },

@@ -7,10 +7,11 @@
  * moves the end, and so does the mark that stays of a value. Which is why both count, and nothing else does. By
  * partition and by how many backups a record has, for a backup of rank 2 holds only what has two of them.
  *
- * One block of 768 KiB, made with the first record. Not promised: that equal digests are equal records, if somebody
+ * One block of 768 KiB, made with the first record, and all with so many backups side by side: most caches have as
+ * many, so of the block little is touched. Not promised: that equal digests are equal records, if somebody
  * chooses stamps for it; by chance they differ in one case of 2⁶⁴.
  */
-import { EXPIRES, PARTITIONS_MAX, STAMP } from './rows.ts'
+import { BACKUPS_MASK, BACKUPS_SHIFT, EXPIRES, PARTITION_MASK, PARTITIONS_MAX, STAMP, TRAITS } from './rows.ts'
 
 export interface Digest {
   readonly count: number
@@ -34,11 +35,13 @@ const UPPER = 1 - LOWER
 export class Digests {
   #sums: Int32Array | undefined
 
-  /** A record has come (1) or goes (-1): where it counts, its row, and the hash of its writer's name. */
-  count(partition: number, backups: number, words: Int32Array, start: number, writer: number, by: 1 | -1): void {
-    this.#sums ??= new Int32Array(PARTITIONS_MAX * CLASSES * WORDS)
+  /** A record has come (1) or goes (-1): its row, and the hash of its writer's name. */
+  count(words: Int32Array, start: number, writer: number, by: 1 | -1): void {
+    if (this.#sums === undefined) this.#sums = new Int32Array(PARTITIONS_MAX * CLASSES * WORDS)
     const sums = this.#sums
-    const at = (partition * CLASSES + backups) * WORDS
+    const traits = words[start + TRAITS] as number
+    const backups = (traits & BACKUPS_MASK) >>> BACKUPS_SHIFT
+    const at = (backups * PARTITIONS_MAX + (traits & PARTITION_MASK)) * WORDS
     const a = words[start + STAMP + LOWER] as number
     const b = words[start + STAMP + UPPER] as number
     const c = words[start + EXPIRES + LOWER] as number
@@ -54,7 +57,7 @@ export class Digests {
     const sums = this.#sums
     if (sums === undefined) return sum.digest
     for (let backups = rank; backups < CLASSES; backups++) {
-      const at = (partition * CLASSES + backups) * WORDS
+      const at = (backups * PARTITIONS_MAX + partition) * WORDS
       sum.add(sums[at + COUNT] as number, sums[at + LOW] as number, sums[at + HIGH] as number)
     }
     return sum.digest
@@ -89,16 +92,13 @@ export class DigestSum {
 const halves = new Float64Array(2)
 const halfWords = new Int32Array(halves.buffer)
 
-/** MurmurHash3 over five words. */
+/** Each word is mixed in by a multiplication and a shift, the last once more; this is done twice with every put. */
 function mix(seed: number, a: number, b: number, c: number, d: number, e: number): number {
-  let h = stirred(stirred(stirred(stirred(stirred(seed, a), b), c), d), e) ^ 20
+  let h = Math.imul(seed ^ a, 0x85ebca6b)
+  h = Math.imul(h ^ (h >>> 15) ^ b, 0xc2b2ae35)
+  h = Math.imul(h ^ (h >>> 15) ^ c, 0x27d4eb2f)
+  h = Math.imul(h ^ (h >>> 15) ^ d, 0x165667b1)
+  h = Math.imul(h ^ (h >>> 15) ^ e, 0x9e3779b1)
   h = Math.imul(h ^ (h >>> 16), 0x85ebca6b)
-  h = Math.imul(h ^ (h >>> 13), 0xc2b2ae35)
-  return h ^ (h >>> 16)
-}
-
-function stirred(h: number, word: number): number {
-  const k = Math.imul(word, 0xcc9e2d51)
-  const mixed = h ^ Math.imul((k << 15) | (k >>> 17), 0x1b873593)
-  return (Math.imul((mixed << 13) | (mixed >>> 19), 5) + 0xe6546b64) | 0
+  return h ^ (h >>> 13)
 }

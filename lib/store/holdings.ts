@@ -221,10 +221,7 @@ export class Holdings {
   }
 
   #count(id: number, by: 1 | -1): void {
-    const { records } = this
-    const writer = records.writerHashOf(id)
-    const [words, start] = [this.#rows.wordsOf(id), this.#rows.startOf(id)]
-    this.#digests.count(records.partitionOf(id), records.backupsOf(id), words, start, writer, by)
+    this.#digests.count(this.#rows.wordsOf(id), this.#rows.startOf(id), this.records.writerHashOf(id), by)
   }
 
   #policyOf(eviction: EvictionName, wheel: TimingWheel): Eviction {

@@ -44,9 +44,6 @@ export interface Leaving {
   givenUp: ((partition: number) => void) | undefined
 }
 
-/** What room is made for. */
-export type Incoming = Pick<Entry, 'kind' | 'partition'> & { readonly cost: number }
-
 export class Room {
   readonly hooks: Leaving = { evicted: undefined, givenUp: undefined }
   readonly #holdings: Holdings
@@ -66,8 +63,7 @@ export class Room {
   }
 
   /** False where there is none without giving up the partition of copies that it is for. */
-  make(share: Share, incoming: Incoming): boolean {
-    const { cost, partition, kind } = incoming
+  make(share: Share, cost: number, { kind, partition }: Entry): boolean {
     const holdings = this.#holdings
     const spared = holdings.isCopied(partition) ? partition : undefined
     if (kind === 'tombstone' && spared === undefined) this.#boundTombstones(share, cost)

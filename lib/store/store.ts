@@ -410,10 +410,9 @@ export class Store {
   }
 
   #makeRoom(share: Share, entry: Entry): boolean {
-    const { kind, partition } = entry
     const cost = entryBytes(entry)
     const canFit = cost <= this.#recordBytesMax(share) && entry.key.length <= KEY_UNITS_MAX
-    return canFit && this.#room.make(share, { cost, kind, partition })
+    return canFit && this.#room.make(share, cost, entry)
   }
 
   #recordBytesMax(share: Share | undefined): number {

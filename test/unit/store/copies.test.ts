@@ -135,6 +135,7 @@ describe('room, where there are copies', () => {
     // They end before all others.
     for (let i = 0; i < 10; i++)
       told.store.merge(entry(keyOf(i, 1), { partition: 1, ...stamped(2), expiresAtMs: 300 }), 1)
+    for (let i = 0; i < 10; i++) expect(told.store.value('n', keyOf(i, 1), 1)).toBeDefined()
     for (let i = 0; i < 50; i++) told.store.put(entry(`new ${i}`, { bytes: new Uint8Array(90) }))
     for (let i = 0; i < 10; i++) expect(told.store.value('n', keyOf(i, 1), 1)).toBeDefined()
     expect([told.givenUp, told.evicted.length > 40]).toEqual([[], true])

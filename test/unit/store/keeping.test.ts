@@ -7,7 +7,9 @@ import {
   type KeepTerms,
   keptAnew,
   keptFrom,
-  splitKeeping
+  shadowOf,
+  splitKeeping,
+  withShadow
 } from '../../../lib/store/keeping.ts'
 
 const NONE: KeepTerms = { revalidateMs: 0, staleMs: 0, ahead: 0, earlyMs: 0, tags: new Uint8Array(0) }
@@ -79,5 +81,24 @@ describe('a value that is loaded anew ahead of time', () => {
     expect([1_079, 1_080].map(ms => isDue(keeping, ms, 0))).toEqual([false, true])
     // Half of the draws are above ln 2 load times.
     expect([1_073, 1_074].map(ms => isDue(keeping, ms, 0.5))).toEqual([false, true])
+  })
+})
+
+describe('the shadow of what was replaced', () => {
+  it('is the latest end of all before, where that is later than its own', () => {
+    const plain = { expiresAtMs: 900 }
+    expect([shadowOf(undefined, 500), shadowOf(plain, 500), shadowOf(plain, 900)]).toEqual([0, 900, 0])
+    const shaded = withShadow({ expiresAtMs: 900, keeping: undefined }, 2_000)
+    expect([shadowOf(shaded, 500), shadowOf(shaded, 2_000)]).toEqual([2_000, 0])
+  })
+
+  it('is kept with the value, which is otherwise as plain as before', () => {
+    const plain = { expiresAtMs: 900, keeping: undefined }
+    expect(withShadow(plain, 0)).toBe(plain)
+    const { keeping } = withShadow(plain, 2_000)
+    expect(keeping !== undefined && isPlainlyFresh(keeping, 899)).toBe(true)
+    if (keeping !== undefined) expect(splitKeeping(joinKeeping(keeping, Uint8Array.of(1))).keeping).toEqual(keeping)
+    const kept = keepingOf({ revalidateMs: 5, tags: Uint8Array.of(1, 65) })
+    expect(withShadow(withShadow(kept, 9_000), 0)).toEqual(kept)
   })
 })
