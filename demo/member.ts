@@ -1,4 +1,5 @@
 /** One application process of the demo: it embeds a member, and does what the demo tells it over IPC. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createMesh, type LoadingCache, local, type Mesh } from '../lib/index.ts'
 import type { Order, Report } from './protocol.ts'
 
@@ -8,6 +9,7 @@ interface Product {
   readonly price: number
 }
 
+const LEVEL_POLL_MS = 20
 const [originPort, directory] = process.argv.slice(2)
 
 const mesh: Mesh = await createMesh({ name: 'demo', discovery: [local({ dir: directory as string })] })
@@ -38,9 +40,18 @@ async function obey(order: Order): Promise<unknown> {
       }
     case 'get':
       return getMany(order.key, order.times)
+    case 'load':
+      return { loaded: (await products.getMany(order.keys)).length }
+    case 'level':
+      return level()
     case 'leave':
       return mesh.leave({ deadline: '1s' })
   }
+}
+
+/** Till whatever this member decides for has its backup. */
+async function level(): Promise<void> {
+  while (mesh.stats().partitionsWithoutBackup > 0) await sleep(LEVEL_POLL_MS)
 }
 
 async function getMany(key: string, times: number): Promise<{ ms: number; failed: number }> {

@@ -2,6 +2,8 @@
 export type Order = { number: number } & (
   | { do: 'meet'; members: number }
   | { do: 'get'; key: string; times: number }
+  | { do: 'load'; keys: string[] }
+  | { do: 'level' }
   | { do: 'leave' }
 )
 

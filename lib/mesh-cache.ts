@@ -96,16 +96,11 @@ export class MeshCache implements Cache<unknown, Key> {
     const definition = this.#enter('get', options)
     options?.signal?.throwIfAborted()
     const encodedKey = encodeKey(key, this.name)
-    const answer =
-      (options?.from === 'quorum' ? undefined : this.#deps.router.readHere(definition.namespace, encodedKey)) ??
-      (await this.#read(
-        definition,
-        key,
-        encodedKey,
-        registeredTerms(definition, key, this.#deps.detach, options),
-        options
-      ))
-    return this.#valueOf(definition, key, answer)
+    const mayBeHere = options?.from !== 'quorum'
+    const here = mayBeHere ? this.#deps.router.readHere(definition.namespace, encodedKey) : undefined
+    if (here !== undefined) return this.#valueOf(definition, key, here)
+    const terms = registeredTerms(definition, key, this.#deps.detach, options)
+    return this.#valueOf(definition, key, await this.#read(definition, key, encodedKey, terms, options))
   }
 
   async getMany(keys: readonly Key[], options?: GetOptions): Promise<unknown[]> {

@@ -189,6 +189,11 @@ export class Backups {
     for (const [peer, partitions] of toCompare) this.#compare(peer, partitions)
   }
 
+  /** Something has come into what warms: whatever was level with it before is not any more. */
+  outdated(partition: number): void {
+    this.#levels.clear(partition)
+  }
+
   /** It has all that others had of it. */
   warmed(partition: number): void {
     const table = this.#deps.table()

@@ -371,7 +371,8 @@ export class Replication {
     if (store.merge(entry, meshClock.now()) !== 'kept') return
     onTakenIn(entry)
     // Of what warms, all is compared when it is warm.
-    if (!this.#intake.isWarming(entry.partition)) this.#backups.changed(entry, undefined, false)
+    if (this.#intake.isWarming(entry.partition)) this.#backups.outdated(entry.partition)
+    else this.#backups.changed(entry, undefined, false)
   }
 
   /** Both were written while two sides could not hear each other: the cache may have a word in it. */

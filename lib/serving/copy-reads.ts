@@ -72,7 +72,8 @@ export class CopyReads {
     const peer = this.#backups(about).find(this.#deps.routes.deps.isWell)
     if (peer === undefined || (why === 'slow' && !budget.spend())) return undefined
     stats.readsHedgedTotal++
-    return this.#ask(peer, about, false, told => {
+    const way = { mayFill: false, mayGoOn: () => true }
+    return this.#ask(peer, about, way, told => {
       if (told === undefined || told === 'absent' || 'failed' in told) return onEnd(undefined)
       stats.hedgesWonTotal++
       onEnd(told)
@@ -85,7 +86,7 @@ export class CopyReads {
       isWell: this.#deps.routes.deps.isWell,
       isReachable: this.#deps.routes.deps.isReachable,
       onBegin: () => this.#deps.stats.failoversTotal++,
-      ask: (peer, mayFill, onReply) => this.#ask(peer, question, mayFill, onReply)
+      ask: (peer, way, onTold) => this.#ask(peer, question, way, onTold)
     })
   }
 
@@ -93,7 +94,7 @@ export class CopyReads {
     return this.#deps.routes.replicasOf(partition, ask.definition.backups).slice(1)
   }
 
-  #ask(peer: PeerId, { ask, partition }: About, mayFill: boolean, onTold: (told: Told) => void): Asked {
+  #ask(peer: PeerId, { ask, partition }: About, { mayFill, mayGoOn }: Way, onTold: (told: Told) => void): Asked {
     const { client, copies, routes, sessions } = this.#deps
     const { definition, encodedKey: key, mode, wish, timeoutMs } = ask
     const { namespace, loadTimeoutMs } = definition
@@ -103,7 +104,12 @@ export class CopyReads {
       onTold(this.#told(partition, copies.find(request) ?? { type: 'absent' }))
       return HERE
     }
-    const call = client.begin(peer, request, { timeoutMs, loadMs: loadTimeoutMs * 2 }, reply =>
+    const onSlow = (why: Slowness): void => {
+      if (why === 'slow' || !mayGoOn()) return
+      client.cancel(call)
+      onTold(undefined)
+    }
+    const call = client.begin(peer, request, { timeoutMs, loadMs: loadTimeoutMs * 2, onSlow }, reply =>
       onTold(reply instanceof CallFailed ? undefined : this.#told(partition, reply))
     )
     return { departure: call.departure, cancel: () => client.cancel(call) }
@@ -126,12 +132,20 @@ export class CopyReads {
   }
 }
 
+/** How a copy is asked. */
+interface Way {
+  /** It may call the origin where it has nothing. */
+  readonly mayFill: boolean
+  /** Somebody else is left to be asked, should it fall silent. */
+  readonly mayGoOn: () => boolean
+}
+
 interface Ways {
   readonly backups: () => readonly PeerId[]
   readonly isWell: (peer: PeerId) => boolean
   readonly isReachable: (peer: PeerId) => boolean
   readonly onBegin: () => void
-  readonly ask: (peer: PeerId, mayFill: boolean, onTold: (told: Told) => void) => Asked
+  readonly ask: (peer: PeerId, way: Way, onTold: (told: Told) => void) => Asked
 }
 
 /** The way of one read through the ranks behind its primary. */
@@ -161,7 +175,7 @@ export class Failover {
     for (let peer = this.#next(); peer !== undefined && !this.#question.isAbandoned; peer = this.#next()) {
       if (!this.hasBegun) this.#ways.onBegin()
       this.#asked.add(peer)
-      const told = await this.#ask(peer, isCutOff && this.#next() === undefined)
+      const told = await this.#ask(peer, isCutOff && !this.#mayGoOn)
       if (told === 'absent') this.#denied.add(peer)
       else if (told !== undefined) return told
     }
@@ -175,9 +189,14 @@ export class Failover {
     return left.find(isWell) ?? left.find(isReachable)
   }
 
+  get #mayGoOn(): boolean {
+    return this.#next() !== undefined
+  }
+
   #ask(peer: PeerId, mayFill: boolean): Promise<Told> {
     return new Promise(resolve => {
-      const { departure, cancel } = this.#ways.ask(peer, mayFill, resolve)
+      const way = { mayFill, mayGoOn: () => this.#mayGoOn }
+      const { departure, cancel } = this.#ways.ask(peer, way, resolve)
       this.#question.askedAt(departure, cancel)
     })
   }

@@ -8,7 +8,7 @@ import memjs from 'memjs'
 import { defaultCodec } from '../../lib/codec/values.ts'
 import { createMesh, seeds } from '../../lib/index.ts'
 import { EchoClient } from './echo.ts'
-import { type Abilities, cacheOptions } from './mesh-options.ts'
+import { type Abilities, type Copying, cacheOptions } from './mesh-options.ts'
 
 export interface Contender {
   get(key: string): Promise<unknown>
@@ -28,7 +28,8 @@ export type ContenderPlan =
       readonly secret: string
       readonly owners: readonly string[]
       readonly abilities: Abilities
-      readonly backups: number
+      readonly copying: Copying
+      readonly cache: string
     }
   | { readonly kind: 'redis'; readonly port: number; readonly autoPipelining: boolean }
   | { readonly kind: 'memcached' | 'echo'; readonly port: number }
@@ -55,10 +56,10 @@ export function contender(plan: ContenderPlan): Promise<Contender> {
 
 /** A member that owns nothing, beside one that owns everything: each of its gets goes over the wire. */
 async function remoteMesh(plan: ContenderPlan & { kind: 'cachemesh' }): Promise<Contender> {
-  const { name, secret, owners, abilities, backups } = plan
+  const { name, secret, owners, abilities, copying, cache: cacheName } = plan
   const discovery = [seeds(owners)]
   const mesh = await createMesh({ name, secret, listen: '127.0.0.1:0', weight: 0, discovery, log: false })
-  const cache = mesh.cache<unknown>('bench', cacheOptions(abilities, backups))
+  const cache = mesh.cache<unknown>(cacheName, cacheOptions(abilities, copying))
   await mesh.ready({ members: owners.length + 1, timeout: '20s' })
   return {
     get: key => cache.get(key),

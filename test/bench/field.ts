@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { userInfo } from 'node:os'
 import type { Order, Slice } from './client.ts'
 import type { ContenderPlan } from './contenders.ts'
-import { type Abilities, abilitiesOf } from './mesh-options.ts'
+import { type Abilities, abilitiesOf, type Copying, NO_COPIES } from './mesh-options.ts'
 import { isInstalled, type Processes, type Program } from './processes.ts'
 import type { Row } from './report.ts'
 import { interleaved } from './rounds.ts'
@@ -47,12 +47,18 @@ export class Field {
   }
 
   /** A mesh of owners, and a member that owns nothing. */
-  async mesh(name: string, owners: number, backups: number): Promise<void> {
+  async mesh(name: string, owners: number, copying = NO_COPIES): Promise<void> {
+    await this.meshes(owners, { [name]: copying })
+  }
+
+  /** One mesh of owners, and for each name a member that owns nothing, with a cache of its own. */
+  async meshes(owners: number, copying: Readonly<Record<string, Copying>>): Promise<void> {
     const { secret, abilities } = this
-    const mesh = { kind: 'cachemesh', name: `bench-${++this.#meshes}`, secret, abilities, backups } as const
+    const mesh = { kind: 'cachemesh', name: `bench-${++this.#meshes}`, secret, abilities } as const
     const addresses: string[] = []
     for (let i = 0; i < owners; i++) addresses.push(...(await this.#serve({ ...mesh, beside: [...addresses] })))
-    await this.add(name, { ...mesh, owners: addresses })
+    for (const [name, its] of Object.entries(copying))
+      await this.add(name, { ...mesh, owners: addresses, copying: its, cache: `bench ${name}` })
   }
 
   async echo(name: string): Promise<void> {

@@ -10,6 +10,14 @@ export interface Abilities {
   readonly peek: boolean
 }
 
+/** What is kept of a value beside its owner, and what a write waits for. */
+export interface Copying {
+  readonly backups: number
+  readonly backupAcks: number
+}
+
+export const NO_COPIES: Copying = { backups: 0, backupAcks: 0 }
+
 export async function abilitiesOf(): Promise<Abilities> {
   const mesh = await createMesh({ name: 'abilities', listen: false, log: false })
   try {
@@ -22,13 +30,13 @@ export async function abilitiesOf(): Promise<Abilities> {
 
 export function cacheOptions(
   abilities: Abilities,
-  backups: number
+  copying: Copying
 ): CacheOptions<unknown, string> & { load?: undefined } {
   return {
     ttl: '1h',
     maxValueBytes: '4mb',
     ...(abilities.near ? { near: false } : {}),
-    ...(abilities.backups ? { backups, backupAcks: backups } : {})
+    ...(abilities.backups ? copying : {})
   }
 }
 

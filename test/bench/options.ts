@@ -1,7 +1,7 @@
 /** What the benchmark can be asked for. A word it does not know is refused, for a misspelt one would measure all. */
 import { parseArgs } from 'node:util'
 
-export const SECTIONS = ['get', 'many', 'set', 'local', 'near', 'interference', 'memory', 'start'] as const
+export const SECTIONS = ['get', 'many', 'set', 'copies', 'local', 'near', 'interference', 'memory', 'start'] as const
 export type Section = (typeof SECTIONS)[number]
 
 export interface BenchOptions {

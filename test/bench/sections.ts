@@ -37,12 +37,30 @@ export const measures: Record<Section, { about: string; measure(o: BenchOptions,
   set: {
     about: 'set of 1 KB in another process, answered when it is stored there.',
     async measure(o, field) {
-      await field.mesh('cachemesh', 1, 0)
-      if (field.abilities.backups) await field.mesh('cachemesh, 1 backup', 2, 1)
+      await field.mesh('cachemesh', 1)
+      if (field.abilities.backups) await field.mesh('cachemesh, 1 backup', 2, { backups: 1, backupAcks: 1 })
       await field.others()
       await field.fill({ value: 'buffer', bytes: VALUE_BYTES, large: false })
       const notes = field.abilities.backups ? [] : ['With a backup: this release has no backups yet.']
       return { cases: await byCallers([1, 64], 'set', o, field), notes }
+    }
+  },
+  copies: {
+    about:
+      'set of 1 KB in a mesh of three other processes, by how many of them keep a copy beside the owner and how many of ' +
+      'those copies the writer waits for.',
+    async measure(o, field) {
+      if (!field.abilities.backups) return { cases: [], notes: ['Left out: this release has no backups yet.'] }
+      await field.meshes(3, {
+        'no backups': { backups: 0, backupAcks: 0 },
+        '1, waits for 0': { backups: 1, backupAcks: 0 },
+        '1, waits for 1': { backups: 1, backupAcks: 1 },
+        '2, waits for 0': { backups: 2, backupAcks: 0 },
+        '2, waits for 1': { backups: 2, backupAcks: 1 },
+        '2, waits for 2': { backups: 2, backupAcks: 2 }
+      })
+      await field.fill({ value: 'buffer', bytes: VALUE_BYTES, large: false })
+      return { cases: await byCallers([1, 64], 'set', o, field) }
     }
   },
   local: {
@@ -80,7 +98,7 @@ export const measures: Record<Section, { about: string; measure(o: BenchOptions,
   interference: {
     about: `64 callers of 1 KB, alone and with ${LARGE_CALLERS} callers of 1 MiB beside them on the same client.`,
     async measure(o, field) {
-      await field.mesh('cachemesh', 1, 0)
+      await field.mesh('cachemesh', 1)
       await field.others()
       await field.fill({ value: 'buffer', bytes: VALUE_BYTES, large: true })
       const cases: Case[] = []
@@ -113,7 +131,7 @@ export async function measured(section: Section, o: BenchOptions, processes: Pro
 }
 
 async function remoteField(field: Field): Promise<void> {
-  await field.mesh('cachemesh', 1, 0)
+  await field.mesh('cachemesh', 1)
   await field.others()
   await field.echo('bare TCP echo')
 }
@@ -165,7 +183,7 @@ async function weighAll(o: BenchOptions, field: Field): Promise<Measured> {
 
 async function startAll(o: BenchOptions, field: Field): Promise<Measured> {
   const { secret, abilities, processes } = field
-  const plan = { kind: 'cachemesh', name: 'start', secret, beside: [], abilities, backups: 0 } as const
+  const plan = { kind: 'cachemesh', name: 'start', secret, beside: [], abilities } as const
   const { addresses } = await (await processes.program<Listening>('server', plan)).started
   const plans: Record<string, StartPlan> = {
     'member that joins another': { what: 'joining', seeds: addresses, secret },

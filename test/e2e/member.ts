@@ -18,6 +18,7 @@ import {
   PartialError,
   seeds
 } from '../../lib/index.ts'
+import { obey, tell } from './answers.ts'
 
 /** The options of a mesh as far as they can be told to another process; discovery only where one is named. */
 export interface Plan extends Omit<MeshOptions, 'discovery' | 'log'> {
@@ -55,12 +56,9 @@ export interface Load {
 
 export type OriginAnswer = { value: unknown } | { failure: { name: string; message: string; code: string } }
 
-export type ToChild = { ask: number; name: keyof Commands; args: unknown[] } | { load: number; answer: OriginAnswer }
-
-export type ToParent =
-  | { ask: number; value: unknown }
-  | { ask: number; failure: { name: string; message: string; code: string | undefined; stack: string } }
-  | { load: number; of: Load }
+/** The origin is asked, and has answered. */
+export type Asking = { load: number; of: Load }
+export type ToChild = { load: number; answer: OriginAnswer }
 
 export type Commands = typeof commands
 
@@ -87,7 +85,7 @@ export function contextOf(pid: number): string {
 
 async function origin(key: Key): Promise<unknown> {
   const load = ++loadsBegun
-  tell({ load, of: { pid: process.pid, key, context: request.getStore() } })
+  tell({ load, of: { pid: process.pid, key, context: request.getStore() } } satisfies Asking)
   const answer = await new Promise<OriginAnswer>(resolve => loads.set(load, resolve))
   loads.delete(load)
   if ('value' in answer) return answer.value
@@ -202,24 +200,7 @@ const commands = {
   }
 }
 
-async function answer(ask: number, name: keyof Commands, args: unknown[]): Promise<void> {
-  try {
-    const command = commands[name] as (...args: unknown[]) => Promise<unknown>
-    tell({ ask, value: await command(...args) })
-  } catch (thrown) {
-    const error = thrown instanceof Error ? thrown : new Error(String(thrown))
-    const code = 'code' in error ? String(error.code) : undefined
-    tell({ ask, failure: { name: error.name, message: error.message, code, stack: error.stack ?? '' } })
-  }
-}
-
-function tell(message: ToParent): void {
-  process.send?.(message)
-}
-
-process.on('message', (message: ToChild) => {
+obey(commands)
+process.on('message', (message: ToChild | object) => {
   if ('load' in message) loads.get(message.load)?.(message.answer)
-  else void answer(message.ask, message.name, message.args)
 })
-// A test that is cut short leaves nothing behind.
-process.on('disconnect', () => process.exit())

@@ -9,9 +9,9 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { Commands, Load, OriginAnswer, Plan, Tally, ToChild, ToParent } from './member.ts'
+import { AskedProcess } from './asked.ts'
+import type { Asking, Commands, Load, OriginAnswer, Plan, Tally, ToChild } from './member.ts'
 
-const ASK_MS_MAX = 30_000
 /** What a call of the origin takes. */
 const ORIGIN_MS = 50
 const POLL_MS = 20
@@ -28,88 +28,15 @@ export function plainEnv(dir: string, more: NodeJS.ProcessEnv = {}): NodeJS.Proc
   return { PATH, HOME, USER, TMPDIR: dir, ...more }
 }
 
-export class MemberProcess {
-  readonly pid: number
-  readonly ended: Promise<void>
-  readonly #child: ChildProcess
-  readonly #waiting = new Map<number, { resolve(value: unknown): void; reject(error: Error): void }>()
-  #asked = 0
-  #stderr = ''
-  #hasEnded = false
-
+export class MemberProcess extends AskedProcess<Commands> {
   constructor(child: ChildProcess, origin: (load: Load) => Promise<OriginAnswer>) {
-    this.#child = child
-    this.pid = child.pid as number
-    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      this.#stderr += text
-    })
-    child.on('message', (message: ToParent) => {
-      if ('load' in message) void this.#load(message.load, message.of, origin)
-      else this.#settle(message)
-    })
-    this.ended = new Promise(resolve =>
-      child.once('close', (code, signal) => {
-        this.#hasEnded = true
-        const error = new Error(`process ${this.pid} ended (${code ?? signal})\n${this.#stderr}`)
-        for (const { reject } of this.#waiting.values()) reject(error)
-        resolve()
-      })
-    )
-  }
-
-  ask<N extends keyof Commands>(name: N, ...args: Parameters<Commands[N]>): Promise<Awaited<ReturnType<Commands[N]>>> {
-    const ask = ++this.#asked
-    return new Promise((resolve, reject) => {
-      const fail = (error: Error) => {
-        clearTimeout(timer)
-        this.#waiting.delete(ask)
-        reject(error)
-      }
-      const timer = setTimeout(() => {
-        fail(new Error(`process ${this.pid} did not answer '${name}' within ${ASK_MS_MAX} ms\n${this.#stderr}`))
-      }, ASK_MS_MAX)
-      if (this.#hasEnded) return fail(new Error(`process ${this.pid} has ended\n${this.#stderr}`))
-      this.#waiting.set(ask, {
-        resolve: value => {
-          clearTimeout(timer)
-          this.#waiting.delete(ask)
-          resolve(value as Awaited<ReturnType<Commands[N]>>)
-        },
-        reject: fail
-      })
-      this.#tell({ ask, name, args })
+    super(child, message => {
+      if ('load' in message) void this.#load(message as Asking, origin)
     })
   }
 
-  /** As a crash would: no handler runs. Resolves when it has gone. */
-  async kill(): Promise<void> {
-    this.#child.kill('SIGKILL')
-    await this.ended
-  }
-
-  /** Stands still with its sockets open, as under a debugger or a full stop of its container. */
-  pause(): void {
-    this.#child.kill('SIGSTOP')
-  }
-
-  resume(): void {
-    this.#child.kill('SIGCONT')
-  }
-
-  #settle(message: Extract<ToParent, { ask: number }>): void {
-    const waiting = this.#waiting.get(message.ask)
-    if ('value' in message) return waiting?.resolve(message.value)
-    const { name, message: text, code, stack } = message.failure
-    waiting?.reject(Object.assign(new Error(text), { name, code, stack: `in process ${this.pid}: ${stack}` }))
-  }
-
-  async #load(load: number, of: Load, origin: (load: Load) => Promise<OriginAnswer>): Promise<void> {
-    this.#tell({ load, answer: await origin(of) })
-  }
-
-  #tell(message: ToChild): void {
-    // It may have been killed while the origin was at work: then nobody waits for this.
-    if (this.#child.connected) this.#child.send(message)
+  async #load({ load, of }: Asking, origin: (load: Load) => Promise<OriginAnswer>): Promise<void> {
+    this.tell({ load, answer: await origin(of) } satisfies ToChild)
   }
 }
 

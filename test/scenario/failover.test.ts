@@ -43,6 +43,16 @@ describe('a read whose owner cannot be reached', () => {
     expect([read.value?.value, read.value?.from]).toEqual(['v1', 'backup'])
   })
 
+  it('is not held up by a rank that stands still, while there is another', async () => {
+    const { t, get } = await copied(306, [1, 2])
+    loseLinksTo(t, 0)
+    t.pause(1)
+    await t.run(5)
+    const read = get(4)
+    await t.run(120)
+    expect([read.value?.value, read.value?.from]).toEqual(['v1', 'backup'])
+  })
+
   it('looks into its own store without a message, where it holds a copy itself', async () => {
     const { t, get } = await copied(303, [1])
     loseLinksTo(t, 0)

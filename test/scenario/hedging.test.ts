@@ -58,6 +58,18 @@ describe('a read that is slow', () => {
     expect(mesh(t, 2).stats().hedgesWonTotal).toBe(0)
   })
 
+  it('goes to the backup once more when its owner has not answered in time', async () => {
+    const { t, stores, keys, cache } = await copied(405, 1, [])
+    t.pause(0)
+    const beganMs = t.now
+    const read = watch(t, cache.getEntry(keys[0] as string))
+    await t.run('1s')
+    copy(stores[0] as never, stores[1] as never, keys[0] as string)
+    await t.run('2s')
+    expect(read.value).toMatchObject({ value: 'v1', from: 'backup' })
+    expect(read.atMs - beganMs).toBeGreaterThanOrEqual(2_000)
+  })
+
   it('is not asked twice where a load is known to run', async () => {
     let t: Cluster | undefined
     const start = (member: Mesh): unknown =>

@@ -28,6 +28,7 @@ describe('a read by majority', () => {
     for (const backup of [1, 2])
       copy(stores[0] as never, stores[backup] as never, key, { version: NEWER, bytes: bytesOf('v2') })
     for (const by of [0, 3]) expect(await t.until(read(by))).toMatchObject({ value: 'v2', from: 'backup' })
+    expect(await t.until(mesh(t, 0).cache('products').get(key, { from: 'quorum' }))).toBe('v2')
     // The usual read believes the owner.
     expect(await t.until(mesh(t, 3).cache('products').get(key))).toBe('v1')
   })

@@ -261,9 +261,12 @@ describe('what lies in the members', () => {
 
   it('lies still when it is left alone', () => {
     const one = (id: string, moved: number) => [{ member: 0, id, moved }]
-    antiEntropyEnds().leftAlone?.(one('a', 3), one('a', 3), 1_000)
-    antiEntropyEnds().leftAlone?.(one('a', 3), one('b', 5), 1_000)
-    expect(() => antiEntropyEnds().leftAlone?.(one('a', 3), one('a', 4), 1_000)).toThrow(/^anti-entropy ends/)
+    antiEntropyEnds(ROOMY).leftAlone?.(one('a', 3), one('a', 3), 1_000)
+    antiEntropyEnds(ROOMY).leftAlone?.(one('a', 3), one('b', 5), 1_000)
+    expect(() => antiEntropyEnds(ROOMY).leftAlone?.(one('a', 3), one('a', 4), 1_000)).toThrow(/^anti-entropy ends/)
+    const narrow = antiEntropyEnds({ pressure: true })
+    narrow.leftAlone?.(one('a', 3), one('a', 4), 1_000)
+    expect(() => narrow.leftAlone?.(one('a', 4), one('a', 5), 1_000)).toThrow(/^anti-entropy ends/)
   })
 })
 

@@ -42,9 +42,9 @@ import { watchStores } from './watch.ts'
 const FORM_MS = 4_000
 const CHAOS_MS = 20_000
 const SETTLE_MS = 12_000
-/** How long the mesh is left alone at the end. */
+/** How long the mesh is left alone at the end, and how many times in a run that lingers. */
 const REST_MS = 2_000
-const LONG_REST_MS = 20_000
+const LONG_REST = 10
 const COUNTERS = 10
 const NEVER = { steps: -1, sinceMs: Number.POSITIVE_INFINITY }
 
@@ -231,7 +231,7 @@ class Simulation {
       deletesStay(calm, knobs),
       replicasConverge(knobs),
       replicaCountRestored(knobs),
-      antiEntropyEnds(),
+      antiEntropyEnds(knobs),
       sessionsGoForward(calm, knobs),
       ...(isPeaceful(knobs) ? [drainLosesNothing(calm, knobs), movedKeysAreNotLoaded(calm, knobs)] : [])
     ]
@@ -336,11 +336,12 @@ class Simulation {
     const keys = { loaded: KEYS, plain: KEYS, guarded: KEYS, safe: KEYS, copied: KEYS, bulk: bulkKeys, hits: counters }
     const holdings = holdingsOf(this.#cluster, this.#liveIndices(), keys)
     this.#judge(checker => checker.rested?.({ holdings }))
-    const before = this.#insides()
-    const restMs = this.#knobs.linger ? LONG_REST_MS : REST_MS
-    await this.#advance(restMs)
-    const after = this.#insides()
-    this.#judge(checker => checker.leftAlone?.(before, after, restMs))
+    for (let stretch = 0; stretch < (this.#knobs.linger ? LONG_REST : 1); stretch++) {
+      const before = this.#insides()
+      await this.#advance(REST_MS)
+      const after = this.#insides()
+      this.#judge(checker => checker.leftAlone?.(before, after, REST_MS))
+    }
   }
 
   async #settledState(): Promise<SettledState> {

@@ -1,5 +1,5 @@
 import type { Knobs } from '../knobs.ts'
-import { backupsThatHave, Deletes, isWrite, nameOf } from './changes.ts'
+import { backupsThatHave, Deletes, isUnitedSinceLevel, isWrite, nameOf } from './changes.ts'
 import { type Calm, type Checker, type ClientCall, Violation } from './checker.ts'
 
 /**
@@ -80,9 +80,4 @@ function flushed(writes: ReadonlyMap<string, Acked[]>, flush: ClientCall): void 
 
 function isJudged({ cache }: { readonly cache: string }): boolean {
   return cache === 'safe' || cache === 'copied'
-}
-
-/** After a split each side serves what it has until the two are reconciled. */
-function isUnitedSinceLevel({ losses, lastApartMs }: Calm, beganMs: number): boolean {
-  return lastApartMs() < beganMs && (lastApartMs() === 0 || losses.wasLevel(lastApartMs(), beganMs))
 }

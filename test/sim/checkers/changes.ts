@@ -21,6 +21,11 @@ export function backupsThatHave(change: ClientCall, calm: Calm): number {
   return calm.sinceMs() < beganMs ? Math.min(backups, calm.liveCount() - 1) : 0
 }
 
+/** After a split each side serves what it has until the two are reconciled. */
+export function isUnitedSinceLevel({ losses, lastApartMs }: Calm, ms: number): boolean {
+  return lastApartMs() < ms && (lastApartMs() === 0 || losses.wasLevel(lastApartMs(), ms))
+}
+
 /** Which keys somebody deletes, and whether that may have come after a given write in the eyes of the mesh. */
 export class Deletes {
   readonly #calm: Calm

@@ -1,5 +1,5 @@
 import type { Knobs } from '../knobs.ts'
-import { isWrite, nameOf } from './changes.ts'
+import { isUnitedSinceLevel, isWrite, nameOf } from './changes.ts'
 import { type Calm, type Checker, type ClientCall, Violation } from './checker.ts'
 
 /**
@@ -7,7 +7,7 @@ import { type Calm, type Checker, type ClientCall, Violation } from './checker.t
  * or something newer; judged by versions, and of calls that do not overlap.
  *
  * Not judged: a miss, since somebody may have deleted the key; what may have been lost by crashes since (`losses.ts`);
- * what came before a split, whose other side knows nothing of it until the two are one again.
+ * what came before a split, or after it and before the two sides were level again: each answers with what it has.
  */
 export function sessionsGoForward(calm: Calm, { pressure }: Pick<Knobs, 'pressure'>): Checker {
   const seen = new Map<string, ClientCall>()
@@ -22,7 +22,7 @@ export function sessionsGoForward(calm: Calm, { pressure }: Pick<Knobs, 'pressur
       const before = seen.get(name)
       if (before === undefined || (before.version as string) < version) seen.set(name, call)
       if (before === undefined || call.kind !== 'get' || version >= (before.version as string)) return
-      if (before.endedMs >= beganMs || calm.losses.wasApart(before.beganMs, endedMs) || pressure) return
+      if (before.endedMs >= beganMs || !isUnitedSinceLevel(calm, before.beganMs) || pressure) return
       const acked = typeof before.acks === 'number' ? before.acks : 0
       if (calm.losses.mayHaveLost({ sinceMs: before.endedMs, untilMs: endedMs, acked, backups })) return
       throw new Violation(

@@ -287,10 +287,9 @@ describe('a call that is to be answered at once', () => {
     client.heard('peer')
     client.reply('peer', answered.id, { type: 'absent' })
     client.reply('peer', loading.id, { type: 'waiting' })
-    clock.pass(5_000)
-    client.reply('peer', loading.id, { type: 'absent' })
+    clock.pass(20_000)
     expect(told).toEqual([])
-    expect(ends).toEqual(['absent 10', 'absent 5010'])
+    expect(ends).toEqual(['absent 10', 'timeout 12010'])
   })
 
   it('is not taken for slow because this process stood still, but for one more moment', () => {
@@ -312,6 +311,34 @@ describe('a call that is to be answered at once', () => {
     clock.endTurn()
     clock.pass(10)
     expect(told).toEqual(['first slow 16', 'first silent 50', 'second silent 50'])
+  })
+
+  it('is not told of a silence when a load is known to run', () => {
+    const { clock, client, told, ask } = watched()
+    const loading = ask('loading')
+    clock.endTurn()
+    client.heard('peer')
+    client.reply('peer', loading.id, { type: 'waiting' })
+    ask('other')
+    clock.endTurn()
+    clock.pass(100)
+    expect(told).toEqual(['other slow 16', 'other silent 50'])
+  })
+
+  it('learns nothing from a load, which takes its time', () => {
+    const { clock, client, told, ask } = watched()
+    for (let i = 0; i < 100; i++) {
+      const { id } = ask()
+      clock.endTurn()
+      client.heard('peer')
+      client.reply('peer', id, { type: 'waiting' })
+      clock.pass(1_000)
+      client.reply('peer', id, { type: 'absent' })
+    }
+    ask('last')
+    clock.endTurn()
+    clock.pass(20)
+    expect(told).toEqual(['last slow 100016'])
   })
 
   it('learns how fast the peer is from its answers', () => {

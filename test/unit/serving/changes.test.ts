@@ -45,7 +45,7 @@ function changesOf(
       return { reply: reply instanceof CallFailed ? Promise.reject(reply) : Promise.resolve(reply) }
     }
   } as unknown as Client
-  const routes = { self: 'self', clock, ownerOf: () => ownerOf(asked), isReachable: () => true }
+  const routes = { self: 'self', clock, ownerOf: () => ownerOf(asked), partitionOf: () => 0, isReachable: () => true }
   return new Changes({
     boot: 1,
     routes: new Routes(routes as unknown as RoutesDeps),
