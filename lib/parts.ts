@@ -1,4 +1,5 @@
-import { Caches } from './caches.ts'
+import { asking } from './asking.ts'
+import type { Caches } from './caches.ts'
 import { copying } from './copying.ts'
 import { BackOffs } from './fill/back-off.ts'
 import type { CacheDefinition } from './fill/definition.ts'
@@ -24,7 +25,6 @@ import type { Logger } from './ports/log.ts'
 import type { PubSub } from './ports/pubsub.ts'
 import type { Random } from './ports/random.ts'
 import type { PeerId, Transport } from './ports/transport.ts'
-import { reading } from './reading.ts'
 import type { Replication } from './replication/replication.ts'
 import { Client } from './rpc/client.ts'
 import { Links } from './rpc/links.ts'
@@ -32,14 +32,10 @@ import type { LeaseTalk, MessageOf } from './rpc/messages.ts'
 import { Outbox } from './rpc/outbox.ts'
 import { Server } from './rpc/server.ts'
 import { Budgets } from './serving/budgets.ts'
-import { Changes } from './serving/changes.ts'
 import { Changing } from './serving/changing.ts'
 import { Copies } from './serving/copies.ts'
 import { Done } from './serving/done.ts'
-import { Explanations } from './serving/explanations.ts'
-import { FilterChanges } from './serving/filter-changes.ts'
 import { Filters } from './serving/filters.ts'
-import { Flushes } from './serving/flushes.ts'
 import { following } from './serving/following.ts'
 import { Handlers } from './serving/handlers.ts'
 import { pageOf } from './serving/key-pages.ts'
@@ -47,8 +43,7 @@ import { LeasedLoads } from './serving/leased-loads.ts'
 import { Owner } from './serving/owner.ts'
 import { Ownership } from './serving/ownership.ts'
 import { Routes } from './serving/routes.ts'
-import { Surveys } from './serving/surveys.ts'
-import { Writes } from './serving/writes.ts'
+import type { Writes } from './serving/writes.ts'
 import { Store } from './store/store.ts'
 import { MeshClock } from './store/version.ts'
 
@@ -179,11 +174,8 @@ export class Parts {
       }
     })
     const owner = this.owner
-    const pages = {
-      store: this.store,
-      owns: (partition: number) => this.ownership.owns(partition),
-      nowMs: () => meshClock.now()
-    }
+    const owns = (partition: number): boolean => this.ownership.owns(partition)
+    const pages = { store: this.store, owns, nowMs: () => meshClock.now() }
 
     const done = new Done()
     const changing = new Changing({
@@ -192,7 +184,7 @@ export class Parts {
       meshClock,
       stats,
       partitionOf: (namespace, key) => this.ownership.partitionOf(namespace, key),
-      owns: partition => this.ownership.owns(partition),
+      owns,
       look: (...what) => this.replication.look(...what),
       confirm: (...what) => this.replication.confirm(...what)
     })
@@ -214,7 +206,7 @@ export class Parts {
       isCertain: () => this.membership.isCertain(),
       owns: (namespace, key) => this.ownership.ownerOf(namespace, key) === transport.self,
       viewHash: () => this.membership.view.hash,
-      explain: ask => explanations.explain(ask),
+      explain: ask => calls.explanations.explain(ask),
       page: ask => pageOf(pages, ask),
       filters: (peer, request) => this.filters.handle(peer, request),
       replicas: (peer, request, respond) => {
@@ -334,72 +326,45 @@ export class Parts {
     const routes = this.routes
     this.leased = new LeasedLoads({ self: transport.self, clock, client, outbox, owner, origin })
     const mayExist = (namespace: string, key: string): boolean => this.filters.mayExist(namespace, key)
-    const { router, reads, many, sessions } = reading({
-      ...{ routes, clock, meshClock, client, owner, stats, copies, mayExist },
-      leased: this.leased,
-      timeoutMs: settings.timeoutMs,
-      takeIn: delivered => void handlers.handle(transport.self, delivered, () => {})
-    })
     const { timeoutMs } = settings
-    const isCertain = (): boolean => this.membership.isCertain()
-    const shared = { routes, clock, meshClock, client }
-    const forFilters = { random: random.fork('filters'), stats, log, timeoutMs, isCertain }
-    this.filters = new Filters({ ...shared, ...forFilters })
-    const flushes = new Flushes({
-      routes,
-      client,
-      meshClock,
-      bootOf: peer => this.#bootOf(peer),
-      flushHere: (acks, untilMs) => this.replication.flush(acks, untilMs)
+    const forFilters = { random: random.fork('filters'), stats, log, timeoutMs }
+    this.filters = new Filters({
+      ...{ routes, clock, meshClock, client, ...forFilters },
+      isCertain: () => this.membership.isCertain()
     })
-    const changes = new Changes({
-      boot: this.#boot,
-      routes,
-      client,
-      makeHere: change => new Promise(resolve => changing.make(transport.self, change, resolve)),
-      onMade: (namespace, peer) => flushes.took(namespace, peer),
-      meshClock,
-      stats,
-      sessions,
-      attemptMs: timeoutMs
-    })
-    const explanations = new Explanations({
-      routes,
-      client,
-      clock,
-      meshClock,
-      store: this.store,
-      flights: this.flights,
-      backOffs,
-      journal,
-      guard: this.guard,
-      behind,
-      mayExist
-    })
-    this.writes = new Writes({ changes, routes, behind, clock, random: random.fork('writes'), stats, log, timeoutMs })
-    this.caches = new Caches(
-      {
-        reads,
-        many,
-        router,
-        changes,
-        explanations,
-        filterChanges: new FilterChanges({ ...shared, filters: this.filters, attemptMs: timeoutMs }),
-        ownsKeys: settings.weight > 0,
-        writes: this.writes,
-        flushes,
-        surveys: new Surveys({ routes, client, changes, meshClock, ownPage: ask => pageOf(pages, ask) }),
+    const calls = asking({
+      ...{
+        routes,
         clock,
-        random: random.fork('updates'),
         meshClock,
+        client,
+        owner,
         stats,
+        copies,
+        mayExist,
         log,
         detach,
-        timeoutMs,
-        checkOpen: () => life.checkOpen()
+        random,
+        behind,
+        changing,
+        timeoutMs
       },
-      definition => this.#declared(definition)
-    )
+      ...{ backOffs, journal },
+      boot: this.#boot,
+      store: this.store,
+      flights: this.flights,
+      guard: this.guard,
+      leased: this.leased,
+      filters: this.filters,
+      ownsKeys: settings.weight > 0,
+      bootOf: peer => this.#bootOf(peer),
+      flushHere: (acks, untilMs) => this.replication.flush(acks, untilMs),
+      takeIn: delivered => void handlers.handle(transport.self, delivered, () => {}),
+      ownPage: ask => pageOf(pages, ask),
+      checkOpen: () => life.checkOpen(),
+      onDeclared: definition => this.#declared(definition)
+    })
+    ;({ writes: this.writes, caches: this.caches } = calls)
   }
 
   /** One that leaves is here until its link ends. */

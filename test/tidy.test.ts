@@ -19,6 +19,8 @@ const LADDER = [
   'mesh.ts',
   'parts.ts',
   'copying.ts',
+  'asking.ts',
+  'writing.ts',
   'reading.ts',
   'caches.ts',
   'member.ts',

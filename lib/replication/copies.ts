@@ -42,6 +42,8 @@ export class Copies {
   readonly #deps: CopiesDeps
   /** By partition, the highest stamp that has come by a stream: what a copy is known to be as new as. */
   readonly #upTo = new Map<number, number>()
+  /** Ours until a moment ago: nothing of it came by a stream, and we had all of it. */
+  readonly #wasOurs = new Set<number>()
 
   /** Copies that went for want of room, and until when they are not taken again. */
   readonly #givenUp = new Map<number, number>()
@@ -64,7 +66,18 @@ export class Copies {
 
   /** A copy of this partition is as new as that. */
   upTo(partition: number): number {
+    if (this.#wasOurs.delete(partition)) this.#upTo.set(partition, this.#highestIn(partition))
     return this.#upTo.get(partition) ?? 0
+  }
+
+  /** We were its primary and had all of it: as new as what we hold, when somebody asks. */
+  lost(partition: number): void {
+    this.#wasOurs.add(partition)
+  }
+
+  #highestIn(partition: number): number {
+    const all = this.#deps.store.versionsIn(partition, 0, { namespace: '', key: '' }, Number.MAX_SAFE_INTEGER)
+    return all.reduce((highest, { version }) => Math.max(highest, version.stamp), this.#upTo.get(partition) ?? 0)
   }
 
   receive(peer: PeerId, batch: MessageOf<'copies'>): MessageOf<'copied'> {

@@ -10,6 +10,7 @@
  * Nothing is forgotten on a guess: what is here is dropped only when the primary of the very table that holds now has
  * said that all its members have it (PROTOCOL R3), and stays first in line to go until then.
  */
+import type { Stats } from '../observe/stats.ts'
 import { PARTITIONS } from '../placement/partitions.ts'
 import type { Table } from '../placement/table.ts'
 import type { Cancel, Clock } from '../ports/clock.ts'
@@ -30,6 +31,7 @@ export interface OffersDeps {
   readonly clock: Clock
   readonly client: Client
   readonly store: Store
+  readonly stats: Stats
   readonly timeoutMs: number
   readonly viewHash: () => number
   /** How many tables we have had. */
@@ -211,12 +213,12 @@ export class Offers {
 
   /** What is here and none of our copies goes, unless something has changed since it was offered. */
   #drop(offered: Holding): void {
-    const { store, table } = this.#deps
+    const { store, table, stats } = this.#deps
     const { partition } = offered
     if (!isSame(store.digestOf(partition, 0), offered)) return
     const rank = table().rankOf(this.#deps.self, partition)
     if (rank === 0) return
-    store.dropExcess(partition, rank < 0 ? Number.POSITIVE_INFINITY : rank)
+    stats.recordsMovedAwayTotal += store.dropExcess(partition, rank < 0 ? Number.POSITIVE_INFINITY : rank)
   }
 
   /** Records that are none of our copies. */

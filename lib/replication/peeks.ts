@@ -1,7 +1,11 @@
 /**
  * A look at whoever may have a key that its new primary does not have yet: all at once, each answers from its store and
- * waits for nothing, and silence is an answer after a quarter of a second. So a read of a partition that is on its way
- * costs one more exchange of messages and not a call of the origin; and no two members can wait for each other.
+ * waits for nothing, and silence is an answer after a quarter of a second, or after a second more where nobody has
+ * anything else to say. So a read of a partition that is on its way costs one more exchange of messages and not a call of
+ * the origin; and no two members can wait for each other.
+ *
+ *   1. we have just joined, and a turn of ours takes 300 ms ─ the answer lies unread in a socket, for timers come first ─
+ *      every holder seems silent: asked once more, they are not.
  *
  * What is found is taken in, the newest of it. With a change goes its id: the member that was primary may have made it
  * already, and then its answer is the answer.
@@ -16,6 +20,7 @@ import type { Entry } from '../store/entry.ts'
 import { entryOf } from './record.ts'
 
 const PEEK_MS_MAX = 250
+const PEEK_AGAIN_MS_MAX = 1_000
 const HOLDERS_MAX = 4
 
 export type PeekedChange = MessageOf<'peek'>['change']
@@ -29,6 +34,13 @@ export interface PeeksDeps {
 }
 
 type OnOver = (answer: Answered) => void
+
+/** What a round has brought. */
+interface Seen {
+  isFound: boolean
+  answer: Answered
+  readonly silent: PeerId[]
+}
 
 export class Peeks {
   readonly #deps: PeeksDeps
@@ -51,28 +63,45 @@ export class Peeks {
     }
     const waiting = [onOver]
     if (change === undefined) this.#looking.set(name, waiting)
-    this.#ask(holders, { type: 'peek', namespace, key, change }, partition, answer => {
+    const peek = { type: 'peek', namespace, key, change } as const
+    this.#askTwice(holders, peek, partition, answer => {
       if (change === undefined) this.#looking.delete(name)
       for (const over of waiting) over(answer)
     })
     return true
   }
 
-  #ask(holders: readonly PeerId[], peek: MessageOf<'peek'>, partition: number, onOver: OnOver): void {
+  #askTwice(holders: readonly PeerId[], peek: MessageOf<'peek'>, partition: number, onOver: OnOver): void {
+    this.#ask(holders, peek, partition, PEEK_MS_MAX, ({ isFound, answer, silent }) => {
+      if (isFound || answer !== undefined || silent.length === 0) return onOver(answer)
+      this.#ask(silent, peek, partition, PEEK_AGAIN_MS_MAX, again => onOver(again.answer))
+    })
+  }
+
+  #ask(
+    holders: readonly PeerId[],
+    peek: MessageOf<'peek'>,
+    partition: number,
+    timeoutMs: number,
+    onOver: (seen: Seen) => void
+  ): void {
     const { client, stats, takeIn } = this.#deps
+    const seen: Seen = { isFound: false, answer: undefined, silent: [] }
     let open = holders.length
-    let answer: Answered
     for (const peer of holders) {
       stats.peeksTotal++
-      client.begin(peer, peek, { timeoutMs: PEEK_MS_MAX }, reply => {
-        if (!(reply instanceof CallFailed) && reply.type === 'peeked') {
+      client.begin(peer, peek, { timeoutMs }, reply => {
+        if (reply instanceof CallFailed) {
+          if (reply.end === 'timeout') seen.silent.push(peer)
+        } else if (reply.type === 'peeked') {
           if (reply.record !== undefined) {
             stats.peeksFoundTotal++
+            seen.isFound = true
             takeIn(entryOf(reply.record, partition), peer)
           }
-          answer ??= reply.answer
+          seen.answer ??= reply.answer
         }
-        if (--open === 0) onOver(answer)
+        if (--open === 0) onOver(seen)
       })
     }
   }

@@ -151,7 +151,7 @@ export class Replication {
       deliver: (peer, entry, delivers, onEnd) => this.#backups.deliver(peer, entry, delivers, onEnd)
     })
     this.#absences = new Absences(self, deps.tombstoneTtlMs)
-    store.onEvicted = entry => this.#backups.evicted(entry)
+    store.onEvicted = gone => this.#evicted(gone)
     store.onGivenUp = partition => this.#copies.gaveUp(partition)
   }
 
@@ -219,7 +219,9 @@ export class Replication {
 
   /** How new our copy of a partition is known to be. */
   copiedUpTo(partition: number): number {
-    return this.#copies.upTo(partition)
+    const { table, self } = this.#deps
+    const isAllHere = table().at(partition, 0) === self && !this.#intake.isWarming(partition)
+    return isAllHere ? Number.POSITIVE_INFINITY : this.#copies.upTo(partition)
   }
 
   /** Roles have changed. */
@@ -236,6 +238,7 @@ export class Replication {
       if (is) store.dropGiven(partition)
       store.setRole(partition, is)
     }
+    for (const partition of lost) if (!this.#intake.isWarming(partition)) this.#copies.lost(partition)
     this.#intake.tableChanged(won, lost)
     this.#backups.tableChanged(before, after, isRenewed)
     this.#offers.viewChanged()
@@ -404,6 +407,13 @@ export class Replication {
     if (!store.put(entry)) return
     onTakenIn(entry)
     this.#backups.changed(entry, undefined)
+  }
+
+  /** The backups forget it too; where a mark stays in its place, they get that. */
+  #evicted(gone: Pick<Entry, 'namespace' | 'key' | 'partition' | 'version' | 'backups'>): void {
+    const mark = this.#deps.store.entry(gone.namespace, gone.key)
+    if (mark === undefined) this.#backups.evicted(gone)
+    else if (mark.kind === 'tombstone') this.#backups.changed(mark, undefined, false)
   }
 
   #giveUpOlder(ms: number): void {

@@ -89,6 +89,8 @@ export class Changing {
     const isMade = acks > 0 && answeredBy('', NO_ONE, 0, reply) !== undefined
     if (!isMade || change.type === 'clear') return respond(reply)
     const { confirm, meshClock } = this.#deps
+    // The owner is there; what is waited for now are others.
+    respond({ type: 'waiting' })
     const ms = Math.max(1, change.untilMs - ANSWER_MS - meshClock.now())
     confirm(change.namespace, change.key, acks, ms, ({ isDone, acked, wanted, missing }) => {
       if (isDone) return respond(reply)

@@ -20,7 +20,7 @@
  * number with each call, and by `expire`, which `sweep.ts` calls while nobody else does.
  *
  * Not promised: that anything is kept. And one `limit` with another policy walks through all values of its cache, as
- * `dropMatching` and `dropPartitions` walk through what they drop, some 300 ns each: a million records given away is a
+ * `addFloor` and `dropPartition` walk through what they drop, some 300 ns each: a million records given away is a
  * pause. And memory that is given up is the system's only after the next collection.
  */
 import { assert } from '../base/assert.ts'
@@ -263,20 +263,12 @@ export class Store {
     return true
   }
 
-  /** Forgets every record of the partitions that `lost` names, and says how many those were. */
-  dropPartitions(lost: (partition: number) => boolean): number {
-    const dropped = this.heldPartitions()
-      .filter(lost)
-      .reduce((sum, partition) => sum + this.#room.dropAll(partition), 0)
-    this.#settle()
-    return dropped
-  }
-
   /** Of those of a partition, what has fewer backups than that: copies that a member of such a rank is not to keep. */
   dropExcess(partition: number, rank: number): number {
     return this.#dropIf(this.#holdings.ids(partition), id => this.#records.backupsOf(id) < rank)
   }
 
+  /** Forgets every record of a partition, and says how many those were. */
   dropPartition(partition: number): number {
     const dropped = this.#room.dropAll(partition)
     this.#settle()
@@ -289,14 +281,6 @@ export class Store {
       (sum, partition) => sum + this.#dropIf(this.#holdings.ids(partition), id => this.#isBelow(id, stamp)),
       0
     )
-  }
-
-  /** Forgets every record of a cache whose key begins like that, tombstones too, and says how many those were. */
-  dropMatching(namespace: string, keyPrefix: string): number {
-    const share = this.#shares.get(namespace)
-    if (share === undefined) return 0
-    const begins = (id: number): boolean => keyPrefix === '' || this.#records.key(id).startsWith(keyPrefix)
-    return this.#dropIf(this.#holdings.idsOf(share), begins)
   }
 
   /** Marks a record as known to the partition's new primary, until it is written again. */

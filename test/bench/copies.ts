@@ -121,7 +121,7 @@ const measures: Record<CopiesPart, () => Promise<void>> = {
       judgeLosses(each)
       judge('p99 in the 2 s after', each.after.p99Ms, 250, inMs)
       say(
-        `          level ${inMs(each.levelMs)} after it went on; its own reads that failed: ${each.ownFailures.length}`
+        `          level ${inMs(each.levelMs)} after it went on; of its own reads ${each.own.failures.length} failed, ${each.own.originCalls.length} called the origin`
       )
     }),
   restart: () =>

@@ -231,7 +231,11 @@ export function watchChanges(): () => void {
   const restores = [
     counted(Protocol.prototype, 'step'),
     counted(Store.prototype, 'put'),
-    counted(Store.prototype, 'dropPartitions'),
+    counted(Store.prototype, 'merge'),
+    counted(Store.prototype, 'drop'),
+    counted(Store.prototype, 'dropPartition'),
+    counted(Store.prototype, 'dropExcess'),
+    counted(Store.prototype, 'addFloor'),
     counted(MeshClock.prototype, 'hear'),
     counted(Client.prototype, 'reply'),
     counted(Server.prototype, 'request'),

@@ -23,8 +23,8 @@ type Step =
   | { type: 'value' | 'entry' | 'drop'; of: readonly [string, string] }
   | { type: 'pass'; ms: number }
   | { type: 'expire' }
-  | { type: 'dropPartitions'; partition: number }
-  | { type: 'dropMatching' | 'keysIn'; namespace: string; partition: number; prefix: string }
+  | { type: 'dropPartition'; partition: number }
+  | { type: 'keysIn'; namespace: string; partition: number; prefix: string }
   | { type: 'limit'; namespace: string; bytesMax: number; eviction: EvictionName }
 
 const of = fc.tuple(fc.constantFrom(...NAMESPACES), fc.constantFrom(...KEYS))
@@ -56,12 +56,12 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: fc.constant({ type: 'expire' as const }) },
   {
     weight: 1,
-    arbitrary: fc.record({ type: fc.constant('dropPartitions' as const), partition: fc.integer({ min: 0, max: 3 }) })
+    arbitrary: fc.record({ type: fc.constant('dropPartition' as const), partition: fc.integer({ min: 0, max: 3 }) })
   },
   {
     weight: 2,
     arbitrary: fc.record({
-      type: fc.constantFrom('dropMatching' as const, 'keysIn' as const),
+      type: fc.constant('keysIn' as const),
       namespace: fc.constantFrom(...NAMESPACES),
       partition: fc.integer({ min: 0, max: 3 }),
       prefix: fc.constantFrom('', 's', 'sa', 's店', 'zz')
@@ -160,15 +160,8 @@ function perform(one: Step, store: Store, model: Model, bytesMax: number): void 
       expect(dropped).toBe(model.dropWhere(isOver))
       return
     }
-    case 'dropPartitions':
-      expect(store.dropPartitions(partition => partition === one.partition)).toBe(
-        model.dropWhere(({ partition }) => partition === one.partition)
-      )
-      return
-    case 'dropMatching':
-      expect(store.dropMatching(one.namespace, one.prefix)).toBe(
-        model.dropWhere(({ namespace, key }) => namespace === one.namespace && key.startsWith(one.prefix))
-      )
+    case 'dropPartition':
+      expect(store.dropPartition(one.partition)).toBe(model.dropWhere(({ partition }) => partition === one.partition))
       return
     case 'keysIn': {
       const fits = (entry: Entry): boolean =>

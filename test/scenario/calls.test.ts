@@ -80,7 +80,7 @@ describe('getMany', () => {
   })
 
   it('asks each owner once for what is stored, however many the keys are', async () => {
-    const t = await formed(3, { seed: 613, start: member => member.cache('plain', { ttl: '1h' }) })
+    const t = await formed(3, { seed: 613, start: member => member.cache('plain', { ttl: '1h', backups: 0 }) })
     const keys = times(3_000, i => `k${i}`)
     const plain = (index: number) => mesh(t, index).cache<string>('plain')
     await t.until(Promise.all(keys.map(key => plain(0).set(key, `v ${key}`))))

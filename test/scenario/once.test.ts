@@ -4,12 +4,13 @@ import type { Mesh } from '../../lib/mesh.ts'
 import type { Cluster } from '../../lib/testing.ts'
 import { errorOf, formed, keyOf, mesh, ownerOf, times, watch } from './story.ts'
 
+/** Without copies: what a change comes to is then the business of one owner. With them: `acks.test.ts`. */
 function declare(member: Mesh): void {
-  member.cache('products', { ttl: '1h' })
-  member.counter('hits', { ttl: '1h' })
+  member.cache('products', { ttl: '1h', backups: 0 })
+  member.counter('hits', { ttl: '1h', backups: 0 })
 }
 
-const counter = (t: Cluster, index: number) => mesh(t, index).counter('hits', { ttl: '1h' })
+const counter = (t: Cluster, index: number) => mesh(t, index).counter('hits', { ttl: '1h', backups: 0 })
 const products = (t: Cluster, index: number) => mesh(t, index).cache<unknown>('products')
 
 /** A key that member `index` counts. */

@@ -286,7 +286,8 @@ describe('setMany and deleteMany', () => {
   })
 
   it('go on where one member cannot be reached, and name what failed by position', async () => {
-    const t = await plain(1042)
+    const start = (member: Mesh): unknown => member.cache('products', { ttl: '1h', backups: 0 })
+    const t = await formed(3, { seed: 1042, start })
     const [own, paused] = [keyOf(t, 1), keyOf(t, 0)]
     t.pause(0)
     const wrong = watch(
@@ -309,7 +310,8 @@ describe('setMany and deleteMany', () => {
   })
 
   it('larger than what one member takes at once go in turns', async () => {
-    const t = await formed(2, { seed: 1043, start: member => member.cache('products', { ttl: '1h' }) })
+    const start = (member: Mesh): unknown => member.cache('products', { ttl: '1h', backups: 0 })
+    const t = await formed(2, { seed: 1043, start })
     const entries = times(34_000, i => [`k${i}`, i] as const)
     await t.until(products(t, 1).setMany(entries))
     expect(mesh(t, 0).stats().records + mesh(t, 1).stats().records).toBe(34_000)

@@ -36,7 +36,7 @@ class Stage {
 
   at(ms: number): this {
     this.nowMs = ms
-    this.losses.sample(ms, this.calmSinceMs)
+    this.losses.sample(ms, this.calmSinceMs, 3)
     return this
   }
 

@@ -189,7 +189,8 @@ export class Clients {
     const { backups } = this.#copying(cache)
     this.#call({ kind: 'get', cache, key, member, backups }, async () => {
       const entry = await this.#cacheOf(member, cache).getEntry(key)
-      return entry === undefined ? {} : { value: entry.value, version: entry.version }
+      if (entry === undefined) return {}
+      return { value: entry.value, version: entry.version, ...(entry.from === 'backup' && { isCopy: true }) }
     })
   }
 

@@ -17,6 +17,11 @@ interface Stretch {
   toMs: number
 }
 
+interface Level extends Stretch {
+  /** How many members there were, and so how many copies at most. */
+  readonly live: number
+}
+
 interface Apart extends Stretch {
   /** Who was with more than half of the others, where that is clear: one split, and nobody lost or come in it. */
   larger: ReadonlySet<number> | undefined
@@ -25,17 +30,17 @@ interface Apart extends Stretch {
 export class Losses {
   readonly #lostAtMs: number[] = []
   readonly #apart: Apart[] = []
-  readonly #level: Stretch[] = []
+  readonly #level: Level[] = []
   /** Members that began anew, and so with a wall clock of their own. */
   readonly #startedAtMs: number[] = []
 
   /** To be told again and again how long it has been calm; Infinity while it is not. */
-  sample(nowMs: number, calmSinceMs: number): void {
+  sample(nowMs: number, calmSinceMs: number, live: number): void {
     if (nowMs - calmSinceMs < LEVEL_MS) return
     const last = this.#level.at(-1)
     // What was level and has been disturbed since is level anew.
     if (last !== undefined && last.toMs >= calmSinceMs) last.toMs = nowMs
-    else this.#level.push({ fromMs: Math.max(calmSinceMs + LEVEL_MS, last?.toMs ?? 0), toMs: nowMs })
+    else this.#level.push({ fromMs: Math.max(calmSinceMs + LEVEL_MS, last?.toMs ?? 0), toMs: nowMs, live })
   }
 
   /** A member has lost what it held: it crashed, or left without time to hand over. */
@@ -91,8 +96,8 @@ export class Losses {
     let [windowMs, allowed, lost] = [sinceMs, acked, 0]
     for (const atMs of this.#lostAtMs) {
       if (atMs < sinceMs || atMs > untilMs) continue
-      const levelMs = this.#levelBefore(atMs)
-      if (levelMs > windowMs + SPREAD_MS) [windowMs, allowed, lost] = [levelMs, backups, 0]
+      const [levelMs, live] = this.#levelBefore(atMs)
+      if (levelMs > windowMs + SPREAD_MS) [windowMs, allowed, lost] = [levelMs, Math.min(backups, live - 1), 0]
       if (++lost > allowed || this.wasApart(windowMs, atMs)) return true
     }
     return false
@@ -103,7 +108,7 @@ export class Losses {
    * when all was well, word of it has spread since, and no member has begun with a clock of its own while apart.
    */
   isOrdered(firstEndedMs: number, secondBeganMs: number): boolean {
-    const levelMs = this.#levelBefore(secondBeganMs)
+    const [levelMs] = this.#levelBefore(secondBeganMs)
     if (levelMs < firstEndedMs + SPREAD_MS) return false
     const started = this.#startedAtMs.filter(atMs => atMs > levelMs && atMs < secondBeganMs)
     return started.length === 0 || !this.wasApart(levelMs, secondBeganMs)
@@ -114,9 +119,10 @@ export class Losses {
     if (last !== undefined && this.isApart) last.larger = undefined
   }
 
-  #levelBefore(ms: number): number {
+  /** When all was level last, and among how many. */
+  #levelBefore(ms: number): readonly [number, number] {
     const stretch = this.#level.findLast(({ fromMs }) => fromMs <= ms)
-    return stretch === undefined ? Number.NEGATIVE_INFINITY : Math.min(stretch.toMs, ms)
+    return stretch === undefined ? [Number.NEGATIVE_INFINITY, 0] : [Math.min(stretch.toMs, ms), stretch.live]
   }
 }
 

@@ -260,7 +260,7 @@ class Simulation {
 
   async #advance(ms: number): Promise<void> {
     await this.#cluster.run(ms)
-    this.#losses.sample(this.#cluster.now, this.#calmSinceMs())
+    this.#losses.sample(this.#cluster.now, this.#calmSinceMs(), this.#liveIndices().length)
     this.#throwObjection()
   }
 

@@ -89,7 +89,7 @@ export class Trouble {
   strike(call: Pick<ClientCall, 'kind' | 'cache' | 'key' | 'member'>, isOver: boolean): void {
     const isTold = isOver && call.cache === 'safe' && call.kind !== 'get' && call.key !== ''
     const isUnderWay = !isOver && call.kind === 'add'
-    if (!this.#knobs.crash || !(isTold || isUnderWay) || this.#more.float() > 0.05) return
+    if (!this.#knobs.crash || !(isTold || isUnderWay) || this.#more.float() > 0.25) return
     if (this.#cluster.now < this.#struckMs + STRIKE_AGAIN_MS) return
     this.#struckMs = this.#cluster.now
     const owner = ownerOf(this.#cluster, call)

@@ -5,7 +5,7 @@ import { Store } from '../../lib/store/store.ts'
 /** What may put a record into a store: a put of its owner, a merge of what others have. */
 const WRITING = ['put', 'merge'] as const
 /** What takes records out of it on somebody's word. Room and time take them too, and the store counts those. */
-const DROPPING = ['drop', 'dropPartitions', 'dropMatching'] as const
+const DROPPING = ['drop', 'dropPartition', 'dropExcess', 'dropOlder', 'dropGiven', 'addFloor'] as const
 
 export interface StoreWatcher {
   /** What was there before is told by the store itself, and what is there now. */

@@ -43,7 +43,7 @@ describe('what has a backup', () => {
     const still = await stoodStill(five, load, STILL_MS)
     console.log(
       `stopped with SIGSTOP: ${latencyText(still.after)}; level ${inMs(still.levelMs)} after it went on, ` +
-        `when ${still.ownFailures.length} of its own reads failed`
+        `when ${still.own.failures.length} of its own reads failed and ${still.own.originCalls.length} called the origin`
     )
     expect(lossesOf(still)).toEqual(NOTHING)
   })

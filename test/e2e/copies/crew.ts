@@ -12,7 +12,7 @@ import { AskedProcess } from '../asked.ts'
 import type { Calls } from './load.ts'
 import type { CopyCommands, CopyPlan, CopyState, Found, OriginCalls } from './member.ts'
 
-const POLL_MS = 25
+const POLL_MS = 100
 const LEVEL_MS_MAX = 25_000
 /** The compiled program, also for tests, which run from the sources. */
 const PROGRAM = join(
@@ -24,13 +24,18 @@ const PROGRAM = join(
 
 export type CopyMember = AskedProcess<CopyCommands>
 
+export interface OriginCall {
+  readonly key: string
+  readonly pid: number
+}
+
 export class Crew {
   readonly dir = mkdtempSync(join(tmpdir(), 'cachemesh-copies-'))
   readonly plan: CopyPlan
   /** Those that own keys, oldest first. */
   members: CopyMember[] = []
-  /** Keys for which a member called the origin, in order. */
-  originCalls: string[] = []
+  /** For which keys which processes called the origin, in order. */
+  readonly originCalls: OriginCall[] = []
   readonly #started = new Set<CopyMember>()
 
   private constructor(plan: Omit<CopyPlan, 'dir'>) {
@@ -64,7 +69,8 @@ export class Crew {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc']
     })
     const member: CopyMember = new AskedProcess(child, message => {
-      if ('originCalls' in message) this.originCalls.push(...(message as OriginCalls).originCalls)
+      if (!('originCalls' in message)) return
+      for (const key of (message as OriginCalls).originCalls) this.originCalls.push({ key, pid: member.pid })
     })
     this.#started.add(member)
     return member
@@ -111,7 +117,7 @@ export class Crew {
       this.members.map((member, i) => member.ask('fill', shares[i] as string[], i % 2 === 0 ? 'load' : 'set'))
     )
     await this.level()
-    this.originCalls = []
+    this.originCalls.length = 0
   }
 
   /** Reads each key once, each member a share of them. */

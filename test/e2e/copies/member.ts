@@ -66,7 +66,7 @@ interface Thing {
 
 const ORIGIN_MS = 5
 const KEYS_AT_ONCE = 100
-const WATCH_MS = 20
+const WATCH_MS = 100
 
 let mesh: Mesh | undefined
 let things: LoadingCache<Thing> | undefined

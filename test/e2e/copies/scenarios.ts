@@ -5,7 +5,7 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { placed } from '../../placed.ts'
-import type { CopyMember, Crew } from './crew.ts'
+import type { CopyMember, Crew, OriginCall } from './crew.ts'
 import { failuresOf, type Latency, latencyOf, type Rate, rateOf } from './figures.ts'
 import { type Calls, type Failure, machineMs } from './load.ts'
 import type { Written } from './member.ts'
@@ -19,8 +19,7 @@ export interface Losses {
   readonly failures: readonly Failure[]
   /** Keys whose value was wrong, missing or could not be read when each was read once at the end. */
   readonly lost: readonly string[]
-  /** Keys for which the origin was called. */
-  readonly originCalls: readonly string[]
+  readonly originCalls: readonly OriginCall[]
 }
 
 export interface Try extends Losses {
@@ -55,8 +54,11 @@ export async function killed(crew: Crew, { keys, readsPerSecond, restMs }: LoadP
 }
 
 export interface StoodStill extends Try {
-  /** Of the reads of the one that stood still, how many failed: those under way and those that were due meanwhile. */
-  readonly ownFailures: readonly Failure[]
+  /**
+   * Of the one that stood still: what failed of the reads that were under way or due meanwhile, and for which of them it
+   * called the origin, for it wakes with no links at all.
+   */
+  readonly own: Pick<Losses, 'failures' | 'originCalls'>
   readonly others: Latency
 }
 
@@ -77,13 +79,16 @@ export async function stoodStill(
   const wokenMs = machineMs()
   const levelMs = await crew.level()
   await sleep(Math.max(0, wokenMs + AFTER_MS - machineMs()))
-  const own = await crew.stopReading([still])
+  const own = await still.ask('stopReading')
   const calls = await crew.stopReading(others)
   const lost = await lostOf(crew, keys)
+  const tried = triedOf(crew, began, calls, stopMs)
+  const isOwn = ({ pid }: OriginCall): boolean => pid === still.pid
   return {
-    ...triedOf(crew, began, calls, stopMs),
+    ...tried,
+    originCalls: tried.originCalls.filter(each => !isOwn(each)),
     others: latencyOf(calls, stopMs),
-    ownFailures: failuresOf(own),
+    own: { failures: failuresOf([own]), originCalls: tried.originCalls.filter(isOwn) },
     lost,
     levelMs
   }
@@ -101,7 +106,10 @@ export async function restarted(crew: Crew, { keys, readsPerSecond }: LoadPlan, 
   const levelMs: number[] = []
   for (let i = 0; i < kills; i++) {
     await crew.remove(crew.members[0] as CopyMember)
-    await load([await crew.add()])
+    const next = await crew.add()
+    // Who has not met the others yet has nothing but the origin: a server opens its door after this.
+    await next.ask('ready', crew.members.length)
+    await load([next])
     levelMs.push(await crew.level())
   }
   const calls = await crew.stopReading()

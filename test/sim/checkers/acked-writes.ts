@@ -9,8 +9,8 @@ import { type Calm, type Checker, type ClientCall, Violation } from './checker.t
  * Judged: writes of caches whose reads tell versions (`safe`, `copied`) that are surely still there by the account of
  * losses (`losses.ts`): k is what the write waited for, or what a flush of its member has waited for since; `all`
  * counts as all of them only where the view was one from before the write until its end. Reads are judged in the
- * settled mesh, and before that where they began in a calm view and no members had been kept apart since the mesh was
- * level; then they see only what was acknowledged before they began. A miss is judged only where nothing of the key was
+ * settled mesh, and before that where the owner answered, in a view that was calm since before, and no members had been
+ * kept apart since the mesh was level; then they see only what was acknowledged before they began. A miss is judged only where nothing of the key was
  * deleted since, or might have been, nor evicted.
  */
 export function ackedWritesSurvive(calm: Calm, { pressure }: Pick<Knobs, 'pressure'>): Checker {
@@ -47,7 +47,7 @@ export function ackedWritesSurvive(calm: Calm, { pressure }: Pick<Knobs, 'pressu
           { member, beganMs, endedMs, ackedMs: endedMs, calmSinceMs: calm.sinceMs(), version, backups, acked }
         ])
       } else if (call.kind === 'get' && isJudged(call) && call.failed === undefined) {
-        const isCalm = calm.sinceMs() < call.beganMs && isUnitedSinceLevel(calm, call.beganMs)
+        const isCalm = call.isCopy !== true && calm.sinceMs() < call.beganMs && isUnitedSinceLevel(calm, call.beganMs)
         if (isCalm) judge(call, call.beganMs)
       }
     },

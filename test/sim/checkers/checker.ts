@@ -38,6 +38,8 @@ export interface ClientCall extends Span {
   readonly acks?: number | 'all'
   /** How many backups the cache has. */
   readonly backups?: number
+  /** Answered by a backup, since the owner was slow: it may lag behind. */
+  readonly isCopy?: boolean
   /** A delete that is one of all keys of the cache. */
   readonly isClear?: boolean
 }

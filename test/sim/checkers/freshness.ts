@@ -3,6 +3,8 @@ import { backupsThatHave } from './changes.ts'
 import { type Calm, type Checker, type ClientCall, Violation } from './checker.ts'
 
 const REMEMBERED = 64
+/** Where segments are lost a backup may be asked, and lag behind by this. */
+const LAG_MS = 3_000
 
 /**
  * P2 and P3 from the client's side: in a stable view no read returns what was overwritten or deleted before it began,
@@ -13,7 +15,7 @@ const REMEMBERED = 64
  * must not see it if another set began after it had ended and was acknowledged before the read began. Two sets that
  * overlap may land in either order.
  */
-export function freshness(calm: Calm, { backups: ofAll }: Pick<Knobs, 'backups'>): Checker {
+export function freshness(calm: Calm, { backups: ofAll, loss }: Pick<Knobs, 'backups' | 'loss'>): Checker {
   const changes = new Map<string, Change[]>()
   return {
     called: call => {
@@ -28,7 +30,7 @@ export function freshness(calm: Calm, { backups: ofAll }: Pick<Knobs, 'backups'>
       }
       if (call.value === undefined || call.failed !== undefined) return
       const newer = known.find(
-        change => change.failed === undefined && isOverruled(call, change, known) && isJudged(call, change, calm)
+        change => change.failed === undefined && isOverruled(call, change, known) && isJudged(call, change, calm, loss)
       )
       if (newer !== undefined) throw new Violation('no stale read', describe(call, newer))
     }
@@ -45,10 +47,12 @@ interface Change extends ClientCall {
  * The change was acknowledged before the read began, both in a stable view. Members may have joined and left in
  * between; but none was kept apart, for two sides that both served keep what each has until copies are reconciled.
  * Members may have crashed: where there are no copies, what is lost is a miss and not an old value; where there are,
- * a copy that had not come as far may have become the record, unless the change had waited for enough of them.
+ * a copy that had not come as far may have become the record, unless the change had waited for enough of them. What is
+ * promised is what the owner answers; when it seems slow a copy does, and where it does not wait for copies that lags.
  */
-function isJudged(read: ClientCall, change: Change, calm: Calm): boolean {
+function isJudged(read: ClientCall, change: Change, calm: Calm, loss: boolean): boolean {
   const { acked, backups, endedMs } = change
+  if (loss && acked < backups && read.beganMs < endedMs + LAG_MS) return false
   const isCalm = endedMs < read.beganMs && calm.sinceMs() < read.beganMs && calm.lastApartMs() < change.beganMs
   return (
     isCalm && !(backups > 0 && calm.losses.mayHaveLost({ sinceMs: endedMs, untilMs: calm.nowMs(), acked, backups }))

@@ -1,0 +1,57 @@
+/**
+ * What this member's own callers use, put together: reads, changes, and whatever else a cache can be asked.
+ */
+import { Caches } from './caches.ts'
+import type { BackOffs } from './fill/back-off.ts'
+import type { CacheDefinition } from './fill/definition.ts'
+import type { Flights } from './fill/flight.ts'
+import type { Guard } from './fill/guard.ts'
+import type { Journal } from './observe/journal.ts'
+import type { Detach } from './ports/context.ts'
+import { type ReadingDeps, reading } from './reading.ts'
+import { Explanations } from './serving/explanations.ts'
+import { FilterChanges } from './serving/filter-changes.ts'
+import type { Filters } from './serving/filters.ts'
+import { Surveys, type SurveysDeps } from './serving/surveys.ts'
+import type { Writes } from './serving/writes.ts'
+import type { Store } from './store/store.ts'
+import { type WritingDeps, writing } from './writing.ts'
+
+export interface AskingDeps extends ReadingDeps, Omit<WritingDeps, 'sessions'>, Pick<SurveysDeps, 'ownPage'> {
+  readonly store: Store
+  readonly flights: Flights
+  readonly guard: Guard
+  readonly backOffs: BackOffs
+  readonly journal: Journal
+  readonly filters: Filters
+  readonly detach: Detach
+  readonly ownsKeys: boolean
+  readonly checkOpen: () => void
+  readonly onDeclared: (definition: CacheDefinition) => void
+}
+
+export interface Asking {
+  readonly caches: Caches
+  readonly writes: Writes
+  readonly explanations: Explanations
+}
+
+export function asking(deps: AskingDeps): Asking {
+  const { routes, client, clock, meshClock, random, stats, log, timeoutMs, filters, ownPage, onDeclared } = deps
+  const { detach, ownsKeys, checkOpen } = deps
+  const { router, reads, many, sessions } = reading(deps)
+  const { changes, flushes, writes } = writing({ ...deps, random: random.fork('writes'), sessions })
+  const explanations = new Explanations(deps)
+  const shared = { routes, clock, meshClock, client }
+  const caches = new Caches(
+    {
+      ...{ reads, many, router, changes, explanations, writes, flushes, ownsKeys, checkOpen },
+      ...{ clock, meshClock, stats, log, detach, timeoutMs },
+      filterChanges: new FilterChanges({ ...shared, filters, attemptMs: timeoutMs }),
+      surveys: new Surveys({ routes, client, changes, meshClock, ownPage }),
+      random: random.fork('updates')
+    },
+    onDeclared
+  )
+  return { caches, writes, explanations }
+}
