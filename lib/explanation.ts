@@ -13,12 +13,12 @@ interface Time {
   readonly meshClock: MeshClock
 }
 
-export function explanationOf(owner: string, told: Explained, { clock, meshClock }: Time): Explanation {
+export function explanationOf(replicas: readonly string[], told: Explained, { clock, meshClock }: Time): Explanation {
   const { entry, fill, backOff, origin, mayExist, storePending, lines } = told
   const wallOf = (meshMs: number): number => Math.round(meshClock.wallOf(meshMs))
   return {
-    owner,
-    replicas: [owner],
+    owner: replicas[0] as string,
+    replicas,
     entry: entry?.kind === 'value' ? entryOf(entry, wallOf) : undefined,
     deletedAt: entry?.kind === 'tombstone' ? wallOf(stampMs(entry.stamp)) : undefined,
     fill,

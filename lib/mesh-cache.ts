@@ -234,8 +234,8 @@ export class MeshCache implements Cache<unknown, Key> {
     const { explanations, meshClock, clock, timeoutMs } = this.#deps
     const encoded = encodeKey(key, this.name)
     const work = () => explanations.ask(definition, encoded, ownTimeoutMs(options) ?? timeoutMs)
-    const { owner, told } = await unlessAborted(options?.signal, work)
-    return explanationOf(owner, told, { clock, meshClock })
+    const { replicas, told } = await unlessAborted(options?.signal, work)
+    return explanationOf(replicas, told, { clock, meshClock })
   }
 
   async touch(key: Key, ttl: Duration | 'forever', options?: AckOptions): Promise<boolean> {

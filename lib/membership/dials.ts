@@ -72,8 +72,10 @@ export class Dials {
   seek(contact: Contact, nowMs: number): void {
     const known = this.#roster.view.get(contact.peer)
     const isGone = known === undefined || !isPresent(known)
-    if (known?.status === 'left' || (isGone && contact.addresses.length === 0)) this.forget(contact.peer)
-    else this.dialIfDue(contact, nowMs)
+    if (known?.status === 'left' || (isGone && contact.addresses.length === 0)) return this.forget(contact.peer)
+    // Somebody else has met it again while we still dialled it as one that is gone.
+    if (!isGone && contact.nextDialAtMs - nowMs > REDIAL_MS_MAX * 2) contact.nextDialAtMs = nowMs + REDIAL_MS
+    this.dialIfDue(contact, nowMs)
   }
 
   dialIfDue(contact: Contact, nowMs: number): void {
@@ -86,7 +88,9 @@ export class Dials {
   }
 
   #redialMs(contact: Contact, nowMs: number): number {
-    const recent = nowMs - contact.unlinkedSinceMs < RECENTLY_MS
+    const known = this.#roster.view.get(contact.peer)
+    const isHere = known !== undefined && isPresent(known)
+    const recent = isHere || nowMs - contact.unlinkedSinceMs < RECENTLY_MS
     const capMs = recent ? REDIAL_MS_MAX : REDIAL_SELDOM_MS
     const backoffMs = Math.min(capMs, REDIAL_MS * 2 ** Math.min(contact.dialFailures, 16))
     return backoffMs * (0.75 + this.#roster.random.float() / 2)

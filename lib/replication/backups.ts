@@ -18,7 +18,7 @@ import type { Answered, Holding } from '../rpc/replica-talk.ts'
 import { BACKUPS_MAX } from '../rpc/words.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
-import type { MeshClock } from '../store/version.ts'
+import type { MeshClock, Version } from '../store/version.ts'
 import { GIVEN_UP } from './copies.ts'
 import { Levels } from './levels.ts'
 import type { Pace } from './pace.ts'
@@ -48,7 +48,8 @@ export interface BackupsDeps {
   readonly isWarming: (partition: number) => boolean
   readonly agreeWith: (peer: PeerId) => Promise<void>
   /** As primary: a record from somebody else. */
-  readonly takeIn: (entry: Entry) => void
+  readonly takeIn: (entry: Entry, from: PeerId) => void
+  readonly isWanted: (ours: Version, theirs: Version, holder: PeerId) => boolean
   /** A higher version was there than the one we have just made. */
   readonly overtaken: (entry: Entry) => void
   /** Something has become level, or was sent. */
@@ -141,6 +142,11 @@ export class Backups {
       if (!isShort && !this.#levels.isLevel(partition, rank)) return false
     }
     return true
+  }
+
+  /** The first of them has all. */
+  hasBackup(partition: number): boolean {
+    return this.#levels.isLevel(partition, 1)
   }
 
   /** How many backups are known to be level, from the first rank on. */

@@ -48,6 +48,8 @@ interface Wait {
   readonly acks: number
   readonly held: Set<PeerId>
   readonly asked: Set<PeerId>
+  /** Have no room for the partition, and so nothing of it. */
+  readonly short: Set<PeerId>
   readonly onOver: (confirmed: Confirmed) => void
   disarm: Cancel
   again: Cancel | undefined
@@ -80,12 +82,12 @@ export class Confirmations {
       acks,
       held: new Set(),
       asked: new Set(),
+      short: new Set(),
       onOver,
       disarm: () => {},
       again: undefined
     }
-    const isHopeless = acks !== ACKS_ALL && this.#targetsOf(wait).length < acks
-    if (isHopeless || this.#waits.size >= WAITING_MAX) return this.#end(wait, false)
+    if (this.#isHopeless(wait) || this.#waits.size >= WAITING_MAX) return this.#end(wait, false)
     this.#waits.add(wait)
     wait.disarm = this.#deps.clock.after(ms, () => this.#end(wait, false))
     this.#step(wait)
@@ -105,7 +107,7 @@ export class Confirmations {
     if (current !== undefined && isNewer(current.version, wait.entry.version)) wait.entry = current
     const isPrimary = this.#deps.ownersOf(wait.partition)[0] === this.#deps.self
     for (const peer of this.#targetsOf(wait)) {
-      if (wait.held.has(peer) || wait.asked.has(peer)) continue
+      if (wait.held.has(peer) || wait.asked.has(peer) || wait.short.has(peer)) continue
       wait.asked.add(peer)
       this.#deps.deliver(peer, wait.entry, !isPrimary, (end, by) => this.#answered(wait, by, end))
     }
@@ -116,8 +118,15 @@ export class Confirmations {
     if (!this.#waits.has(wait)) return
     // A higher version over there is one that overtook this one: it is told to the primary, which has the last word.
     if (end === 'held' || end === 'newer') wait.held.add(peer)
+    if (end === 'room') wait.short.add(peer)
     if (this.#isHeld(wait)) return this.#end(wait, true)
-    if (end !== 'held' && end !== 'newer') wait.again ??= this.#deps.clock.after(AGAIN_MS, () => this.#step(wait))
+    if (end === 'room' && this.#isHopeless(wait)) return this.#end(wait, false)
+    if (end === 'lost' || end === 'moved') wait.again ??= this.#deps.clock.after(AGAIN_MS, () => this.#step(wait))
+  }
+
+  /** There are not so many that could hold it. */
+  #isHopeless(wait: Wait): boolean {
+    return wait.acks !== ACKS_ALL && this.#targetsOf(wait).filter(id => !wait.short.has(id)).length < wait.acks
   }
 
   /** The backups by rank; and the primary, if that is another member by now. */
@@ -132,7 +141,8 @@ export class Confirmations {
     if (primary !== this.#deps.self && (primary === undefined || !wait.held.has(primary))) return false
     const others = backups.filter(id => id !== this.#deps.self)
     const own = backups.length - others.length
-    if (wait.acks === ACKS_ALL) return others.every(id => wait.held.has(id) || this.#deps.isSuspected(id))
+    if (wait.acks === ACKS_ALL)
+      return others.every(id => wait.held.has(id) || wait.short.has(id) || this.#deps.isSuspected(id))
     return others.filter(id => wait.held.has(id)).length + own >= wait.acks
   }
 

@@ -29,7 +29,7 @@ export interface CopiesDeps {
   /** Our own rank; -1 where we are none of its owners. */
   readonly rankOf: (partition: number) => number
   /** We are its primary, and take it in as such. */
-  readonly takeIn: (entry: Entry) => void
+  readonly takeIn: (entry: Entry, from: PeerId) => void
   /** A change that was made elsewhere, should its writer ask us for it again. */
   readonly remember: (answer: Answered & {}) => void
   readonly mergeFloors: (floors: readonly Floor[]) => void
@@ -101,10 +101,14 @@ export class Copies {
     if (answer !== undefined) remember(answer)
     this.#upTo.set(partition, Math.max(this.upTo(partition), record.stamp))
     if (rank === 0) {
-      takeIn(entry)
+      takeIn(entry, peer)
       return undefined
     }
-    if (this.#isGivenUp(partition)) return 'room'
+    if (this.#isGivenUp(partition)) {
+      // It may have come back while we were its primary in between; now it would grow old.
+      if (store.holds(partition)) store.dropPartition(partition)
+      return 'room'
+    }
     const nowMs = meshClock.now()
     const result = store.merge(entry, nowMs)
     if (result === 'older') return 'newer'

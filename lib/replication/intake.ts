@@ -20,7 +20,7 @@ import type { MessageOf, Reply } from '../rpc/messages.ts'
 import type { Answered, Floor, Holding } from '../rpc/replica-talk.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
-import { isNewer, type MeshClock } from '../store/version.ts'
+import type { MeshClock, Version } from '../store/version.ts'
 import { isSame } from './copies.ts'
 import { entryOf } from './record.ts'
 import type { RecordName, Sources } from './sources.ts'
@@ -52,6 +52,8 @@ export interface IntakeDeps {
   readonly hasLink: (peer: PeerId) => boolean
   readonly isBackedUp: (partition: number) => boolean
   readonly takeIn: (entry: Entry, from: PeerId) => void
+  /** What they have is to be looked at, beside what we have. */
+  readonly isWanted: (ours: Version, theirs: Version, holder: PeerId) => boolean
   readonly remember: (answer: Answered & {}) => void
   readonly mergeFloors: (floors: readonly Floor[]) => void
   /** Another member has told us how many tables it has had. */
@@ -177,8 +179,10 @@ export class Intake {
       if (offers.size === 0) this.#open.delete(partition)
     }
     // It may be back in a moment, and offers anew then; unless the view says that it is gone.
-    if (this.#warming > 0 && this.#deps.holders().includes(peer)) this.#expected.add(peer)
-    else this.#complete(peer)
+    if (this.#warming > 0 && this.#deps.holders().includes(peer)) {
+      this.#expected.add(peer)
+      this.#boundWait()
+    } else this.#complete(peer)
   }
 
   #warm(partition: number, state: number): void {
@@ -197,13 +201,17 @@ export class Intake {
     this.#expected.clear()
     this.#heard.clear()
     for (const peer of this.#deps.holders()) this.#expected.add(peer)
+    this.#boundWait()
+    this.#settle()
+  }
+
+  #boundWait(): void {
     this.#disarm()
     this.#disarm = this.#deps.clock.after(OFFERS_MS_MAX, () => {
       this.#deps.stats.offersMissedTotal += this.#expected.size
       this.#expected.clear()
       this.#settle()
     })
-    this.#settle()
   }
 
   #complete(peer: PeerId): void {
@@ -336,7 +344,8 @@ export class Intake {
     const names: RecordName[] = []
     for (const { namespace, key, version, expiresAtMs } of theirs.values()) {
       const ours = store.versionOf(namespace, key)
-      if (expiresAtMs > nowMs && (ours === undefined || isNewer(version, ours.version))) names.push({ namespace, key })
+      const isLacking = ours === undefined || this.#deps.isWanted(ours.version, version, peer)
+      if (expiresAtMs > nowMs && isLacking) names.push({ namespace, key })
     }
     const isDone = await sources.records(peer, partition, names, entry => this.#take(peer, entry))
     if (isDone) this.#close(peer, holding, true)

@@ -15,7 +15,7 @@ import type { PeerId } from '../ports/transport.ts'
 import type { Client } from '../rpc/client.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
-import { isNewer, type MeshClock } from '../store/version.ts'
+import { isNewer, type MeshClock, type Version } from '../store/version.ts'
 import type { Pace } from './pace.ts'
 import { type Listing, type RecordName, Sources } from './sources.ts'
 import type { Gone, Item } from './stream.ts'
@@ -35,7 +35,9 @@ export interface RepairsDeps {
   readonly timeoutMs: number
   readonly pace: Pace
   readonly viewHash: () => number
-  readonly takeIn: (entry: Entry) => void
+  readonly takeIn: (entry: Entry, from: PeerId) => void
+  /** What they have is to be looked at, beside what we have. */
+  readonly isWanted: (ours: Version, theirs: Version, holder: PeerId) => boolean
   readonly send: (peer: PeerId, item: Item) => void
   readonly sendGone: (peer: PeerId, gone: Gone) => void
   readonly streamLoad: (peer: PeerId) => number
@@ -137,18 +139,18 @@ export class Repairs {
   }
 
   async #pullNewer(peer: PeerId, partition: number, theirs: Listing): Promise<boolean> {
-    const { store, meshClock, takeIn, sendGone } = this.#deps
+    const { store, meshClock, takeIn, sendGone, isWanted } = this.#deps
     const nowMs = meshClock.now()
     const names: RecordName[] = []
     for (const { namespace, key, version, expiresAtMs } of theirs.values()) {
       const ours = store.versionOf(namespace, key)
-      const isWanted = expiresAtMs > nowMs && (ours === undefined || isNewer(version, ours.version))
-      if (isWanted) names.push({ namespace, key })
+      const isLacking = ours === undefined || isWanted(ours.version, version, peer)
+      if (expiresAtMs > nowMs && isLacking) names.push({ namespace, key })
     }
     return this.#sources.records(peer, partition, names, entry => {
       const isRefused = store.versionOf(entry.namespace, entry.key) === undefined && !store.hasRoom(entry)
       if (isRefused) sendGone(peer, { namespace: entry.namespace, key: entry.key, ...entry.version })
-      else takeIn(entry)
+      else takeIn(entry, peer)
     })
   }
 

@@ -22,7 +22,7 @@ import type { Answered } from '../rpc/replica-talk.ts'
 import { ACKS_ALL } from '../rpc/words.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
-import { type MeshClock, stampMs, stampOf } from '../store/version.ts'
+import { isNewer, type MeshClock, stampMs, stampOf, type Version } from '../store/version.ts'
 import { Absences, type Who } from './absences.ts'
 import { Backups } from './backups.ts'
 import { Confirmations, type Confirmed } from './confirmations.ts'
@@ -37,6 +37,8 @@ import { Sources } from './sources.ts'
 /** How often a member that leaves, or waits for copies, looks again. */
 const LOOK_AGAIN_MS = 10
 const TICK_MS = 1_000
+/** Whoever asks for longer asks again. */
+const FLUSH_MS_MAX = 60_000
 /** A member that has stood still for so long may have been given up by the others. */
 const STALL_MS = 5_000
 
@@ -98,12 +100,15 @@ export class Replication {
     const takeIn = (entry: Entry, from?: PeerId): void => this.#takeIn(entry, from)
     const remember = (answer: Answered & {}): void => answers.remember(answer)
     const onProgress = (): void => this.#confirmations.changed()
+    const isWanted = (ours: Version, theirs: Version, holder: PeerId): boolean =>
+      isNewer(theirs, ours) || this.#isApart(ours, theirs, holder)
     const isWarming = (partition: number): boolean => this.#intake.isWarming(partition)
     const pushes = new Pace(clock, deps.bytesPerSecond)
     const pulls = new Pace(clock, deps.bytesPerSecond)
     this.#backups = new Backups({
       ...deps,
       pace: pushes,
+      isWanted,
       isWarming,
       takeIn,
       overtaken: entry => this.#overtaken(entry),
@@ -117,6 +122,7 @@ export class Replication {
       holders: () => [...this.#others(), ...deps.leavers()],
       isBackedUp: partition => this.#backups.isLevel(partition),
       takeIn,
+      isWanted,
       remember,
       mergeFloors: floors => store.mergeFloors(floors),
       onTables: (peer, tables) => this.#offers.heardTables(peer, tables),
@@ -283,11 +289,12 @@ export class Replication {
   /** Is all that was changed here until now held by so many backups, where there are as many? */
   async flush(acks: number, untilMs: number): Promise<{ acked: number; wanted: number }> {
     const { clock, meshClock } = this.#deps
+    const endMs = Math.min(untilMs, meshClock.now() + FLUSH_MS_MAX)
     const positions = this.#backups.streams.map(stream => ({ stream, position: stream.position }))
     const isSent = (): boolean => positions.every(({ stream, position }) => stream.ended >= position || stream.isIdle)
     for (;;) {
       const reached = isSent() ? this.#reached(acks) : { acked: 0, wanted: acks === ACKS_ALL ? 1 : acks }
-      if (reached.acked >= reached.wanted || meshClock.now() >= untilMs) return reached
+      if (reached.acked >= reached.wanted || meshClock.now() >= endMs) return reached
       this.#backups.compareOpen()
       await new Promise<void>(resolve => clock.after(LOOK_AGAIN_MS, resolve))
     }
@@ -319,16 +326,16 @@ export class Replication {
     return this.#intake.pendingRecords
   }
 
+  /** Of those we own, how many have something that no backup is known to have. */
   partitionsWithoutBackup(): number {
     const { store, table, self } = this.#deps
-    const wantsBackup = (partition: number): boolean => store.digestOf(partition, 1).count > 0
-    const owns = (partition: number): boolean => table().primary(partition) === self
-    const held = store.heldPartitions().filter(partition => owns(partition) && wantsBackup(partition))
-    return held.filter(partition => !this.#isBackedUp(partition)).length
-  }
-
-  #isBackedUp(partition: number): boolean {
-    return this.#backups.copiesWanted(partition) > 0 && this.#backups.copiesOf(partition) > 0
+    const all = table()
+    let without = 0
+    for (const partition of store.heldPartitions()) {
+      if (all.at(partition, 0) !== self || store.digestOf(partition, 1).count === 0) continue
+      if (all.ranks < 2 || !this.#backups.hasBackup(partition)) without++
+    }
+    return without
   }
 
   #owned(): number[] {
@@ -378,15 +385,19 @@ export class Replication {
     else this.#backups.changed(entry, undefined, false)
   }
 
-  /** Both were written while two sides could not hear each other: the cache may have a word in it. */
+  /** Both were written while we and the holder of the one could not hear each other. */
+  #isApart(ours: Version, theirs: Version, holder: PeerId): boolean {
+    const apartMs = this.#absences.apartSince(holder, this.#deps.meshClock.now())
+    if (apartMs === undefined || (ours.stamp === theirs.stamp && ours.writer === theirs.writer)) return false
+    return stampMs(ours.stamp) > apartMs && stampMs(theirs.stamp) > apartMs
+  }
+
+  /** Both sides have written it: the cache may have a word in what it is to be. */
   #reconcile(theirs: Entry, from: PeerId): boolean {
     const { store, meshClock, reconciled, onTakenIn, self } = this.#deps
-    const apartMs = this.#absences.apartSince(from, meshClock.now())
-    if (apartMs === undefined || theirs.kind !== 'value') return false
     const ours = store.entry(theirs.namespace, theirs.key)
-    if (ours === undefined || ours.kind !== 'value') return false
-    const isSame = ours.version.stamp === theirs.version.stamp && ours.version.writer === theirs.version.writer
-    if (isSame || stampMs(ours.version.stamp) < apartMs || stampMs(theirs.version.stamp) < apartMs) return false
+    if (ours?.kind !== 'value' || theirs.kind !== 'value') return false
+    if (!this.#isApart(ours.version, theirs.version, from)) return false
     const bytes = reconciled(ours, theirs)
     if (bytes === undefined) return false
     const version = { stamp: meshClock.stamp(), writer: self }

@@ -45,6 +45,12 @@ export interface ExplanationsDeps {
   readonly mayExist: (namespace: string, key: string) => boolean
 }
 
+/** What the owner knows; and who holds the key, by rank. */
+export interface Told {
+  readonly replicas: readonly PeerId[]
+  readonly told: Explained
+}
+
 export class Explanations {
   readonly #deps: ExplanationsDeps
 
@@ -52,16 +58,19 @@ export class Explanations {
     this.#deps = deps
   }
 
-  async ask(definition: CacheDefinition, key: string, timeoutMs: number): Promise<{ owner: PeerId; told: Explained }> {
-    const { self, ownerOf, isReachable, agreeWith } = this.#deps.routes.deps
+  async ask(definition: CacheDefinition, key: string, timeoutMs: number): Promise<Told> {
+    const { routes } = this.#deps
+    const { self, ownerOf, partitionOf, isReachable, agreeWith } = routes.deps
+    const replicas = (): readonly PeerId[] =>
+      routes.replicasOf(partitionOf(definition.namespace, key), definition.backups)
     const ask = { type: 'explain', namespace: definition.namespace, key } as const
     let last: Reply | undefined
     for (let tries = 0; tries < TRIES_MAX; tries++) {
       const owner = ownerOf(definition.namespace, key)
       if (owner === undefined || !isReachable(owner)) throw unavailable(definition)
-      if (owner === self) return { owner, told: this.explain(ask) }
+      if (owner === self) return { replicas: replicas(), told: this.explain(ask) }
       last = await this.#call(definition, owner, ask, timeoutMs)
-      if (last.type === 'explained') return { owner, told: last }
+      if (last.type === 'explained') return { replicas: replicas(), told: last }
       if (last.type === 'notOwner') await agreeWith(owner)
     }
     throw unexpected(definition, last as Reply)

@@ -30,7 +30,7 @@ describe('explain', () => {
 
     expect(await explain()).toMatchObject({
       owner,
-      replicas: [owner],
+      replicas: [owner, expect.any(String)],
       entry: undefined,
       fill: undefined,
       lastEvents: []

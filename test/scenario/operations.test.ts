@@ -3,6 +3,7 @@ import { isMeshError, type PartialError } from '../../lib/base/errors.ts'
 import type { Cache } from '../../lib/cache.ts'
 import type { CacheOptions } from '../../lib/cache-options.ts'
 import type { LoadContext, Version } from '../../lib/fill/definition.ts'
+import type { Mesh } from '../../lib/mesh.ts'
 import type { Cluster } from '../../lib/testing.ts'
 import { errorOf, formed, keyOf, mesh, times, watch } from './story.ts'
 
