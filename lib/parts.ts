@@ -112,7 +112,8 @@ export class Parts {
     this.client = new Client({ clock, outbox, stats, onTimeout: peer => this.membership.unanswered(peer) })
     const client = this.client
 
-    this.store = new Store({ bytesMax: settings.memoryBytes, stats, random: random.fork('store') })
+    const floorsMs = settings.tombstoneTtlMs
+    this.store = new Store({ bytesMax: settings.memoryBytes, stats, floorsMs, random: random.fork('store') })
     this.guard = new Guard({
       clock,
       stats,
@@ -189,13 +190,11 @@ export class Parts {
       confirm: (...what) => this.replication.confirm(...what)
     })
     const copies = new Copies({
-      store: this.store,
-      owner,
-      meshClock,
-      detach,
+      ...{ store: this.store, owner, meshClock, detach },
       definition: namespace => this.caches.definition(namespace),
       partitionOf: (namespace, key) => this.ownership.partitionOf(namespace, key),
       copiedUpTo: partition => this.replication.copiedUpTo(partition),
+      isDoubtful: partition => this.replication.isDoubtful(partition),
       mayExist: (namespace, key) => this.filters.mayExist(namespace, key)
     })
     const handlers = new Handlers({
@@ -284,7 +283,7 @@ export class Parts {
       view: () => this.membership.view,
       lose: lost => owner.lose(lost),
       gained: (partition, from) => moves.gained(partition, from),
-      changed: (...table) => this.replication.tableChanged(...table),
+      changed: roles => this.replication.tableChanged(roles),
       tableOf: ports.tableOf ?? buildTable
     })
     this.replication = copying({

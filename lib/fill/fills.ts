@@ -62,6 +62,8 @@ export interface Alone {
   readonly tags: readonly string[] | undefined
   /** Default: nothing stale, for there is nothing stored. A backup has what it keeps of the key. */
   readonly wish?: Ask['wish']
+  /** What the caller has seen of it: a load that began before that is none of its. */
+  readonly floorStamp: number
 }
 
 export class Fills {
@@ -135,6 +137,8 @@ export class Fills {
     const { flights, clock, stats, meshClock } = this.#deps
     const { definition, encodedKey, load, ttlMs, tags, wish = 'fresh' } = alone
     const { namespace } = definition
+    const moved = flights.findMoved(namespace, encodedKey)
+    if (moved !== undefined && moved.stamp >= alone.floorStamp) return this.#joinMoved(moved, peer, alone, respond)
     const running = flights.findAlone(namespace, encodedKey)
     const ask = { type: 'read', namespace, key: encodedKey, mode: 'load', wish } as const
     if (running === undefined && this.#landings.isLeftAlone(ask, respond)) return undefined
@@ -147,6 +151,24 @@ export class Fills {
       this.#begin(flight, definition, { call: load, ttlMs, tags })
     }
     return () => this.#withdraw(flight, waiter)
+  }
+
+  /** We load it already, for those who waited when the key moved: who asks us for want of its new owner waits with them. */
+  #joinMoved(flight: Flight, peer: PeerId, alone: Alone, respond: Respond): Cancel | undefined {
+    const { wish = 'fresh' } = alone
+    let withdraw: Cancel | undefined
+    const heard = (reply: Reply): void => {
+      if (reply.type === 'waiting') return
+      // It has come to nothing, so it cannot be joined a second time.
+      if (reply.type === 'notOwner') withdraw = this.alone(peer, alone, respond)
+      else respond(reply)
+    }
+    const waiter: Waiter = { peer, mode: 'load', wish, respond: heard, withdraw: () => {}, disarm: () => {} }
+    flight.waiters.add(waiter)
+    waiter.withdraw = () => this.#withdraw(flight, waiter)
+    withdraw = () => waiter.withdraw()
+    flight.promote()
+    return () => withdraw?.()
   }
 
   /** The key's new owner asks whether we are still loading it. */

@@ -9,7 +9,6 @@
  * not what is there.
  */
 import type { Stats } from '../observe/stats.ts'
-import { PARTITIONS } from '../placement/partitions.ts'
 import type { Table } from '../placement/table.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
@@ -173,21 +172,18 @@ export class Backups {
     const { self, store, isWarming } = this.#deps
     const renewed = new Set(after.ids.filter(isRenewed))
     const toCompare = new Map<PeerId, number[]>()
-    for (let partition = 0; partition < PARTITIONS; partition++) {
-      if (after.at(partition, 0) !== self) {
-        this.#levels.clear(partition)
-        continue
-      }
+    // What is empty here is level: whoever has something of it offers it.
+    const bitsBefore = this.#levels.setAll()
+    for (const partition of store.heldPartitions()) {
+      if (after.at(partition, 0) !== self) continue
       const wasOurs = before.at(partition, 0) === self
-      const bits = this.#levels.bitsOf(partition)
-      this.#levels.clear(partition)
+      const bits = bitsBefore[partition] as number
       for (let rank = 1; rank < after.ranks; rank++) {
+        if (store.digestOf(partition, rank).count === 0) break
         const peer = after.at(partition, rank) as PeerId
         const isCarried = wasOurs && !renewed.has(peer) && wasLevel(before, partition, bits, peer, rank)
-        // Whoever has something of what is empty here offers it.
-        const isEmpty = store.digestOf(partition, rank).count === 0
-        if (isCarried || isEmpty) this.#levels.set(partition, rank, true)
-        else if (!isWarming(partition)) push(toCompare, peer, partition)
+        this.#levels.set(partition, rank, isCarried)
+        if (!isCarried && !isWarming(partition)) push(toCompare, peer, partition)
       }
     }
     this.#closeStreams(peer => after.ids.includes(peer) && !renewed.has(peer))

@@ -33,6 +33,8 @@ export interface CopiesDeps {
   /** A change that was made elsewhere, should its writer ask us for it again. */
   readonly remember: (answer: Answered & {}) => void
   readonly mergeFloors: (floors: readonly Floor[]) => void
+  /** Its primary had the same as we have now, at `atMs`. */
+  readonly onEqual: (partition: number, atMs: number) => void
 }
 
 type Refused = MessageOf<'copied'>['refused'][number]
@@ -138,8 +140,10 @@ export class Copies {
     const isFrom = primaryOf(partition) === peer && rank > 0
     const quick = store.digestOf(partition, Math.max(rank, 0))
     if (isFrom && this.#isGivenUp(partition)) return [{ partition, count: GIVEN_UP }]
-    if (isFrom && isSame(quick, theirs)) return []
-    if (isFrom && isSame(store.digestAt(partition, rank, atMs), theirs)) return []
+    if (isFrom && (isSame(quick, theirs) || isSame(store.digestAt(partition, rank, atMs), theirs))) {
+      this.#deps.onEqual(partition, atMs)
+      return []
+    }
     return [{ partition, count: quick.count }]
   }
 }

@@ -9,7 +9,7 @@
  */
 import type { PeerId } from '../ports/transport.ts'
 import { type MessageOf, PAGE_KEYS_MAX, type Reply } from '../rpc/messages.ts'
-import type { Answered } from '../rpc/replica-talk.ts'
+import { type Answered, RECORDS_MAX } from '../rpc/replica-talk.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
 import { recordOf } from './record.ts'
@@ -17,7 +17,6 @@ import { recordOf } from './record.ts'
 /** Answers of changes that go along with the first page of a pull. */
 const ANSWERS_MAX = 4_096
 const PARTITIONS_MAX = 256
-const RECORDS_MAX = 4_096
 const PAGE_BYTES_MAX = 512 * 1024
 
 export interface GiftsDeps {

@@ -31,10 +31,8 @@ const GROUP_MAX = 64
 /** An owner that has not offered by then has nothing that anybody could wait for. */
 const OFFERS_MS_MAX = 10_000
 
-/** `doubtful`: what we hold ourselves may be old, for we were away. */
 const WARM = 0
 const WARMING = 1
-const DOUBTFUL = 2
 
 export interface IntakeDeps {
   readonly self: PeerId
@@ -50,6 +48,7 @@ export interface IntakeDeps {
   /** Linked members that may hold something: owners, and those that are leaving. */
   readonly holders: () => readonly PeerId[]
   readonly hasLink: (peer: PeerId) => boolean
+  readonly isSuspected: (peer: PeerId) => boolean
   readonly isBackedUp: (partition: number) => boolean
   readonly takeIn: (entry: Entry, from: PeerId) => void
   /** What they have is to be looked at, beside what we have. */
@@ -103,11 +102,6 @@ export class Intake {
     return this.#states[partition] !== WARM
   }
 
-  /** What we hold of it ourselves may have been changed elsewhere. */
-  isDoubtful(partition: number): boolean {
-    return this.#states[partition] === DOUBTFUL
-  }
-
   get tables(): number {
     return this.#tables
   }
@@ -132,12 +126,18 @@ export class Intake {
     return this.#expected.has(peer)
   }
 
+  /** One of these may have been primary while we were away: it has not told what it has, and cannot be asked yet. */
+  isCutOffFrom(owners: readonly PeerId[]): boolean {
+    const { hasLink, isSuspected } = this.#deps
+    return owners.some(peer => this.#expected.has(peer) && !hasLink(peer) && !isSuspected(peer))
+  }
+
   /** The table is another. What is gained warms; what is lost is nobody's to wait for. */
   tableChanged(gained: Iterable<number>, lost: Iterable<number>): void {
     for (const partition of lost) this.#lose(partition)
     let isNew = false
     for (const partition of gained) {
-      this.#warm(partition, WARMING)
+      this.#warm(partition)
       isNew = true
     }
     this.#expectOffers()
@@ -145,8 +145,8 @@ export class Intake {
   }
 
   /** Others have gone on without us: nothing of ours is sure until they have told what they have. */
-  doubtAll(isOurs: (partition: number) => boolean): void {
-    for (let partition = 0; partition < PARTITIONS; partition++) if (isOurs(partition)) this.#warm(partition, DOUBTFUL)
+  beginAnew(isOurs: (partition: number) => boolean): void {
+    for (let partition = 0; partition < PARTITIONS; partition++) if (isOurs(partition)) this.#warm(partition)
     this.#settled.clear()
     this.#expectOffers()
   }
@@ -185,9 +185,9 @@ export class Intake {
     } else this.#complete(peer)
   }
 
-  #warm(partition: number, state: number): void {
+  #warm(partition: number): void {
     if (this.#states[partition] === WARM) this.#warming++
-    this.#states[partition] = Math.max(this.#states[partition] as number, state)
+    this.#states[partition] = WARMING
   }
 
   #lose(partition: number): void {
@@ -241,6 +241,8 @@ export class Intake {
     if (this.#settled.get(peer)?.get(holding.partition) === printOf(holding)) return true
     if (isSame(store.digestOf(holding.partition, 0), holding)) return true
     const rank = rankOf(holding.partition, peer)
+    // While we are warm, what a backup of ours has is compared by its stream.
+    if (rank > 0 && !this.isWarming(holding.partition)) return true
     return rank > 0 && isSame(store.digestOf(holding.partition, rank), holding)
   }
 

@@ -14,8 +14,11 @@ export class Levels {
     return ((this.#bits[partition] as number) & (1 << rank)) !== 0
   }
 
-  bitsOf(partition: number): number {
-    return this.#bits[partition] as number
+  /** All are level from now on; answers with what was. */
+  setAll(): Uint8Array {
+    const before = this.#bits.slice()
+    this.#bits.fill(0xff)
+    return before
   }
 
   set(partition: number, rank: number, level: boolean): void {
@@ -23,6 +26,7 @@ export class Levels {
     this.#bits[partition] = level ? (this.#bits[partition] as number) | bit : (this.#bits[partition] as number) & ~bit
   }
 
+  /** Nobody is known to have all of it. */
   clear(partition: number): void {
     this.#bits[partition] = 0
   }

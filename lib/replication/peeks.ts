@@ -33,12 +33,14 @@ export interface PeeksDeps {
   readonly takeIn: (entry: Entry, from: PeerId) => void
 }
 
-type OnOver = (answer: Answered) => void
+/** `isHeard`: everybody who was asked has answered. */
+type OnOver = (answer: Answered, isHeard: boolean) => void
 
 /** What a round has brought. */
 interface Seen {
   isFound: boolean
   answer: Answered
+  isHeard: boolean
   readonly silent: PeerId[]
 }
 
@@ -64,17 +66,19 @@ export class Peeks {
     const waiting = [onOver]
     if (change === undefined) this.#looking.set(name, waiting)
     const peek = { type: 'peek', namespace, key, change } as const
-    this.#askTwice(holders, peek, partition, answer => {
+    this.#askTwice(holders, peek, partition, (answer, isHeard) => {
       if (change === undefined) this.#looking.delete(name)
-      for (const over of waiting) over(answer)
+      for (const over of waiting) over(answer, isHeard)
     })
     return true
   }
 
   #askTwice(holders: readonly PeerId[], peek: MessageOf<'peek'>, partition: number, onOver: OnOver): void {
-    this.#ask(holders, peek, partition, PEEK_MS_MAX, ({ isFound, answer, silent }) => {
-      if (isFound || answer !== undefined || silent.length === 0) return onOver(answer)
-      this.#ask(silent, peek, partition, PEEK_AGAIN_MS_MAX, again => onOver(again.answer))
+    this.#ask(holders, peek, partition, PEEK_MS_MAX, ({ isFound, answer, isHeard, silent }) => {
+      if (isFound || answer !== undefined || silent.length === 0) return onOver(answer, isHeard && silent.length === 0)
+      this.#ask(silent, peek, partition, PEEK_AGAIN_MS_MAX, again =>
+        onOver(again.answer, isHeard && again.isHeard && again.silent.length === 0)
+      )
     })
   }
 
@@ -86,13 +90,14 @@ export class Peeks {
     onOver: (seen: Seen) => void
   ): void {
     const { client, stats, takeIn } = this.#deps
-    const seen: Seen = { isFound: false, answer: undefined, silent: [] }
+    const seen: Seen = { isFound: false, answer: undefined, isHeard: true, silent: [] }
     let open = holders.length
     for (const peer of holders) {
       stats.peeksTotal++
       client.begin(peer, peek, { timeoutMs }, reply => {
         if (reply instanceof CallFailed) {
           if (reply.end === 'timeout') seen.silent.push(peer)
+          else seen.isHeard = false
         } else if (reply.type === 'peeked') {
           if (reply.record !== undefined) {
             stats.peeksFoundTotal++
@@ -100,7 +105,7 @@ export class Peeks {
             takeIn(entryOf(reply.record, partition), peer)
           }
           seen.answer ??= reply.answer
-        }
+        } else seen.isHeard = false
         if (--open === 0) onOver(seen)
       })
     }

@@ -19,7 +19,6 @@ import type { PeerId } from '../ports/transport.ts'
 import type { Client } from '../rpc/client.ts'
 import type { MessageOf, ReplicaRequest, Reply } from '../rpc/messages.ts'
 import type { Answered } from '../rpc/replica-talk.ts'
-import { ACKS_ALL } from '../rpc/words.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
 import { isNewer, type MeshClock, stampMs, stampOf, type Version } from '../store/version.ts'
@@ -27,6 +26,8 @@ import { Absences, type Who } from './absences.ts'
 import { Backups } from './backups.ts'
 import { Confirmations, type Confirmed } from './confirmations.ts'
 import { Copies } from './copies.ts'
+import { Doubts } from './doubts.ts'
+import { flushed, type Reached } from './flush.ts'
 import { Gifts, type GiftsDeps } from './gifts.ts'
 import { Intake, type IntakeDeps } from './intake.ts'
 import { Offers } from './offers.ts'
@@ -37,10 +38,20 @@ import { Sources } from './sources.ts'
 /** How often a member that leaves, or waits for copies, looks again. */
 const LOOK_AGAIN_MS = 10
 const TICK_MS = 1_000
-/** Whoever asks for longer asks again. */
-const FLUSH_MS_MAX = 60_000
 /** A member that has stood still for so long may have been given up by the others. */
 const STALL_MS = 5_000
+
+/** What a new table has changed for this member. */
+export interface Roles {
+  readonly before: Table
+  readonly after: Table
+  /** Another process under the id of before. */
+  readonly isRenewed: (peer: PeerId) => boolean
+  readonly lost: ReadonlySet<number>
+  readonly won: readonly number[]
+  /** Ours before and after, and newcomers may have something of it. */
+  readonly shared: readonly number[]
+}
 
 export interface ReplicationDeps {
   readonly self: PeerId
@@ -86,6 +97,8 @@ export class Replication {
   readonly #gifts: Gifts
   readonly #confirmations: Confirmations
   readonly #absences: Absences
+  readonly #doubts = new Doubts()
+  #isStopped = false
   #disarmTick: Cancel = () => {}
   #tickedMs: number
   /** When we were last sure to be with the others, before we stood still. */
@@ -126,7 +139,10 @@ export class Replication {
       remember,
       mergeFloors: floors => store.mergeFloors(floors),
       onTables: (peer, tables) => this.#offers.heardTables(peer, tables),
-      onWarm: partition => this.#backups.warmed(partition),
+      onWarm: partition => {
+        this.#doubts.end(partition)
+        this.#backups.warmed(partition)
+      },
       onProgress
     })
     this.#offers = new Offers({
@@ -144,7 +160,8 @@ export class Replication {
       rankOf,
       takeIn,
       remember,
-      mergeFloors: floors => store.mergeFloors(floors)
+      mergeFloors: floors => store.mergeFloors(floors),
+      onEqual: (partition, atMs) => this.#doubts.equal(partition, atMs)
     })
     this.#gifts = new Gifts({ store, viewHash, primaryOf, rankOf, partitionOf, ...answers })
     this.#confirmations = new Confirmations({
@@ -173,6 +190,7 @@ export class Replication {
   }
 
   stop(): void {
+    this.#isStopped = true
     this.#disarmTick()
     this.#backups.stop()
     this.#intake.stop()
@@ -211,16 +229,29 @@ export class Replication {
   look(namespace: string, key: string, change: PeekedChange, onOver: (answer: Answered) => void): boolean {
     const partition = this.#deps.partitionOf(namespace, key)
     if (!this.#intake.isWarming(partition)) return false
-    return this.#peeks.look(namespace, key, partition, change, onOver)
+    const again = (): void => {
+      this.#deps.clock.after(LOOK_AGAIN_MS, () => {
+        if (!this.#isStopped && !this.look(namespace, key, change, onOver)) onOver(undefined)
+      })
+    }
+    if (this.isDoubtful(partition) && this.#intake.isCutOffFrom(this.#deps.table().owners(partition))) {
+      again()
+      return true
+    }
+    return this.#peeks.look(namespace, key, partition, change, (answer, isHeard) => {
+      // Of what may be old here, silence is no answer.
+      if (answer === undefined && !isHeard && this.isDoubtful(partition)) again()
+      else onOver(answer)
+    })
   }
 
   isWarming(partition: number): boolean {
     return this.#intake.isWarming(partition)
   }
 
-  /** What we hold of it may be old: others are looked at even where we have something. */
+  /** What we hold of it may be old: its primary looks at others even where it has something, and a copy is no answer. */
   isDoubtful(partition: number): boolean {
-    return this.#intake.isDoubtful(partition)
+    return this.#doubts.has(partition)
   }
 
   /** How new our copy of a partition is known to be. */
@@ -231,21 +262,15 @@ export class Replication {
   }
 
   /** Roles have changed. */
-  tableChanged(before: Table, after: Table, isRenewed: (peer: PeerId) => boolean, gained: readonly number[]): void {
-    const { self, store } = this.#deps
-    const lost: number[] = []
-    const won: number[] = [...gained]
-    for (let partition = 0; partition < PARTITIONS; partition++) {
-      const was = before.at(partition, 0) === self
-      const is = after.at(partition, 0) === self
-      if (was === is) continue
-      if (was) lost.push(partition)
-      else won.push(partition)
-      if (is) store.dropGiven(partition)
-      store.setRole(partition, is)
+  tableChanged({ before, after, isRenewed, lost, won, shared }: Roles): void {
+    const { store } = this.#deps
+    for (const partition of lost) store.setRole(partition, false)
+    for (const partition of won) {
+      store.dropGiven(partition)
+      store.setRole(partition, true)
     }
     for (const partition of lost) if (!this.#intake.isWarming(partition)) this.#copies.lost(partition)
-    this.#intake.tableChanged(won, lost)
+    this.#intake.tableChanged([...won, ...shared], lost)
     this.#backups.tableChanged(before, after, isRenewed)
     this.#offers.viewChanged()
     this.#confirmations.changed()
@@ -281,23 +306,15 @@ export class Replication {
     const sinceMs = Math.min(this.#stalledSinceMs ?? this.#tickedMs, this.#tickedMs)
     if (meshClock.now() - sinceMs > tombstoneTtlMs) this.#giveUpOlder(sinceMs)
     this.#stalledSinceMs = undefined
-    this.#intake.doubtAll(partition => table().primary(partition) === self)
+    this.#doubts.all(meshClock.now())
+    this.#intake.beginAnew(partition => table().primary(partition) === self)
     this.#offers.forgetTold()
     this.#offers.viewChanged()
   }
 
   /** Is all that was changed here until now held by so many backups, where there are as many? */
-  async flush(acks: number, untilMs: number): Promise<{ acked: number; wanted: number }> {
-    const { clock, meshClock } = this.#deps
-    const endMs = Math.min(untilMs, meshClock.now() + FLUSH_MS_MAX)
-    const positions = this.#backups.streams.map(stream => ({ stream, position: stream.position }))
-    const isSent = (): boolean => positions.every(({ stream, position }) => stream.ended >= position || stream.isIdle)
-    for (;;) {
-      const reached = isSent() ? this.#reached(acks) : { acked: 0, wanted: acks === ACKS_ALL ? 1 : acks }
-      if (reached.acked >= reached.wanted || meshClock.now() >= endMs) return reached
-      this.#backups.compareOpen()
-      await new Promise<void>(resolve => clock.after(LOOK_AGAIN_MS, resolve))
-    }
+  flush(acks: number, untilMs: number): Promise<Reached> {
+    return flushed({ ...this.#deps, backups: this.#backups }, acks, untilMs)
   }
 
   /** Waits until others have all that is here, and says what they have got and what not. */
@@ -349,19 +366,6 @@ export class Replication {
 
   #others(): PeerId[] {
     return this.#deps.owners().flatMap(({ id }) => (id === this.#deps.self ? [] : [id]))
-  }
-
-  /** How many backups all partitions have that are to have some; as many as there can be count as all. */
-  #reached(acks: number): { acked: number; wanted: number } {
-    const { store, table, self } = this.#deps
-    let reached = { acked: acks === ACKS_ALL ? 0 : acks, wanted: acks === ACKS_ALL ? 0 : acks }
-    for (const partition of store.heldPartitions()) {
-      if (table().at(partition, 0) !== self || store.digestOf(partition, 1).count === 0) continue
-      const wanted = acks === ACKS_ALL ? this.#backups.copiesWanted(partition) : acks
-      const acked = Math.min(wanted, this.#backups.copiesOf(partition))
-      if (wanted - acked > reached.wanted - reached.acked) reached = { acked, wanted }
-    }
-    return reached
   }
 
   #holdersOf(partition: number): readonly PeerId[] {

@@ -11,7 +11,7 @@ export const RECORDS_MAX = 4_096
 /** Partitions named by one message. */
 const PARTITIONS_MAX = 16_384
 /** Floors that a member knows. */
-export const FLOORS_MAX = 1_024
+const FLOORS_MAX = 1_024
 
 const version = { stamp: real, writer: peerText }
 const name = { namespace: namespaceText, key: keyText }

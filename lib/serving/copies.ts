@@ -27,6 +27,8 @@ export interface CopiesDeps {
   readonly partitionOf: (namespace: string, key: string) => number
   /** The highest stamp that has come here of a partition, in the order of its primary's changes. */
   readonly copiedUpTo: (partition: number) => number
+  /** We were away, and its primary has not compared what we hold since. */
+  readonly isDoubtful: (partition: number) => boolean
   /** False for a key that cannot exist. */
   readonly mayExist: (namespace: string, key: string) => boolean
 }
@@ -43,7 +45,8 @@ export class Copies {
   /** A value that may be answered with, stale or not; undefined where this copy has none, or none that is recent enough. */
   find({ namespace, key, mode, wish, floorStamp }: CopyAsk): MessageOf<'hit' | 'kept'> | undefined {
     const found = wish === 'refresh' ? undefined : this.#deps.owner.stored(namespace, key)
-    if (found === undefined || !this.#isRecent(found.version.stamp, namespace, key, floorStamp)) return undefined
+    if (found === undefined || this.#deps.isDoubtful(found.partition)) return undefined
+    if (!this.#isRecent(found.version.stamp, namespace, key, floorStamp)) return undefined
     const { version, expiresAtMs, negative, bytes, keeping } = found
     if (keeping === undefined) return { type: 'hit', ...version, expiresAtMs, negative, bytes }
     const nowMs = this.#deps.meshClock.now()
@@ -69,14 +72,14 @@ export class Copies {
     return this.#deps.owner.fills.alone(peer, load, respond)
   }
 
-  #loaderFor({ namespace, key, mode, wish }: CopyAsk): Parameters<Owner['fills']['alone']>[1] | undefined {
+  #loaderFor({ namespace, key, mode, wish, floorStamp }: CopyAsk): Parameters<Owner['fills']['alone']>[1] | undefined {
     const { definition: definitionOf, detach, mayExist } = this.#deps
     const definition = mode === 'load' ? definitionOf(namespace) : undefined
     const load = definition?.load
     if (definition === undefined || load === undefined || !mayExist(namespace, key)) return undefined
     const decoded = decodeKey(key)
     const call = (context: LoadContext): May<unknown> => detach(() => load(decoded, context))
-    return { definition, encodedKey: key, load: call, ttlMs: definition.ttlMs, tags: undefined, wish }
+    return { definition, encodedKey: key, load: call, ttlMs: definition.ttlMs, tags: undefined, wish, floorStamp }
   }
 
   /** A record that is older than the asker has seen of another key may still be the latest of its own. */

@@ -17,6 +17,7 @@ import { PARTITIONS, partitionOf } from '../placement/partitions.ts'
 import { plan } from '../placement/plan.ts'
 import type { buildTable, Table } from '../placement/table.ts'
 import type { PeerId } from '../ports/transport.ts'
+import type { Roles } from '../replication/replication.ts'
 
 /** Ranks kept in the table: the primary, and room for the backups to come. */
 const RANKS = 4
@@ -31,13 +32,7 @@ export interface OwnershipDeps {
   readonly gained: (partition: number, from: PeerId) => void
   /** These partitions have gone to another member. */
   readonly lose: (lost: (partition: number) => boolean) => void
-  /** Roles have changed; `gained`: what newcomers may hold of what is ours. `isRenewed`: another process under its id. */
-  readonly changed: (
-    before: Table,
-    after: Table,
-    isRenewed: (peer: PeerId) => boolean,
-    gained: readonly number[]
-  ) => void
+  readonly changed: (roles: Roles) => void
   readonly tableOf: typeof buildTable
 }
 
@@ -124,8 +119,10 @@ export class Ownership {
     lose(partition => lost.has(partition))
     for (const { partition, from, to } of moves) if (to === self && from !== undefined) gained(partition, from)
     const isRenewed = (id: PeerId): boolean => bootsBefore.has(id) && bootsBefore.get(id) !== this.#boots.get(id)
-    const shared = this.#gainFromNewcomers(before, table, id => !bootsBefore.has(id) || isRenewed(id))
-    changed(before, table, isRenewed, shared)
+    const newcomers = new Set(table.ids.filter(id => !bootsBefore.has(id) || isRenewed(id)))
+    const won = moves.filter(({ to }) => to === self).map(({ partition }) => partition)
+    const shared = newcomers.size === 0 ? [] : this.#gainFromNewcomers(before, table, id => newcomers.has(id))
+    changed({ before, after: table, isRenewed, lost, won, shared })
     return table
   }
 
@@ -136,7 +133,6 @@ export class Ownership {
   #gainFromNewcomers(before: Table, table: Table, isNew: (id: PeerId) => boolean): number[] {
     const { self, gained } = this.#deps
     const shared: number[] = []
-    if (!table.ids.some(isNew)) return shared
     for (let partition = 0; partition < PARTITIONS; partition++) {
       if (before.primary(partition) !== self || table.primary(partition) !== self) continue
       const newcomer = table.firstOf(partition, isNew)

@@ -187,9 +187,12 @@ export class Router {
     return owner !== undefined && owner !== this.#self && !this.#routes.isWell(owner)
   }
 
-  /** Nobody who could have it has it, and who would load it cannot be asked: to wait for another would bring nothing. */
+  /**
+   * Nobody who could have it has it, and who would load it cannot be asked: to wait for another would bring nothing. But
+   * callers with loaders of their own are one call of the origin only where an owner orders them.
+   */
   #isLeftToUs(owner: PeerId, { ask }: Question, { isDenied }: Failover): boolean {
-    return isDenied && ask.load !== undefined && !this.#routes.isReachable(owner)
+    return isDenied && ask.mode === 'load' && !this.#routes.isReachable(owner)
   }
 
   /** The owner has had its time. What a copy has is better than an error; if none has anything, that is what it is. */
@@ -375,7 +378,8 @@ export class Router {
       return Promise.resolve(undefined)
     }
     return new Promise(resolve => {
-      const alone = { definition, encodedKey, load, ttlMs, tags }
+      const floorStamp = this.#deps.sessions.floorOf(question.partition)
+      const alone = { definition, encodedKey, load, ttlMs, tags, floorStamp }
       const withdraw = this.#deps.owner.fills.alone(this.#self, alone, reply =>
         resolve(this.#answer(this.#self, question, reply))
       )

@@ -1,13 +1,14 @@
 /**
- * What stories of copies share: who holds a key by rank, and records put straight into the stores of those, so that it
- * is known who has what, whatever streams carry.
+ * What stories of copies share: who holds a key by rank, streams that carry nothing, and records put straight into the
+ * stores, so that it is known who has what.
  */
-import { vi } from 'vitest'
+import { afterEach, beforeEach, vi } from 'vitest'
 import { encodeKey, type Key } from '../../lib/codec/keys.ts'
 import { namespaceOf } from '../../lib/fill/definition.ts'
 import { saltOf } from '../../lib/placement/hash.ts'
 import { partitionOf } from '../../lib/placement/partitions.ts'
 import { buildTable } from '../../lib/placement/table.ts'
+import { Stream } from '../../lib/replication/stream.ts'
 import type { Entry } from '../../lib/store/entry.ts'
 import { Store } from '../../lib/store/store.ts'
 import type { Cluster } from '../../lib/testing.ts'
@@ -15,6 +16,22 @@ import { keyOf, mesh, times } from './story.ts'
 
 const CACHE = 'products'
 const NAMESPACE = namespaceOf(CACHE, 1)
+
+/**
+ * In each story of this file backups get nothing from their primaries and have what the story gives them; whoever waits
+ * for them is told that they have it.
+ */
+export function withoutStreams(): void {
+  beforeEach(() => {
+    vi.spyOn(Stream.prototype, 'send').mockImplementation(function (this: Stream, item) {
+      item.onEnd?.('held', this.peer)
+    })
+    vi.spyOn(Stream.prototype, 'compare').mockImplementation(() => {})
+  })
+  afterEach(() => {
+    vi.restoreAllMocks()
+  })
+}
 
 /** Who holds a key, by rank, as member 0 sees it. */
 export function holdersIn(t: Cluster): (key: Key) => number[] {

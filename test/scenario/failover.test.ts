@@ -1,13 +1,12 @@
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { Mesh } from '../../lib/mesh.ts'
 import type { Cluster, ClusterOptions } from '../../lib/testing.ts'
-import { withBackups } from './backups-option.ts'
-import { copy, keysHeldBy, loseLinksTo, storesOf } from './copied.ts'
+import { copy, keysHeldBy, loseLinksTo, storesOf, withoutStreams } from './copied.ts'
 import { errorOf, formed, mesh, times, watch } from './story.ts'
 
-vi.mock('../../lib/cache-options.ts', async original => withBackups(2, await original()))
+withoutStreams()
 
-const declare = (member: Mesh): unknown => member.cache('products', { ttl: '1h' })
+const declare = (member: Mesh): unknown => member.cache('products', { ttl: '1h', backups: 2 })
 
 /** Five members; `key` is held by 0, 1 and 2, and has a value that these of them have. */
 async function copied(seed: number, holders: readonly number[], start: ClusterOptions['start'] = declare) {
@@ -128,6 +127,7 @@ describe('a read of a cache with a loader', () => {
   const loading = (calls: string[], t: () => Cluster) => (member: Mesh, index: number) =>
     member.cache('products', {
       ttl: '1h',
+      backups: 2,
       load: async () => {
         calls.push(`member ${index}`)
         await t().sleep('50ms')
@@ -171,7 +171,7 @@ describe('a read of a cache with a loader', () => {
     expect(calls).toEqual(['member 2'])
   })
 
-  it('runs its own loader at once where it brought one along and no copy has it', async () => {
+  it('waits a moment for an owner that orders the callers, where each brings a loader along and no copy has it', async () => {
     const { t, key } = await copied(323, [])
     loseLinksTo(t, 0)
     await t.run(5)
@@ -182,9 +182,9 @@ describe('a read of a cache with a loader', () => {
         .getOrSet(key, () => 'own')
     )
     await t.run(20)
-    expect(mesh(t, 3).stats().loadsUnstoredTotal).toBe(1)
+    expect(read.state).toBe('pending')
     await t.run('3s')
-    expect(read.value).toBe('own')
+    expect([read.value, mesh(t, 3).stats().loadsUnstoredTotal]).toEqual(['own', 1])
   })
 })
 

@@ -1,13 +1,12 @@
-import { describe, expect, it, vi } from 'vitest'
+import { describe, expect, it } from 'vitest'
 import type { Mesh } from '../../lib/mesh.ts'
 import type { Cluster } from '../../lib/testing.ts'
-import { withBackups } from './backups-option.ts'
-import { copy, keysHeldBy, storesOf } from './copied.ts'
+import { copy, keysHeldBy, storesOf, withoutStreams } from './copied.ts'
 import { formed, mesh, times, watch } from './story.ts'
 
-vi.mock('../../lib/cache-options.ts', async original => withBackups(1, await original()))
+withoutStreams()
 
-const declare = (member: Mesh): unknown => member.cache('products', { ttl: '1h' })
+const declare = (member: Mesh): unknown => member.cache('products', { ttl: '1h', backups: 1 })
 
 /** Member 2 reads keys that member 0 owns and member 1 has copies of, and knows how fast 0 usually is. */
 async function copied(seed: number, count: number, holders = [1], start: (member: Mesh) => unknown = declare) {
@@ -73,7 +72,11 @@ describe('a read that is slow', () => {
   it('is not asked twice where a load is known to run', async () => {
     let t: Cluster | undefined
     const start = (member: Mesh): unknown =>
-      member.cache('products', { ttl: '1h', load: () => (t as Cluster).sleep('300ms').then(() => 'loaded') })
+      member.cache('products', {
+        ttl: '1h',
+        backups: 1,
+        load: () => (t as Cluster).sleep('300ms').then(() => 'loaded')
+      })
     const story = await copied(403, 1, [1], start)
     t = story.t
     await t.until(story.cache.delete(story.keys[0] as string))

@@ -255,7 +255,7 @@ describe('jitter', () => {
   it('spreads what was loaded in one second over ten and more', async () => {
     const t = await formed(3, {
       seed: 930,
-      start: member => member.cache('products', { ttl: '60s', jitter: 0.2, load: (key: string) => key })
+      start: member => member.cache('products', { ttl: '60s', jitter: 0.2, backups: 0, load: (key: string) => key })
     })
     const cache = mesh(t, 0).cache<string>('products')
     const keys = times(10_000, i => `k${i}`)

@@ -24,6 +24,7 @@ export interface StormOptions {
   readonly originMs: (dice: Random) => number
   /** So many of the last members are down, and may join later. */
   readonly absent?: number
+  readonly backups?: number
 }
 
 interface Call {
@@ -36,12 +37,14 @@ export class Storm {
   readonly t: Cluster
   readonly reads: Call[] = []
   readonly #kind: Kind
+  readonly #backups: number
   readonly #originMs: (dice: Random) => number
   readonly #dice: Random
   readonly #callsOf = new Map<string, number>()
 
-  constructor(seed: number, { size, kind, originMs, absent = 0 }: StormOptions) {
+  constructor(seed: number, { size, kind, originMs, absent = 0, backups = 1 }: StormOptions) {
     this.#kind = kind
+    this.#backups = backups
     this.#originMs = originMs
     this.t = cluster(size, { seed, start: member => this.#declare(member) })
     this.#dice = this.t.random.fork('storm')
@@ -93,8 +96,9 @@ export class Storm {
   }
 
   #declare(member: Mesh): void {
-    if (this.#kind === 'load') member.cache('products', { ttl: '1h', load: (key: string) => this.#load(key) })
-    else member.cache('products', { ttl: '1h' })
+    const terms = { ttl: '1h', backups: this.#backups } as const
+    if (this.#kind === 'load') member.cache('products', { ...terms, load: (key: string) => this.#load(key) })
+    else member.cache('products', terms)
   }
 
   async #load(key: string): Promise<string> {

@@ -144,20 +144,21 @@ describe('memory', () => {
       return values.filter(value => value !== undefined).length
     }
     expect(await found('all')).toBe(300)
-    // 8 KB in each of two members, at some 190 bytes a record.
-    expect(await found('few')).toBeGreaterThan(50)
+    // 8 KB in each of two members, at some 190 bytes a record, and copies take as much as they can get.
+    expect(await found('few')).toBeGreaterThan(25)
     expect(await found('few')).toBeLessThanOrEqual(88)
   })
 
   it('comes back when values expire, though nobody asks for them', async () => {
     const t = await formed(2, { seed: 87, start: member => void member.cache<number>('products', { ttl: '10s' }) })
+    // Each is there twice: at its owner and at its backup.
     await t.until(Promise.all(times(50, i => mesh(t, 0).cache<number>('products').set(`k${i}`, i))))
     const sum = (name: 'records' | 'memoryBytes' | 'expirationsTotal'): number =>
       mesh(t, 0).stats()[name] + mesh(t, 1).stats()[name]
     await t.run('9s')
-    expect(sum('records')).toBe(50)
+    expect(sum('records')).toBe(100)
     await t.run('3s')
-    expect([sum('records'), sum('memoryBytes'), sum('expirationsTotal')]).toEqual([0, 0, 50])
+    expect([sum('records'), sum('memoryBytes'), sum('expirationsTotal')]).toEqual([0, 0, 100])
   })
 
   it('a member that has left sets no timer any more', async () => {

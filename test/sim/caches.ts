@@ -3,7 +3,6 @@ import type { Counter } from '../../lib/counter.ts'
 import type { Mesh } from '../../lib/mesh.ts'
 import type { MeshOptions } from '../../lib/options.ts'
 import type { Random } from '../../lib/ports/random.ts'
-import { cluster } from '../../lib/testing.ts'
 import type { CacheName } from './checkers/checker.ts'
 import type { Knobs } from './knobs.ts'
 import { SHORT_TOMBSTONE_MS } from './trouble.ts'
@@ -33,7 +32,7 @@ export const READ_CACHES = ['loaded', 'plain', 'safe', 'copied'] as const satisf
 export function meshOptions({ pressure, longSplits }: Knobs, dice: Random): Partial<MeshOptions> {
   return {
     ...(pressure && { memory: MEMORY_BYTES_MIN + dice.integer(MEMORY_BYTES_RANGE) }),
-    ...(longSplits && knows('tombstoneTtl') && { tombstoneTtl: SHORT_TOMBSTONE_MS })
+    ...(longSplits && { tombstoneTtl: SHORT_TOMBSTONE_MS })
   }
 }
 
@@ -43,8 +42,8 @@ export function declareAll(
   load: (key: string, signal: AbortSignal) => Promise<number>
 ): void {
   const ttl = '1h'
-  const copying = copiesAreKept() ? { backups: knobs.backups } : {}
-  const waiting = copiesAreKept() ? { backups: Math.max(1, knobs.backups), backupAcks: knobs.acks } : {}
+  const copying = { backups: knobs.backups }
+  const waiting = { backups: Math.max(1, knobs.backups), backupAcks: knobs.acks }
   mesh.cache('loaded', { ttl, loadTimeout: '10s', load: (key: string, { signal }) => load(key, signal), ...copying })
   mesh.cache<number>('plain', { ttl, ...copying })
   mesh.cache<number>('guarded', { ttl, ...copying })
@@ -56,21 +55,4 @@ export function declareAll(
 
 export function counterOf(mesh: Mesh, { backups }: Knobs): Counter {
   return mesh.counter('hits', { ttl: '1h', backups })
-}
-
-/** Copies are being built: a mesh that does not make any yet is judged by what it knows. */
-export function copiesAreKept(): boolean {
-  areKept ??= 'replication' in cluster(1, { seed: 1 }).partsOf(0)
-  return areKept
-}
-
-let areKept: boolean | undefined
-
-function knows(option: string): boolean {
-  try {
-    cluster(1, { seed: 1, options: { [option]: SHORT_TOMBSTONE_MS } })
-    return true
-  } catch {
-    return false
-  }
 }

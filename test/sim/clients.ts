@@ -255,10 +255,8 @@ export class Clients {
 
   /** What this member has written until now is with a backup when it returns. */
   #flush(member: number, cache: 'safe' | 'copied'): void {
-    const handle = this.#cacheOf(member, cache) as Partial<Flushing>
-    if (handle.flush === undefined) return
     this.#call({ kind: 'flush', cache, key: '', member, acks: 1 }, async () => {
-      await (handle as Flushing).flush({ backupAcks: 1, timeout: '2s' })
+      await this.#cacheOf(member, cache).flush({ backupAcks: 1, timeout: '2s' })
       return {}
     })
   }
@@ -307,10 +305,6 @@ export class Clients {
   #cacheOf<V = number>(member: number, cache: CacheName): Cache<V> {
     return (this.#cluster.meshes[member] as Mesh).cache(cache) as Cache<V> & LoadingCache<V>
   }
-}
-
-interface Flushing {
-  flush(options: { backupAcks: number; timeout: string }): Promise<unknown>
 }
 
 async function oneOf(all: Promise<(number | undefined)[]>, place: number): Promise<number | undefined> {

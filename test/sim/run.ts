@@ -10,7 +10,7 @@ import type { Mesh } from '../../lib/mesh.ts'
 import type { Random } from '../../lib/ports/random.ts'
 import type { Store } from '../../lib/store/store.ts'
 import { type Cluster, cluster } from '../../lib/testing.ts'
-import { bulkKeys, copiesAreKept, declareAll, KEYS, meshOptions, READ_CACHES } from './caches.ts'
+import { bulkKeys, declareAll, KEYS, meshOptions, READ_CACHES } from './caches.ts'
 import { ackedWritesSurvive } from './checkers/acked-writes.ts'
 import { antiEntropyEnds } from './checkers/anti-entropy.ts'
 import type { Calm, Checker, Insides, SettledState } from './checkers/checker.ts'
@@ -211,7 +211,7 @@ class Simulation {
 
   #checkersFor(fills: readonly FillPromise[]): Checker[] {
     const [calm, knobs] = [this.#calm, this.#knobs]
-    const always = [
+    return [
       viewsConverge(),
       membersStand(calm),
       singleFill(calm),
@@ -222,11 +222,7 @@ class Simulation {
       keysAreComplete(calm),
       liveness(),
       memoryIsBounded(),
-      ...fillCheckers(fills, calm, knobs)
-    ]
-    if (!copiesAreKept()) return always
-    return [
-      ...always,
+      ...fillCheckers(fills, calm, knobs),
       ackedWritesSurvive(calm, knobs),
       deletesStay(calm, knobs),
       replicasConverge(knobs),

@@ -12,7 +12,7 @@ import type { Losses } from './losses.ts'
 
 const CLOCK_JUMP_MS_MAX = 3_600_000
 /** Marks of deleted keys last this long where a split is to outlast them. */
-export const SHORT_TOMBSTONE_MS = 8_000
+export const SHORT_TOMBSTONE_MS = 10_000
 /** A member that is replaced is back within this. */
 const REPLACED_MS_MAX = 2_000
 const BACK_AT_ONCE_MS_MAX = 200
@@ -203,7 +203,7 @@ export class Trouble {
     const sides = [[one, ...joins], others.filter(index => !joins.includes(index))] as const
     this.#cluster.cut(...sides)
     if (longSplits && this.#more.float() < 0.7)
-      this.#healNotBeforeMs = this.#cluster.now + SHORT_TOMBSTONE_MS * (0.7 + this.#more.float() * 0.6)
+      this.#healNotBeforeMs = this.#cluster.now + SHORT_TOMBSTONE_MS * (0.8 + this.#more.float() * 0.6)
     const [a, b] = sides.map(side => side.filter(index => this.#cluster.isAlive(index)).length) as [number, number]
     return a === b ? undefined : new Set(a > b ? sides[0] : sides[1])
   }

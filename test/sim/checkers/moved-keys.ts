@@ -10,6 +10,8 @@ import { type Calm, type Checker, Violation } from './checker.ts'
 export function movedKeysAreNotLoaded(calm: Calm, { pressure }: Pick<Knobs, 'pressure'>): Checker {
   const residentSinceMs = new Map<string, number>()
   const changing = new Map<string, number>()
+  /** What was asked for before may have come from a load that a change has fenced, and lie nowhere. */
+  const changedAtMs = new Map<string, number>()
   return {
     began: ({ cache, key, kind }) => {
       if (cache !== 'loaded' || kind !== 'delete') return
@@ -23,9 +25,11 @@ export function movedKeysAreNotLoaded(calm: Calm, { pressure }: Pick<Knobs, 'pre
         // One that failed may still be on its way.
         if (failed === undefined) changing.set(key, (changing.get(key) ?? 0) - 1)
         residentSinceMs.delete(key)
+        changedAtMs.set(key, calm.nowMs())
         return
       }
-      const isStored = value !== undefined && failed === undefined && calm.sinceMs() < beganMs
+      const isStored =
+        value !== undefined && failed === undefined && Math.max(calm.sinceMs(), changedAtMs.get(key) ?? 0) < beganMs
       if (isStored && (changing.get(key) ?? 0) === 0 && !residentSinceMs.has(key))
         residentSinceMs.set(key, calm.nowMs())
     },
