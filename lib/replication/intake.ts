@@ -241,8 +241,6 @@ export class Intake {
     if (this.#settled.get(peer)?.get(holding.partition) === printOf(holding)) return true
     if (isSame(store.digestOf(holding.partition, 0), holding)) return true
     const rank = rankOf(holding.partition, peer)
-    // While we are warm, what a backup of ours has is compared by its stream.
-    if (rank > 0 && !this.isWarming(holding.partition)) return true
     return rank > 0 && isSame(store.digestOf(holding.partition, rank), holding)
   }
 

@@ -6,10 +6,8 @@
  *   else ─▶ list their versions ─▶ theirs is newer, or not here: pull it ─▶ ours is newer, or not there: push it
  *        ─▶ compared once more; what differs again and again is left for longer each time
  *
- * What is not here and there is not pulled: a primary that is warm has had everything, so it has given that up, for want
- * of room or because its time was over, and what the backup has may be older still:
- *
- *   1. k = 1 at both ─ k = 2 here, and the stream to the backup is lost ─ k is given up ─ pulled back it would be 1.
+ * What the primary has given up for want of room would come back from a backup that has missed that, and push out
+ * something else, for ever. So what is not here is pulled only where there is room for it; else the backup forgets it too.
  */
 import type { Stats } from '../observe/stats.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -140,17 +138,20 @@ export class Repairs {
     }
   }
 
-  /** What they have newer; and what we do not have, they are to forget. */
   async #pullNewer(peer: PeerId, partition: number, theirs: Listing): Promise<boolean> {
     const { store, meshClock, takeIn, sendGone, isWanted } = this.#deps
     const nowMs = meshClock.now()
     const names: RecordName[] = []
     for (const { namespace, key, version, expiresAtMs } of theirs.values()) {
       const ours = store.versionOf(namespace, key)
-      if (ours === undefined) sendGone(peer, { namespace, key, ...version })
-      else if (expiresAtMs > nowMs && isWanted(ours.version, version, peer)) names.push({ namespace, key })
+      const isLacking = ours === undefined || isWanted(ours.version, version, peer)
+      if (expiresAtMs > nowMs && isLacking) names.push({ namespace, key })
     }
-    return this.#sources.records(peer, partition, names, entry => takeIn(entry, peer))
+    return this.#sources.records(peer, partition, names, entry => {
+      const isRefused = store.versionOf(entry.namespace, entry.key) === undefined && !store.hasRoom(entry)
+      if (isRefused) sendGone(peer, { namespace: entry.namespace, key: entry.key, ...entry.version })
+      else takeIn(entry, peer)
+    })
   }
 
   async #push(peer: PeerId, entries: readonly Entry[]): Promise<void> {

@@ -3,7 +3,7 @@
  * is decided here, synchronously, in one process; local callers and remote ones take the same way.
  */
 import { decodeCount, encodeCount, isExact } from '../codec/counts.ts'
-import { isInRange, rangeOf } from '../codec/keys.ts'
+import { decodeKey, isInRange, rangeOf } from '../codec/keys.ts'
 import { Fills, type FillsDeps } from '../fill/fills.ts'
 import { keptReply } from '../fill/landings.ts'
 import type { WriteBehind } from '../fill/write-behind.ts'
@@ -138,6 +138,8 @@ export class Owner {
     const partition = partitionOf(namespace, key)
     if (!copies.isWarming(partition)) return undefined
     if (!copies.isDoubtful(partition) && this.stored(namespace, key) !== undefined) return undefined
+    // A key that no member would have written throws here, and not when somebody has answered.
+    decodeKey(key)
     let withdraw: (() => void) | undefined
     let isOver = false
     const isLooking = copies.look(namespace, key, () => {

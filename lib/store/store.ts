@@ -246,6 +246,14 @@ export class Store {
     return this.#floors.kills(namespace, key, version.stamp)
   }
 
+  /** Nothing would have to go for it. */
+  hasRoom(entry: Entry): boolean {
+    const cost = entryBytes(entry)
+    const share = this.#shares.get(entry.namespace)
+    const fits = share === undefined || share.bytes + cost <= share.bytesMax
+    return fits && this.#holdings.bytes + cost <= this.#bytesMax
+  }
+
   drop(namespace: string, key: string): boolean {
     const share = this.#shares.get(namespace)
     const id = this.#holdings.find(share, key)
@@ -292,6 +300,8 @@ export class Store {
   }
 
   mergeFloors(floors: readonly Floor[]): void {
+    // One that nobody would have made throws here, before anything has changed.
+    for (const { prefix } of floors) rangeOf(prefix)
     for (const floor of floors) this.addFloor(floor)
   }
 
