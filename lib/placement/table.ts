@@ -80,11 +80,16 @@ export class Table {
     return this.#lists[partition]
   }
 
-  /** The highest in rank of those that hold this partition and are meant. */
-  firstOf(partition: number, isMeant: (id: string) => boolean): string | undefined {
-    for (let rank = 0; rank < this.ranks; rank++) {
-      const id = this.ids[this.#rows[partition * this.ranks + rank] as number] as string
-      if (isMeant(id)) return id
+  /** Some of the owners, for `firstOf`: one byte for each, because it is asked for every partition. */
+  marksOf(ids: ReadonlySet<string>): Uint8Array {
+    return Uint8Array.from(this.ids, id => (ids.has(id) ? 1 : 0))
+  }
+
+  /** The highest in rank of those that hold this partition and are marked. */
+  firstOf(partition: number, marks: Uint8Array): string | undefined {
+    for (let at = partition * this.ranks; at < (partition + 1) * this.ranks; at++) {
+      const index = this.#rows[at] as number
+      if (marks[index] === 1) return this.ids[index]
     }
     return undefined
   }

@@ -241,8 +241,11 @@ export class Backups {
   /** Of each partition that is ours, warm and not empty. */
   #eachRank(visit: (partition: number, rank: number, peer: PeerId) => void): void {
     const { self, store, isWarming } = this.#deps
+    const held = store.heldPartitions()
+    // A table may have to be made: a mesh that forms holds nothing yet, and would make one with each link.
+    if (held.length === 0) return
     const table = this.#deps.table()
-    for (const partition of store.heldPartitions()) {
+    for (const partition of held) {
       if (table.at(partition, 0) !== self || isWarming(partition)) continue
       for (let rank = 1; rank < table.ranks; rank++)
         if (store.digestOf(partition, rank).count > 0 && !this.#isShort(table.at(partition, rank) as PeerId, partition))

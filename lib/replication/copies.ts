@@ -7,12 +7,13 @@
  *      view and brings the record to C ─ only then is the write acknowledged, and a read at C finds it.
  */
 
+import { PARTITIONS } from '../placement/partitions.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { MessageOf } from '../rpc/messages.ts'
 import type { Answered, Floor, Holding, RecordFields } from '../rpc/replica-talk.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
-import type { MeshClock } from '../store/version.ts'
+import { isNewer, type MeshClock } from '../store/version.ts'
 import { entryOf } from './record.ts'
 
 /** For so long a partition of copies that had to go for want of room is not taken again. */
@@ -43,9 +44,9 @@ type Why = Refused['why'] | undefined
 export class Copies {
   readonly #deps: CopiesDeps
   /** By partition, the highest stamp that has come by a stream: what a copy is known to be as new as. */
-  readonly #upTo = new Map<number, number>()
+  readonly #upTo = new Float64Array(PARTITIONS)
   /** Ours until a moment ago: nothing of it came by a stream, and we had all of it. */
-  readonly #wasOurs = new Set<number>()
+  readonly #wasOurs = new Uint8Array(PARTITIONS)
 
   /** Copies that went for want of room, and until when they are not taken again. */
   readonly #givenUp = new Map<number, number>()
@@ -68,18 +69,21 @@ export class Copies {
 
   /** A copy of this partition is as new as that. */
   upTo(partition: number): number {
-    if (this.#wasOurs.delete(partition)) this.#upTo.set(partition, this.#highestIn(partition))
-    return this.#upTo.get(partition) ?? 0
+    if (this.#wasOurs[partition] === 1) {
+      this.#wasOurs[partition] = 0
+      this.#upTo[partition] = this.#highestIn(partition)
+    }
+    return this.#upTo[partition] as number
   }
 
   /** We were its primary and had all of it: as new as what we hold, when somebody asks. */
   lost(partition: number): void {
-    this.#wasOurs.add(partition)
+    this.#wasOurs[partition] = 1
   }
 
   #highestIn(partition: number): number {
     const all = this.#deps.store.versionsIn(partition, 0, { namespace: '', key: '' }, Number.MAX_SAFE_INTEGER)
-    return all.reduce((highest, { version }) => Math.max(highest, version.stamp), this.#upTo.get(partition) ?? 0)
+    return all.reduce((highest, { version }) => Math.max(highest, version.stamp), this.#upTo[partition] as number)
   }
 
   receive(peer: PeerId, batch: MessageOf<'copies'>): MessageOf<'copied'> {
@@ -101,7 +105,7 @@ export class Copies {
     const entry = entryOf(record, partition)
     const rank = rankOf(partition)
     if (answer !== undefined) remember(answer)
-    this.#upTo.set(partition, Math.max(this.upTo(partition), record.stamp))
+    this.#upTo[partition] = Math.max(this.upTo(partition), record.stamp)
     if (rank === 0) {
       takeIn(entry, peer)
       return undefined
@@ -127,8 +131,9 @@ export class Copies {
   #forget({ namespace, key, stamp, writer }: MessageOf<'copies'>['evicted'][number]): void {
     const { store, partitionOf, rankOf } = this.#deps
     const known = store.versionOf(namespace, key)?.version
-    // As primary we decide ourselves, and what is newer than that was not meant.
-    if (known?.stamp !== stamp || known.writer !== writer || rankOf(partitionOf(namespace, key)) === 0) return
+    // As primary we decide ourselves, and what is newer than that was not meant. What is older was, all the more: it
+    // would come back in place of what was given up.
+    if (known === undefined || isNewer(known, { stamp, writer }) || rankOf(partitionOf(namespace, key)) === 0) return
     store.drop(namespace, key)
   }
 

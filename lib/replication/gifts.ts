@@ -27,6 +27,8 @@ export interface GiftsDeps {
   readonly rankOf: (partition: number) => number
   readonly partitionOf: (namespace: string, key: string) => number
   readonly answerOf: (peer: PeerId, boot: number, number: number) => Answered
+  /** To whom a partition went that was ours, if all of it was here. */
+  readonly passedTo: (partition: number) => PeerId | undefined
   readonly answersIn: (partitions: ReadonlySet<number>, most: number) => readonly (Answered & {})[]
 }
 
@@ -44,7 +46,8 @@ export class Gifts {
     const entry = store.entry(namespace, key)
     if (entry !== undefined) this.#given(peer, entry, partitionOf(namespace, key))
     const answer = change && answerOf(change.peer, change.boot, change.number)
-    return { type: 'peeked', record: entry && recordOf(entry), answer }
+    const final = this.#deps.passedTo(partitionOf(namespace, key)) === peer
+    return { type: 'peeked', record: entry && recordOf(entry), answer, final }
   }
 
   list({ viewHash, partition, after }: MessageOf<'list'>): Reply {

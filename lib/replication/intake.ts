@@ -121,7 +121,11 @@ export class Intake {
     return this.#open.get(partition)?.keys() ?? []
   }
 
-  /** Whose offers are still awaited. */
+  /** Who has not said yet what it has. */
+  get awaited(): Iterable<PeerId> {
+    return this.#expected
+  }
+
   isAwaited(peer: PeerId): boolean {
     return this.#expected.has(peer)
   }

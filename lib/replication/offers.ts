@@ -93,9 +93,11 @@ export class Offers {
   }
 
   #forgetToldTo(peer: PeerId): void {
+    const held = this.#deps.store.heldPartitions()
+    // As in backups: no table is made for the sake of nothing.
+    if (held.length === 0) return
     const table = this.#deps.table()
-    for (const partition of this.#deps.store.heldPartitions())
-      if (table.at(partition, 0) === peer) this.#told[partition] = 0
+    for (const partition of held) if (table.at(partition, 0) === peer) this.#told[partition] = 0
   }
 
   /** Everything we have is to be offered again: those who have it may have changed it without us. */

@@ -28,8 +28,10 @@ export type PeekedChange = MessageOf<'peek'>['change']
 export interface PeeksDeps {
   readonly client: Client
   readonly stats: Stats
-  /** Who may have something of this partition; nobody once it is warm. */
+  /** Who may have something of this partition, most likely first; nobody once it is warm. */
   readonly holdersOf: (partition: number) => readonly PeerId[]
+  /** It had the say before us: where it had all, nobody else need be waited for. */
+  readonly isBefore: (peer: PeerId, partition: number) => boolean
   readonly takeIn: (entry: Entry, from: PeerId) => void
 }
 
@@ -89,12 +91,14 @@ export class Peeks {
     timeoutMs: number,
     onOver: (seen: Seen) => void
   ): void {
-    const { client, stats, takeIn } = this.#deps
+    const { client, stats, takeIn, isBefore } = this.#deps
     const seen: Seen = { isFound: false, answer: undefined, isHeard: true, silent: [] }
     let open = holders.length
+    let isOver = false
     for (const peer of holders) {
       stats.peeksTotal++
       client.begin(peer, peek, { timeoutMs }, reply => {
+        let isFinal = false
         if (reply instanceof CallFailed) {
           if (reply.end === 'timeout') seen.silent.push(peer)
           else seen.isHeard = false
@@ -105,8 +109,12 @@ export class Peeks {
             takeIn(entryOf(reply.record, partition), peer)
           }
           seen.answer ??= reply.answer
+          isFinal = reply.final && peek.change === undefined && isBefore(peer, partition)
         } else seen.isHeard = false
-        if (--open === 0) onOver(seen)
+        open--
+        if (isOver || (open > 0 && !isFinal)) return
+        isOver = true
+        onOver(seen)
       })
     }
   }

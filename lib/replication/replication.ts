@@ -7,8 +7,7 @@
  *   a table ──▶ backups: who is level · intake: what we have gained and must get · offers: what we have and others own
  *   a read or change of what we do not have yet ──▶ peeks ──▶ gifts (over there)
  *
- * Everything that comes from another member goes through one door, `#takeIn`: the newer version stays, whoever brings
- * it, and what changes a key closes its running load.
+ * Everything that comes from another member goes through one door, `arrivals.ts`.
  */
 import type { Left } from '../observe/movement.ts'
 import type { Stats } from '../observe/stats.ts'
@@ -21,8 +20,9 @@ import type { MessageOf, ReplicaRequest, Reply } from '../rpc/messages.ts'
 import type { Answered } from '../rpc/replica-talk.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
-import { isNewer, type MeshClock, stampMs, stampOf, type Version } from '../store/version.ts'
+import { type MeshClock, stampOf, type Version } from '../store/version.ts'
 import { Absences, type Who } from './absences.ts'
+import { Arrivals } from './arrivals.ts'
 import { Backups } from './backups.ts'
 import { Confirmations, type Confirmed } from './confirmations.ts'
 import { Copies } from './copies.ts'
@@ -47,7 +47,7 @@ export interface Roles {
   readonly after: Table
   /** Another process under the id of before. */
   readonly isRenewed: (peer: PeerId) => boolean
-  readonly lost: ReadonlySet<number>
+  readonly lost: readonly number[]
   readonly won: readonly number[]
   /** Ours before and after, and newcomers may have something of it. */
   readonly shared: readonly number[]
@@ -97,7 +97,10 @@ export class Replication {
   readonly #gifts: Gifts
   readonly #confirmations: Confirmations
   readonly #absences: Absences
+  readonly #arrivals: Arrivals
   readonly #doubts = new Doubts()
+  /** By partition, who had the say after us where we had all of it. */
+  readonly #passedTo: (PeerId | undefined)[] = new Array(PARTITIONS)
   #isStopped = false
   #disarmTick: Cancel = () => {}
   #tickedMs: number
@@ -110,11 +113,11 @@ export class Replication {
     this.#tickedMs = meshClock.now()
     const primaryOf = (partition: number): PeerId | undefined => deps.table().primary(partition)
     const rankOf = (partition: number): number => deps.table().rankOf(self, partition)
-    const takeIn = (entry: Entry, from?: PeerId): void => this.#takeIn(entry, from)
+    const takeIn = (entry: Entry, from: PeerId): void => this.#arrivals.takeIn(entry, from)
     const remember = (answer: Answered & {}): void => answers.remember(answer)
     const onProgress = (): void => this.#confirmations.changed()
     const isWanted = (ours: Version, theirs: Version, holder: PeerId): boolean =>
-      isNewer(theirs, ours) || this.#isApart(ours, theirs, holder)
+      this.#arrivals.isWanted(ours, theirs, holder)
     const isWarming = (partition: number): boolean => this.#intake.isWarming(partition)
     const pushes = new Pace(clock, deps.bytesPerSecond)
     const pulls = new Pace(clock, deps.bytesPerSecond)
@@ -124,7 +127,7 @@ export class Replication {
       isWanted,
       isWarming,
       takeIn,
-      overtaken: entry => this.#overtaken(entry),
+      overtaken: entry => this.#arrivals.overtaken(entry),
       onProgress
     })
     this.#intake = new Intake({
@@ -150,7 +153,13 @@ export class Replication {
       tables: () => this.#intake.tables,
       mergeFloors: floors => store.mergeFloors(floors)
     })
-    this.#peeks = new Peeks({ client, stats, holdersOf: partition => this.#holdersOf(partition), takeIn })
+    this.#peeks = new Peeks({
+      client,
+      stats,
+      takeIn,
+      holdersOf: partition => this.#holdersOf(partition),
+      isBefore: (peer, partition) => deps.ownerBefore(partition) === peer && !this.isDoubtful(partition)
+    })
     this.#copies = new Copies({
       store,
       meshClock,
@@ -163,7 +172,15 @@ export class Replication {
       mergeFloors: floors => store.mergeFloors(floors),
       onEqual: (partition, atMs) => this.#doubts.equal(partition, atMs)
     })
-    this.#gifts = new Gifts({ store, viewHash, primaryOf, rankOf, partitionOf, ...answers })
+    this.#gifts = new Gifts({
+      store,
+      viewHash,
+      primaryOf,
+      rankOf,
+      partitionOf,
+      ...answers,
+      passedTo: partition => this.#passedTo[partition]
+    })
     this.#confirmations = new Confirmations({
       self,
       clock,
@@ -174,7 +191,13 @@ export class Replication {
       deliver: (peer, entry, delivers, onEnd) => this.#backups.deliver(peer, entry, delivers, onEnd)
     })
     this.#absences = new Absences(self, deps.tombstoneTtlMs)
-    store.onEvicted = gone => this.#evicted(gone)
+    this.#arrivals = new Arrivals({
+      ...deps,
+      backups: this.#backups,
+      isWarming,
+      apartSince: holder => this.#absences.apartSince(holder, meshClock.now())
+    })
+    store.onEvicted = gone => this.#arrivals.evicted(gone)
     store.onGivenUp = partition => this.#copies.gaveUp(partition)
   }
 
@@ -266,10 +289,15 @@ export class Replication {
     const { store } = this.#deps
     for (const partition of lost) store.setRole(partition, false)
     for (const partition of won) {
+      this.#arrivals.won(partition)
       store.dropGiven(partition)
       store.setRole(partition, true)
     }
-    for (const partition of lost) if (!this.#intake.isWarming(partition)) this.#copies.lost(partition)
+    for (const partition of lost) {
+      const isAllHere = !this.#intake.isWarming(partition) && !this.isDoubtful(partition)
+      this.#passedTo[partition] = isAllHere ? after.primary(partition) : undefined
+      if (!this.#intake.isWarming(partition)) this.#copies.lost(partition)
+    }
     this.#intake.tableChanged([...won, ...shared], lost)
     this.#backups.tableChanged(before, after, isRenewed)
     this.#offers.viewChanged()
@@ -375,60 +403,9 @@ export class Replication {
     if (before !== undefined) holders.add(before)
     for (const peer of this.#intake.offerersOf(partition)) holders.add(peer)
     for (const peer of table().owners(partition)) if (this.#intake.isAwaited(peer)) holders.add(peer)
+    // Who goes has it still where two tables followed each other so fast that the owner between never had it.
+    for (const peer of this.#intake.awaited) holders.add(peer)
     return [...holders].filter(peer => peer !== self && hasLink(peer) && !isSuspected(peer))
-  }
-
-  /** The one door for what others bring: the newer stays. */
-  #takeIn(entry: Entry, from?: PeerId): void {
-    const { store, meshClock, onTakenIn } = this.#deps
-    if (from !== undefined && this.#reconcile(entry, from)) return
-    if (store.merge(entry, meshClock.now()) !== 'kept') return
-    onTakenIn(entry)
-    // Of what warms, all is compared when it is warm.
-    if (this.#intake.isWarming(entry.partition)) this.#backups.outdated(entry.partition)
-    else this.#backups.changed(entry, undefined, false)
-  }
-
-  /** Both were written while we and the holder of the one could not hear each other. */
-  #isApart(ours: Version, theirs: Version, holder: PeerId): boolean {
-    const apartMs = this.#absences.apartSince(holder, this.#deps.meshClock.now())
-    if (apartMs === undefined || (ours.stamp === theirs.stamp && ours.writer === theirs.writer)) return false
-    return stampMs(ours.stamp) > apartMs && stampMs(theirs.stamp) > apartMs
-  }
-
-  /** Both sides have written it: the cache may have a word in what it is to be. */
-  #reconcile(theirs: Entry, from: PeerId): boolean {
-    const { store, meshClock, reconciled, onTakenIn, self } = this.#deps
-    const ours = store.entry(theirs.namespace, theirs.key)
-    if (ours?.kind !== 'value' || theirs.kind !== 'value') return false
-    if (!this.#isApart(ours.version, theirs.version, from)) return false
-    const bytes = reconciled(ours, theirs)
-    if (bytes === undefined) return false
-    const version = { stamp: meshClock.stamp(), writer: self }
-    const entry: Entry = { ...ours, bytes, version, expiresAtMs: Math.max(ours.expiresAtMs, theirs.expiresAtMs) }
-    if (!store.put(entry)) return false
-    onTakenIn(entry)
-    this.#backups.changed(entry, undefined)
-    return true
-  }
-
-  /** Another member holds a higher version than we have just given: ours is the later one, so it gets a higher still. */
-  #overtaken({ namespace, key, version }: Entry): void {
-    const { store, meshClock, self, onTakenIn, table } = this.#deps
-    const ours = store.entry(namespace, key)
-    if (ours?.version.stamp !== version.stamp || ours.version.writer !== version.writer) return
-    if (table().primary(ours.partition) !== self) return
-    const entry = { ...ours, version: { stamp: meshClock.stamp(), writer: self } }
-    if (!store.put(entry)) return
-    onTakenIn(entry)
-    this.#backups.changed(entry, undefined)
-  }
-
-  /** The backups forget it too; where a mark stays in its place, they get that. */
-  #evicted(gone: Pick<Entry, 'namespace' | 'key' | 'partition' | 'version' | 'backups'>): void {
-    const mark = this.#deps.store.entry(gone.namespace, gone.key)
-    if (mark === undefined) this.#backups.evicted(gone)
-    else if (mark.kind === 'tombstone') this.#backups.changed(mark, undefined, false)
   }
 
   #giveUpOlder(ms: number): void {

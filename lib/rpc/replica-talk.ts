@@ -95,7 +95,8 @@ export const REPLICA_LAYOUTS = {
   },
   /** By a primary that is not level yet: what do you have of this key? Answered at once, whatever it is. */
   peek: { ...name, change: optional(object({ peer: peerText, boot: real, number: real })) },
-  peeked: { record: optional(record), answer: optional(answer) },
+  /** `final`: the sender had the say until it passed it to the asker, so nobody has anything newer. */
+  peeked: { record: optional(record), answer: optional(answer), final: flag },
   /** To the primary of these partitions: what we hold of them and are not sure that it has. Complete with `last`. */
   offer: {
     viewHash: real,

@@ -58,7 +58,7 @@ export class Copies {
   /** Whatever lies here of a key, a tombstone too. */
   peek({ namespace, key }: Pick<MessageOf<'peek'>, 'namespace' | 'key'>): MessageOf<'peeked'> {
     const entry = this.#deps.store.entry(namespace, key)
-    return { type: 'peeked', record: entry && recordOf(entry), answer: undefined }
+    return { type: 'peeked', record: entry && recordOf(entry), answer: undefined, final: false }
   }
 
   read(peer: PeerId, ask: CopyAsk, respond: (reply: Reply) => void): Cancel | undefined {

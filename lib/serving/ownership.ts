@@ -107,21 +107,28 @@ export class Ownership {
     if (view.hash === this.#hash) return this.#table
     const { self, lose, gained, changed } = this.#deps
     const table = this.#tableOf(view, this.#table)
-    const lost = new Set<number>()
     const before = this.#table
-    const moves = plan(before, table)
-    for (const { partition, from } of moves) if (from === self) lost.add(partition)
+    const isLost = new Uint8Array(PARTITIONS)
+    const [lost, won]: [number[], number[]] = [[], []]
+    for (const { partition, from, to } of plan(before, table)) {
+      if (to === self) won.push(partition)
+      if (from !== self) continue
+      lost.push(partition)
+      isLost[partition] = 1
+    }
     this.#table = table
     this.#hash = view.hash
     this.#owned = undefined
     const bootsBefore = this.#boots
     this.#boots = bootsOf(view)
-    lose(partition => lost.has(partition))
-    for (const { partition, from, to } of moves) if (to === self && from !== undefined) gained(partition, from)
+    lose(partition => isLost[partition] === 1)
+    for (const partition of won) {
+      const from = before.primary(partition)
+      if (from !== undefined) gained(partition, from)
+    }
     const isRenewed = (id: PeerId): boolean => bootsBefore.has(id) && bootsBefore.get(id) !== this.#boots.get(id)
     const newcomers = new Set(table.ids.filter(id => !bootsBefore.has(id) || isRenewed(id)))
-    const won = moves.filter(({ to }) => to === self).map(({ partition }) => partition)
-    const shared = newcomers.size === 0 ? [] : this.#gainFromNewcomers(before, table, id => newcomers.has(id))
+    const shared = newcomers.size === 0 ? [] : this.#gainFromNewcomers(before, table, newcomers)
     changed({ before, after: table, isRenewed, lost, won, shared })
     return table
   }
@@ -130,12 +137,13 @@ export class Ownership {
    * What was ours and stays ours was somebody else's in the view of those who have just come: of one that joins us, or
    * of all others where we join them. Of those it was the highest in rank.
    */
-  #gainFromNewcomers(before: Table, table: Table, isNew: (id: PeerId) => boolean): number[] {
+  #gainFromNewcomers(before: Table, table: Table, newcomers: ReadonlySet<PeerId>): number[] {
     const { self, gained } = this.#deps
+    const marks = table.marksOf(newcomers)
     const shared: number[] = []
     for (let partition = 0; partition < PARTITIONS; partition++) {
       if (before.primary(partition) !== self || table.primary(partition) !== self) continue
-      const newcomer = table.firstOf(partition, isNew)
+      const newcomer = table.firstOf(partition, marks)
       if (newcomer === undefined) continue
       gained(partition, newcomer)
       shared.push(partition)

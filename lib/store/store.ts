@@ -328,6 +328,7 @@ export class Store {
 
   heldPartitions(): number[] {
     const held: number[] = []
+    if (this.size === 0) return held
     for (let partition = 0; partition < PARTITIONS_MAX; partition++) if (this.holds(partition)) held.push(partition)
     return held
   }

@@ -288,7 +288,7 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
     differing: few({ partition: count, count })
   },
   peek: { ...where, change: maybe({ peer: shortText, boot: real, number: real }) },
-  peeked: { record: fc.option(record, { nil: undefined }), answer: maybe(answerFields) },
+  peeked: { record: fc.option(record, { nil: undefined }), answer: maybe(answerFields), final: fc.boolean() },
   offer: { viewHash: real, tables: count, last: fc.boolean(), holdings, floors },
   offered: { viewHash: real, tables: count, level: places, floors },
   list: { viewHash: real, partition: count, after },

@@ -1,5 +1,5 @@
 /**
- * The simulator on every run of the tests: a few hundred seeds, the proof that a seed replays, and the proof that the
+ * The simulator on every run of the tests: a few dozen seeds, the proof that a seed replays, and the proof that the
  * checkers can see: a bug is planted for each, and it must be found.
  */
 import { afterEach, describe, expect, it, vi } from 'vitest'
@@ -13,7 +13,7 @@ import { Store } from '../../lib/store/store.ts'
 import { MeshClock } from '../../lib/store/version.ts'
 import { runSeed } from './run.ts'
 
-const SMOKE_SEEDS = 60
+const SMOKE_SEEDS = 40
 const PLANTED_SEEDS_MAX = 100
 
 afterEach(() => {
