@@ -293,9 +293,12 @@ export class Replication {
       store.dropGiven(partition)
       store.setRole(partition, true)
     }
+    const newcomers = after.ids.filter(id => !before.ids.includes(id) || isRenewed(id))
     for (const partition of lost) {
+      const to = after.primary(partition)
       const isAllHere = !this.#intake.isWarming(partition) && !this.isDoubtful(partition)
-      this.#passedTo[partition] = isAllHere ? after.primary(partition) : undefined
+      // Whoever else has come may bring what was written on another side of a split.
+      this.#passedTo[partition] = isAllHere && newcomers.every(id => id === to) ? to : undefined
       if (!this.#intake.isWarming(partition)) this.#copies.lost(partition)
     }
     this.#intake.tableChanged([...won, ...shared], lost)

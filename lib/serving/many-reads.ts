@@ -191,9 +191,8 @@ class Batch {
   #findHere(key: string): Finding {
     const { namespace } = this.#definition
     const { owner, stats } = this.#deps
-    const found = owner.stored(namespace, key)
-    if (found === undefined) return 'absent'
-    if (!owner.isPlain(found)) return 'ask'
+    const found = owner.glance(namespace, key)
+    if (found === undefined) return owner.isAbsent(namespace, key) ? 'absent' : 'ask'
     stats.readsLocalTotal++
     return found
   }

@@ -66,6 +66,11 @@ export class Holdings {
     return this.#partitions.first(partition)
   }
 
+  /** The partitions of which something is here. */
+  held(): number[] {
+    return this.records.size === 0 ? [] : this.#partitions.filled()
+  }
+
   ids(partition: number): number[] {
     return this.#partitions.ids(partition)
   }

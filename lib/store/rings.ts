@@ -39,6 +39,13 @@ export class Rings {
     return ids
   }
 
+  /** The lists that have something, in one glance at their ends. */
+  filled(): number[] {
+    const filled: number[] = []
+    for (let ring = 0; ring * 2 < this.#ends.length; ring++) if ((this.#ends[ring * 2] as number) > 0) filled.push(ring)
+    return filled
+  }
+
   linkFirst(ring: number, id: number): void {
     const end = endOf(ring)
     this.#between(end, id, this.#next(end))

@@ -327,10 +327,7 @@ export class Store {
   }
 
   heldPartitions(): number[] {
-    const held: number[] = []
-    if (this.size === 0) return held
-    for (let partition = 0; partition < PARTITIONS_MAX; partition++) if (this.holds(partition)) held.push(partition)
-    return held
+    return this.#holdings.held()
   }
 
   /** How often its records were used of late, to be compared with that of others. */

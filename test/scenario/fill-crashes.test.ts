@@ -10,7 +10,7 @@ import { keyOf, times } from './story.ts'
 
 const ORIGIN_MS = 40
 const SIZE = 4
-const MOMENTS = 40
+const MOMENTS = 25
 const [OWNER, HOLDER] = [0, 1]
 const SEED = 420
 

@@ -38,3 +38,16 @@ it('would, if nobody were told of deletes', async () => {
   })
   expect((await thereAndBack()).filter(value => value === 1).length).toBeGreaterThan(0)
 })
+
+it('many keys asked for together at the very member that has just come to own them are found', async () => {
+  const t = cluster(3, { seed: 6, start: mesh => void mesh.cache<number>('numbers', { ttl: '1h', backups: 0 }) })
+  t.crash(2)
+  await t.run('5s')
+  await t.until(Promise.all(KEYS.map((key, i) => numbers(t, 0).set(key, i))))
+  t.restart(2)
+  // Its view is there, and nothing has moved yet.
+  await t.run(150)
+  expect((t.meshes[2] as Mesh).members).toHaveLength(3)
+  expect((t.meshes[2] as Mesh).stats().partitionsWarming).toBeGreaterThan(0)
+  expect(await t.until(numbers(t, 2).getMany(KEYS))).toEqual(KEYS.map((_, i) => i))
+})

@@ -6,8 +6,8 @@ const sizes = (t: Cluster): number[] => t.meshes.map(({ members }) => members.le
 
 describe('a mesh of seven split into three and four', () => {
   it.each([
-    ['a minute', '60s', 20],
-    ['half an hour', '30m', 5]
+    ['a minute', '60s', 10],
+    ['half an hour', '30m', 3]
   ] as const)('for %s is one view within five seconds of healing', async (_, duration, seeds) => {
     for (let seed = 300; seed < 300 + seeds; seed++) {
       const t = cluster(7, { seed })

@@ -10,7 +10,7 @@ export type Kind = 'load' | 'getOrSet'
 /** The longest that any caller of a storm may wait. */
 export const CALLER_MS_MAX = 20_000
 
-const SEEDS = 10
+const SEEDS = 6
 export const KEYS = times(200, i => `key-${i}`)
 export const STORM_MS = 300
 export const originMs = (dice: Random): number => 50 + dice.float() * 450

@@ -13,7 +13,7 @@ import { Store } from '../../lib/store/store.ts'
 import { MeshClock } from '../../lib/store/version.ts'
 import { runSeed } from './run.ts'
 
-const SMOKE_SEEDS = 40
+const SMOKE_SEEDS = 25
 const PLANTED_SEEDS_MAX = 100
 
 afterEach(() => {

@@ -38,7 +38,7 @@ async function findThree(end: Reply | CallFailed) {
     timeoutMs: 100
   })
   const ask = {
-    definition: cacheDefinition('c', { ttl: '1h' }),
+    definition: cacheDefinition('c', { ttl: '1h', backups: 0 }),
     encodedKeys: ['sa', 'sb', 'sc'],
     loads: false,
     isBatched: false,
