@@ -80,7 +80,7 @@ export class MeshCounter implements Counter<Key> {
     const { reads, timeoutMs } = this.#deps
     const ask = { definition: this.#definition, key, encodedKey: encodeKey(key, this.name), timeoutMs } as const
     const patience = { signal: options?.signal, timeoutMs: ownTimeoutMs(options) }
-    const answer = await reads.read({ ...ask, ...STORED }, patience)
+    const answer = await reads.read({ ...ask, ...STORED, isExact: true }, patience)
     return answer === undefined ? 0 : decodeCount(answer.bytes)
   }
 

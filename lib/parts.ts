@@ -167,7 +167,7 @@ export class Parts {
         changed: (entry, answer) => this.replication.changed(entry, answer),
         look: (namespace, key, onOver) => this.replication.look(namespace, key, undefined, onOver),
         isWarming: partition => this.replication.isWarming(partition),
-        isDoubtful: partition => this.replication.isDoubtful(partition)
+        mayBeOld: entry => this.replication.mayBeOld(entry)
       },
       filters: {
         mayExist: (namespace, key) => this.filters.mayExist(namespace, key),

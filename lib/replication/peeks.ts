@@ -95,6 +95,7 @@ export class Peeks {
     const seen: Seen = { isFound: false, answer: undefined, isHeard: true, silent: [] }
     let open = holders.length
     let isOver = false
+    const found: { entry: Entry; peer: PeerId }[] = []
     for (const peer of holders) {
       stats.peeksTotal++
       client.begin(peer, peek, { timeoutMs }, reply => {
@@ -106,7 +107,10 @@ export class Peeks {
           if (reply.record !== undefined) {
             stats.peeksFoundTotal++
             seen.isFound = true
-            takeIn(entryOf(reply.record, partition), peer)
+            const entry = entryOf(reply.record, partition)
+            // Not before all have been heard: who reads meanwhile would take the older of two for the answer.
+            if (isOver) takeIn(entry, peer)
+            else found.push({ entry, peer })
           }
           seen.answer ??= reply.answer
           isFinal = reply.final && peek.change === undefined && isBefore(peer, partition)
@@ -114,6 +118,7 @@ export class Peeks {
         open--
         if (isOver || (open > 0 && !isFinal)) return
         isOver = true
+        for (const { entry, peer: from } of found) takeIn(entry, from)
         onOver(seen)
       })
     }

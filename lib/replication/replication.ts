@@ -23,6 +23,7 @@ import type { Store } from '../store/store.ts'
 import { type MeshClock, stampOf, type Version } from '../store/version.ts'
 import { Absences, type Who } from './absences.ts'
 import { Arrivals } from './arrivals.ts'
+import { Assured } from './assured.ts'
 import { Backups } from './backups.ts'
 import { Confirmations, type Confirmed } from './confirmations.ts'
 import { Copies } from './copies.ts'
@@ -99,6 +100,7 @@ export class Replication {
   readonly #absences: Absences
   readonly #arrivals: Arrivals
   readonly #doubts = new Doubts()
+  readonly #assured = new Assured()
   /** By partition, who had the say after us where we had all of it. */
   readonly #passedTo: (PeerId | undefined)[] = new Array(PARTITIONS)
   #isStopped = false
@@ -137,13 +139,17 @@ export class Replication {
       rankOf: (partition, peer) => deps.table().rankOf(peer, partition),
       holders: () => [...this.#others(), ...deps.leavers()],
       isBackedUp: partition => this.#backups.isLevel(partition),
-      takeIn,
+      takeIn: (entry, from) => {
+        this.#assured.pulled(entry.partition)
+        takeIn(entry, from)
+      },
       isWanted,
       remember,
       mergeFloors: floors => store.mergeFloors(floors),
       onTables: (peer, tables) => this.#offers.heardTables(peer, tables),
       onWarm: partition => {
         this.#doubts.end(partition)
+        if (this.#intake.warming === 0) this.#assured.forgetAsked()
         this.#backups.warmed(partition)
       },
       onProgress
@@ -263,13 +269,20 @@ export class Replication {
     }
     return this.#peeks.look(namespace, key, partition, change, (answer, isHeard) => {
       // Of what may be old here, silence is no answer.
-      if (answer === undefined && !isHeard && this.isDoubtful(partition)) again()
-      else onOver(answer)
+      if (answer === undefined && !isHeard && this.isDoubtful(partition)) return again()
+      this.#assured.asked(namespace, key)
+      onOver(answer)
     })
   }
 
   isWarming(partition: number): boolean {
     return this.#intake.isWarming(partition)
+  }
+
+  /** Others may have a newer one than this record of ours, and are to be looked at first. */
+  mayBeOld(entry: Entry): boolean {
+    const { partition } = entry
+    return this.#doubts.has(partition) || (this.#intake.isWarming(partition) && !this.#assured.covers(entry))
   }
 
   /** What we hold of it may be old: its primary looks at others even where it has something, and a copy is no answer. */
@@ -286,10 +299,11 @@ export class Replication {
 
   /** Roles have changed. */
   tableChanged({ before, after, isRenewed, lost, won, shared }: Roles): void {
-    const { store } = this.#deps
+    const { store, self } = this.#deps
     for (const partition of lost) store.setRole(partition, false)
     for (const partition of won) {
       this.#arrivals.won(partition)
+      this.#assured.won(partition, before.rankOf(self, partition))
       store.dropGiven(partition)
       store.setRole(partition, true)
     }

@@ -50,8 +50,8 @@ export interface OwnerDeps extends Omit<FillsDeps, 'stored' | 'keep'> {
     look(namespace: string, key: string, onOver: () => void): boolean
     /** Others may have something that we have not. */
     isWarming(partition: number): boolean
-    /** What we have may be old. */
-    isDoubtful(partition: number): boolean
+    /** Others may have a newer one than this record of ours. */
+    mayBeOld(entry: Entry): boolean
   }
   /** Without it every key may exist, and nobody needs to know which have values. */
   readonly filters?: {
@@ -95,7 +95,7 @@ export class Owner {
    */
   glance(namespace: string, key: string): Entry | undefined {
     const found = this.#deps.store.glance(namespace, key, this.#deps.meshClock.now())
-    return found !== undefined && this.isPlain(found) && !this.#deps.copies.isDoubtful(found.partition)
+    return found !== undefined && this.isPlain(found) && !this.#deps.copies.mayBeOld(found)
       ? found
       : undefined
   }
@@ -137,7 +137,8 @@ export class Owner {
     const { namespace, key } = ask
     const partition = partitionOf(namespace, key)
     if (!copies.isWarming(partition)) return undefined
-    if (!copies.isDoubtful(partition) && this.stored(namespace, key) !== undefined) return undefined
+    const here = this.stored(namespace, key)
+    if (here !== undefined && !copies.mayBeOld(here)) return undefined
     // A key that no member would have written throws here, and not when somebody has answered.
     decodeKey(key)
     let withdraw: (() => void) | undefined

@@ -22,6 +22,8 @@ export interface ReadAsk {
   readonly loadMany: LoadMany | undefined
   /** The latest that a majority of all who hold it knows of. */
   readonly isQuorum: boolean
+  /** No copy that may lag answers while the owner lives, however slow it is. */
+  readonly isExact?: true
   readonly timeoutMs: number
 }
 

@@ -126,9 +126,10 @@ export class Router {
     if (definition.backups > 0) this.#deps.budget.earn()
     // The caller's own loader runs in the caller's request context, which a promise carries and a callback does not.
     if (mode === 'lease' || owner === undefined || owner === this.#self) return this.#readOn(question)
-    if (!(definition.backups > 0 ? this.#routes.isWell(owner) : this.#routes.isReachable(owner)))
+    if (definition.backups > 0 ? this.#isUnwell(owner, question.ask) : !this.#routes.isReachable(owner))
       return this.#readOn(question)
-    this.#askOther(owner, question, mayBeCopied(question.ask), reply => {
+    const mayHedge = mayBeCopied(question.ask) && question.ask.isExact !== true
+    this.#askOther(owner, question, mayHedge, reply => {
       if (reply === 'lost' || reply === 'late' || reply.type === 'notOwner' || reply.type === 'lease')
         return this.#readOn(question, { owner, reply })
       try {
@@ -156,7 +157,7 @@ export class Router {
     for (let misroutes = 0, losses = 0; misroutes <= MISROUTES_MAX && losses <= LOSSES_MAX; ) {
       if (given === undefined && question.isAbandoned) return undefined
       const owner = given?.owner ?? this.#routes.primaryOf(question.partition)
-      if (given === undefined && failover !== undefined && this.#isUnwell(owner)) {
+      if (given === undefined && failover !== undefined && this.#isUnwell(owner, question.ask)) {
         const answer = await failover.read(this.#routes.isCutOff(owner))
         if (answer !== undefined) return answer
         if (this.#isLeftToUs(owner, question, failover)) break
@@ -183,8 +184,9 @@ export class Router {
     return question.isAbandoned ? undefined : this.#loadAlone(question)
   }
 
-  #isUnwell(owner: PeerId | undefined): owner is PeerId {
-    return owner !== undefined && owner !== this.#self && !this.#routes.isWell(owner)
+  #isUnwell(owner: PeerId | undefined, { isExact }: ReadAsk): owner is PeerId {
+    if (owner === undefined || owner === this.#self) return false
+    return isExact === true ? this.#routes.isCutOff(owner) : !this.#routes.isWell(owner)
   }
 
   /**
@@ -215,7 +217,7 @@ export class Router {
   #ask(owner: PeerId, question: Question, failover: Failover | undefined): Promise<Told | Failure> {
     if (!this.#routes.isReachable(owner)) return Promise.resolve('unlinked')
     // Copies that have been asked already have nothing.
-    const mayHedge = failover !== undefined && !failover.hasBegun
+    const mayHedge = failover !== undefined && !failover.hasBegun && question.ask.isExact !== true
     return new Promise((resolve, reject) => {
       if (owner === this.#self) this.#askSelf(question, resolve)
       else this.#askOther(owner, question, mayHedge, resolve, reject)

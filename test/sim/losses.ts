@@ -29,6 +29,7 @@ interface Apart extends Stretch {
 
 export class Losses {
   readonly #lostAtMs: number[] = []
+  readonly #left: { readonly atMs: number; readonly staying: number }[] = []
   readonly #apart: Apart[] = []
   readonly #level: Level[] = []
   /** Members that began anew, and so with a wall clock of their own. */
@@ -47,6 +48,11 @@ export class Losses {
   memberLost(nowMs: number): void {
     this.#lostAtMs.push(nowMs)
     this.#muddle()
+  }
+
+  /** One has left in peace and has handed over all; of those that stay there may be fewer than there were copies. */
+  memberLeft(nowMs: number, staying: number): void {
+    this.#left.push({ atMs: nowMs, staying })
   }
 
   memberStarted(nowMs: number): void {
@@ -98,7 +104,8 @@ export class Losses {
       if (atMs < sinceMs || atMs > untilMs) continue
       const [levelMs, live] = this.#levelBefore(atMs)
       if (levelMs > windowMs + SPREAD_MS) [windowMs, allowed, lost] = [levelMs, Math.min(backups, live - 1), 0]
-      if (++lost > allowed || this.wasApart(windowMs, atMs)) return true
+      const staying = this.#left.filter(left => left.atMs > windowMs && left.atMs < atMs).map(left => left.staying)
+      if (++lost > Math.min(allowed, ...staying.map(live => live - 1)) || this.wasApart(windowMs, atMs)) return true
     }
     return false
   }

@@ -172,6 +172,7 @@ export class Trouble {
     this.#hooks.disturb()
     if (!wasHeard) this.#losses.memberLost(now)
     this.#kill(one)
+    this.#losses.memberLeft(now, this.#staying().length)
   }
 
   #kill(one: number): void {

@@ -1,4 +1,5 @@
 import type { Knobs } from '../knobs.ts'
+import { SHORT_TOMBSTONE_MS } from '../trouble.ts'
 import { backupsThatHave, Deletes, isUnitedSinceLevel, isWrite, nameOf } from './changes.ts'
 import { type Calm, type Checker, type ClientCall, Violation } from './checker.ts'
 
@@ -11,9 +12,13 @@ import { type Calm, type Checker, type ClientCall, Violation } from './checker.t
  * counts as all of them only where the view was one from before the write until its end. Reads are judged in the
  * settled mesh, and before that where the owner answered, in a view that was calm since before, and no members had been
  * kept apart since the mesh was level; then they see only what was acknowledged before they began. A miss is judged only where nothing of the key was
- * deleted since, or might have been, nor evicted.
+ * deleted since, or might have been, nor evicted. Nothing is expected to outlive a split that took longer than deletes
+ * are remembered: the smaller side brings back nothing, and of three sides none may be the larger.
  */
-export function ackedWritesSurvive(calm: Calm, { pressure }: Pick<Knobs, 'pressure'>): Checker {
+export function ackedWritesSurvive(
+  calm: Calm,
+  { pressure, longSplits }: Pick<Knobs, 'pressure' | 'longSplits'>
+): Checker {
   const writes = new Map<string, Acked[]>()
   const deletes = new Deletes(calm)
 
@@ -25,6 +30,7 @@ export function ackedWritesSurvive(calm: Calm, { pressure }: Pick<Knobs, 'pressu
       if (read.version !== undefined && read.version >= write.version) continue
       const { acked, backups } = write
       if (calm.losses.mayHaveLost({ sinceMs: write.endedMs, untilMs: calm.nowMs(), acked, backups })) continue
+      if (longSplits && calm.losses.longApart(write.beganMs, calm.nowMs(), SHORT_TOMBSTONE_MS).length > 0) continue
       throw new Violation(
         'acked writes survive',
         `member ${read.member}, asking for ${name} at ${beganMs}, got ${read.version ?? 'nothing'}, but ${write.version} was acknowledged at ${write.ackedMs} with ${acked} backups`

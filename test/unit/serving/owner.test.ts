@@ -96,7 +96,7 @@ beforeEach(() => {
     owns: () => owned,
     viewHash: () => 7,
     tombstoneTtlMs: 60_000,
-    copies: { changed: () => {}, look: () => false, isWarming: () => false, isDoubtful: () => false }
+    copies: { changed: () => {}, look: () => false, isWarming: () => false, mayBeOld: () => false }
   })
 })
 
