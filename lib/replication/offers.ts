@@ -93,11 +93,15 @@ export class Offers {
   }
 
   #forgetToldTo(peer: PeerId): void {
-    const held = this.#deps.store.heldPartitions()
-    // As in backups: no table is made for the sake of nothing.
-    if (held.length === 0) return
-    const table = this.#deps.table()
-    for (const partition of held) if (table.at(partition, 0) === peer) this.#told[partition] = 0
+    // By who was told, and not by whose it is: our table may be of before it came.
+    const boot = this.#deps.bootOf(peer)
+    for (let partition = 0; partition < this.#told.length; partition++)
+      if (this.#told[partition] === boot) this.#told[partition] = 0
+  }
+
+  /** What was ours may have changed since its primary of now was told, when it was that before. */
+  lost(partition: number): void {
+    this.#told[partition] = 0
   }
 
   /** Everything we have is to be offered again: those who have it may have changed it without us. */

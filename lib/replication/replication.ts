@@ -311,6 +311,7 @@ export class Replication {
     for (const partition of lost) {
       const to = after.primary(partition)
       const isAllHere = !this.#intake.isWarming(partition) && !this.isDoubtful(partition)
+      this.#offers.lost(partition)
       // Whoever else has come may bring what was written on another side of a split.
       this.#passedTo[partition] = isAllHere && newcomers.every(id => id === to) ? to : undefined
       if (!this.#intake.isWarming(partition)) this.#copies.lost(partition)

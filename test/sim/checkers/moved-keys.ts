@@ -12,7 +12,14 @@ export function movedKeysAreNotLoaded(calm: Calm, { pressure }: Pick<Knobs, 'pre
   const changing = new Map<string, number>()
   /** What was asked for before may have come from a load that a change has fenced, and lie nowhere. */
   const changedAtMs = new Map<string, number>()
+  /** Until when a member that has begun knew of nobody else: what it was asked for then, it had nobody to ask for. */
+  const aloneUntilMs = new Map<string, number>()
   return {
+    joins: member => void aloneUntilMs.set(member, Number.POSITIVE_INFINITY),
+    saw: ({ member, view }) => {
+      if (view.length > 1 && aloneUntilMs.get(member) === Number.POSITIVE_INFINITY)
+        aloneUntilMs.set(member, calm.nowMs())
+    },
     began: ({ cache, key, kind }) => {
       if (cache !== 'loaded' || kind !== 'delete') return
       residentSinceMs.delete(key)
@@ -37,6 +44,7 @@ export function movedKeysAreNotLoaded(calm: Calm, { pressure }: Pick<Knobs, 'pre
       const sinceMs = residentSinceMs.get(key)
       if (pressure || sinceMs === undefined || askedMs <= sinceMs) return
       if (calm.losses.wasAnyLost(sinceMs, beganMs)) return
+      if (askedMs <= (aloneUntilMs.get(`member-${member}`) ?? 0)) return
       throw new Violation(
         'moved key not loaded',
         `${nameOf({ cache: 'loaded', key })} was loaded at ${beganMs} by member ${member}, although it has been there since ${sinceMs}`
