@@ -20,7 +20,7 @@ import type { Cancel, Clock } from '../ports/clock.ts'
 import type { Detach } from '../ports/context.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { LeaseTalk, LoadReason, MessageOf, Reply } from '../rpc/messages.ts'
-import type { Version } from '../store/version.ts'
+import { isNewer, type Version } from '../store/version.ts'
 import type { CacheDefinition, LoadContext, May } from './definition.ts'
 import type { Flight, Waiter } from './flight.ts'
 import { Landings, type LandingsDeps } from './landings.ts'
@@ -43,6 +43,8 @@ export interface FillsDeps extends LandingsDeps {
   readonly origin: Origin
   readonly detach: Detach
   readonly partitionOf: (namespace: string, key: string) => number
+  /** Of whatever is here, the mark of a delete included. */
+  readonly versionOf: (namespace: string, key: string) => Version | undefined
   /** Tells the holder of a lease that nobody wants what it loads. */
   readonly tell: (peer: PeerId, notice: LeaseTalk) => void
   /** Asks the owner before us; an undefined reply is none. What it returns takes the question back. */
@@ -264,7 +266,7 @@ export class Fills {
       isOver = true
       flight.stop = () => {}
       this.#deps.stats.loadsFollowedTotal++
-      if (reply?.type === 'followed' && isTakenBy(flight, reply))
+      if (reply?.type === 'followed' && isTakenBy(flight, reply) && this.#isNews(flight, reply))
         this.#landings.land(flight, reply, ownVersionOf(reply))
       // It has moved on, or was changed: whoever waits asks where it is now.
       else if (!flight.open) this.#askAnew(flight)
@@ -276,6 +278,12 @@ export class Fills {
     // It may be refused at once, and then somebody else is at work already.
     if (cancel !== undefined && !isOver) flight.stop = cancel
     return cancel !== undefined
+  }
+
+  /** Who owned the key before may not have heard what became of it since: of a delete on our side of a split. */
+  #isNews({ namespace, key }: Flight, reply: MessageOf<'followed'>): boolean {
+    const [ours, theirs] = [this.#deps.versionOf(namespace, key), ownVersionOf(reply)]
+    return ours === undefined || theirs === undefined || isNewer(theirs, ours)
   }
 
   #loadHere(flight: Flight, definition: CacheDefinition, load: NonNullable<CacheDefinition['load']>): void {

@@ -36,7 +36,7 @@ interface About {
   readonly backups?: number
 }
 
-export interface OwnerDeps extends Omit<FillsDeps, 'stored' | 'keep'> {
+export interface OwnerDeps extends Omit<FillsDeps, 'stored' | 'versionOf' | 'keep'> {
   readonly store: Store
   readonly behind: WriteBehind
   /** For early refreshes and tickets. */
@@ -72,6 +72,7 @@ export class Owner {
     this.#deps = deps
     const hooks = {
       stored: (namespace: string, key: string) => this.stored(namespace, key),
+      versionOf: (namespace: string, key: string) => deps.store.versionOf(namespace, key)?.version,
       keep: (entry: Entry) => {
         if (!entry.negative) deps.filters?.hasValue(entry.namespace, entry.key)
         const isKept = deps.store.put(this.#shadowed(entry))
@@ -95,9 +96,7 @@ export class Owner {
    */
   glance(namespace: string, key: string): Entry | undefined {
     const found = this.#deps.store.glance(namespace, key, this.#deps.meshClock.now())
-    return found !== undefined && this.isPlain(found) && !this.#deps.copies.mayBeOld(found)
-      ? found
-      : undefined
+    return found !== undefined && this.isPlain(found) && !this.#deps.copies.mayBeOld(found) ? found : undefined
   }
 
   /** Nothing is to be done about it but to answer with it. */

@@ -96,7 +96,8 @@ export class Losses {
 
   /**
    * Whether what was made at `sinceMs`, and was then held by a primary and `acked` backups of `backups`, may be held by
-   * nobody at `untilMs`.
+   * nobody at `untilMs`. The begin of its call is meant: its answer may be on its way for long, and come when all of
+   * them are gone.
    */
   mayHaveLost({ sinceMs, untilMs, acked, backups }: Made): boolean {
     let [windowMs, allowed, lost] = [sinceMs, acked, 0]

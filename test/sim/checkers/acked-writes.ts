@@ -29,7 +29,7 @@ export function ackedWritesSurvive(
       if (read.version === undefined && (pressure || deletes.maySucceed(name, write))) continue
       if (read.version !== undefined && read.version >= write.version) continue
       const { acked, backups } = write
-      if (calm.losses.mayHaveLost({ sinceMs: write.endedMs, untilMs: calm.nowMs(), acked, backups })) continue
+      if (calm.losses.mayHaveLost({ sinceMs: write.beganMs, untilMs: calm.nowMs(), acked, backups })) continue
       if (longSplits && calm.losses.longApart(write.beganMs, calm.nowMs(), SHORT_TOMBSTONE_MS).length > 0) continue
       throw new Violation(
         'acked writes survive',

@@ -22,8 +22,8 @@ export function oneWins(calm: Calm, { loss }: Pick<Knobs, 'loss'>): Checker {
       if (before !== undefined && call.expected === null && deletes.maySucceed(nameOf(call), before)) return
       const quietSinceMs = call.expected === null || loss ? calm.lastUnrestMs() : calm.lastApartMs()
       if (before === undefined || quietSinceMs >= before.beganMs) return
-      const { acked, backups = 0, endedMs } = before
-      if (backups > 0 && calm.losses.mayHaveLost({ sinceMs: endedMs, untilMs: calm.nowMs(), acked, backups })) return
+      const { acked, backups = 0, beganMs } = before
+      if (backups > 0 && calm.losses.mayHaveLost({ sinceMs: beganMs, untilMs: calm.nowMs(), acked, backups })) return
       throw new Violation(
         'one compare wins',
         `${nameOf(call)} was ${call.expected} for member ${before.member}, which set ${before.version}, and for member ${call.member}, which set ${call.version}`

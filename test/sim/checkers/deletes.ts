@@ -28,7 +28,7 @@ export function deletesStay(calm: Calm, { longSplits, loss }: Pick<Knobs, 'longS
 
   const isStanding = (one: Deleted, readMs: number): boolean => {
     const { acked, backups = 0, endedMs, beganMs, member } = one
-    if (losses.mayHaveLost({ sinceMs: endedMs, untilMs: readMs, acked, backups })) return false
+    if (losses.mayHaveLost({ sinceMs: beganMs, untilMs: readMs, acked, backups })) return false
     if (!longSplits) return true
     const long = losses.longApart(beganMs, readMs, SHORT_TOMBSTONE_MS - MARGIN_MS)
     return long.every(apart => apart.fromMs > endedMs || apart.larger?.has(member) === true)

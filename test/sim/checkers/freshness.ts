@@ -55,7 +55,8 @@ function isJudged(read: ClientCall, change: Change, calm: Calm, loss: boolean): 
   if (loss && acked < backups && read.beganMs < endedMs + LAG_MS) return false
   const isCalm = endedMs < read.beganMs && calm.sinceMs() < read.beganMs && calm.lastApartMs() < change.beganMs
   return (
-    isCalm && !(backups > 0 && calm.losses.mayHaveLost({ sinceMs: endedMs, untilMs: calm.nowMs(), acked, backups }))
+    isCalm &&
+    !(backups > 0 && calm.losses.mayHaveLost({ sinceMs: change.beganMs, untilMs: calm.nowMs(), acked, backups }))
   )
 }
 

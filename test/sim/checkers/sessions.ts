@@ -24,7 +24,7 @@ export function sessionsGoForward(calm: Calm, { pressure }: Pick<Knobs, 'pressur
       if (before === undefined || call.kind !== 'get' || version >= (before.version as string)) return
       if (before.endedMs >= beganMs || !isUnitedSinceLevel(calm, before.beganMs) || pressure) return
       const acked = typeof before.acks === 'number' ? before.acks : 0
-      if (calm.losses.mayHaveLost({ sinceMs: before.endedMs, untilMs: endedMs, acked, backups })) return
+      if (calm.losses.mayHaveLost({ sinceMs: before.beganMs, untilMs: endedMs, acked, backups })) return
       throw new Violation(
         'sessions',
         `member ${member}, asking for ${nameOf(call)} at ${beganMs}, got ${version}, but it had ${before.version} at ${before.endedMs} by a ${before.kind}`
