@@ -31,6 +31,9 @@ const GROUP_MAX = 64
 /** An owner that has not offered by then has nothing that anybody could wait for. */
 const OFFERS_MS_MAX = 10_000
 
+/** A source that could not be asked is asked again after so long. */
+const REST_MS = 250
+
 const WARM = 0
 const WARMING = 1
 
@@ -85,6 +88,8 @@ export class Intake {
   /** Open partitions, hottest first. */
   #order: readonly number[] | undefined
   readonly #moving = new Set<number>()
+  /** Sources that could not be asked a moment ago. */
+  readonly #resting = new Set<PeerId>()
   #disarm = (): void => {}
   #moved = { partitions: 0, records: 0, bytes: 0 }
   #stopped = false
@@ -177,16 +182,22 @@ export class Intake {
   /** What it has offered cannot be had any more, nor need it be waited for. */
   gone(peer: PeerId): void {
     this.#settled.delete(peer)
-    for (const [partition, offers] of this.#open) {
-      if (!offers.delete(peer)) continue
-      this.#deps.stats.sourcesLostTotal++
-      if (offers.size === 0) this.#open.delete(partition)
-    }
+    this.#forgetOffers(one => one === peer)
     // It may be back in a moment, and offers anew then; unless the view says that it is gone.
     if (this.#warming > 0 && this.#deps.holders().includes(peer)) {
       this.#expected.add(peer)
       this.#boundWait()
     } else this.#complete(peer)
+  }
+
+  #forgetOffers(isOf: (peer: PeerId) => boolean): void {
+    for (const [partition, offers] of this.#open)
+      for (const peer of offers.keys()) {
+        if (!isOf(peer)) continue
+        offers.delete(peer)
+        this.#deps.stats.sourcesLostTotal++
+        if (offers.size === 0) this.#open.delete(partition)
+      }
   }
 
   #warm(partition: number): void {
@@ -205,6 +216,7 @@ export class Intake {
     this.#expected.clear()
     this.#heard.clear()
     for (const peer of this.#deps.holders()) this.#expected.add(peer)
+    this.#forgetOffers(peer => !this.#expected.has(peer))
     this.#boundWait()
     this.#settle()
   }
@@ -282,8 +294,9 @@ export class Intake {
       const offers = this.#moving.has(partition) ? undefined : this.#open.get(partition)
       if (offers === undefined) continue
       if (group === undefined) {
-        const [peer, holding] = [...offers].sort(([, a], [, b]) => b.count - a.count)[0] as [PeerId, Holding]
-        group = [{ peer, holding }]
+        const best = this.#bestOf(offers)
+        if (best === undefined) continue
+        group = [best]
         if (this.#deps.store.holds(partition)) return group
       } else {
         const { peer } = group[0] as Offer
@@ -293,6 +306,14 @@ export class Intake {
       }
     }
     return group
+  }
+
+  /** Who has the most of it, of those that can be asked. */
+  #bestOf(offers: ReadonlyMap<PeerId, Holding>): Offer | undefined {
+    let best: Offer | undefined
+    for (const [peer, holding] of offers)
+      if (!this.#resting.has(peer) && holding.count > (best?.holding.count ?? -1)) best = { peer, holding }
+    return best
   }
 
   /** In order until something else is offered. */
@@ -312,9 +333,16 @@ export class Intake {
     const isAll = group.length > 1 || !this.#deps.store.holds(holding.partition)
     const done = isAll ? await this.#moveAll(peer, group) : await this.#moveNewer(peer, holding)
     for (const { holding: one } of group) this.#moving.delete(one.partition)
-    if (done) return
-    // It does not answer, or sees another view: it offers again, or is gone.
-    for (const { holding: one } of group) this.#close(peer, one, false)
+    if (!done && !this.#stopped) this.#letRest(peer)
+  }
+
+  /** It does not answer, or sees another view. It has told us what it has and will not again, so it is asked again. */
+  #letRest(peer: PeerId): void {
+    this.#resting.add(peer)
+    this.#deps.clock.after(REST_MS, () => {
+      this.#resting.delete(peer)
+      this.#pump()
+    })
   }
 
   async #moveAll(peer: PeerId, group: readonly Offer[]): Promise<boolean> {
@@ -327,7 +355,7 @@ export class Intake {
       for (const record of page.records)
         this.#take(peer, entryOf(record, this.#deps.partitionOf(record.namespace, record.key)))
       for (const answer of page.answers) this.#deps.remember(answer)
-      for (const holding of left.slice(0, page.covered)) this.#close(peer, holding, true)
+      for (const holding of left.slice(0, page.covered)) this.#close(peer, holding)
       const last = page.records.at(-1)
       if (page.covered === 0 && last === undefined) return false
       const isBetween = last !== undefined && page.covered < left.length
@@ -352,7 +380,7 @@ export class Intake {
       if (expiresAtMs > nowMs && isLacking) names.push({ namespace, key })
     }
     const isDone = await sources.records(peer, partition, names, entry => this.#take(peer, entry))
-    if (isDone) this.#close(peer, holding, true)
+    if (isDone) this.#close(peer, holding)
     return isDone
   }
 
@@ -363,16 +391,15 @@ export class Intake {
     this.#deps.takeIn(entry, peer)
   }
 
-  #close(peer: PeerId, holding: Holding, isDone: boolean): void {
+  /** All that it has of this is here. */
+  #close(peer: PeerId, holding: Holding): void {
     const { partition } = holding
     const offers = this.#open.get(partition)
     if (offers?.get(peer) === holding) offers.delete(peer)
-    if (isDone) {
-      const settled = this.#settled.get(peer) ?? new Map<number, number>()
-      settled.set(partition, printOf(holding))
-      this.#settled.set(peer, settled)
-      this.#moved.partitions++
-    }
+    const settled = this.#settled.get(peer) ?? new Map<number, number>()
+    settled.set(partition, printOf(holding))
+    this.#settled.set(peer, settled)
+    this.#moved.partitions++
     if (offers !== undefined && offers.size > 0) return
     this.#open.delete(partition)
     const isOver = this.#expected.size === 0 && this.#states[partition] !== WARM

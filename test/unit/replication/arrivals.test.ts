@@ -1,0 +1,65 @@
+import { beforeEach, expect, it } from 'vitest'
+import { Stats } from '../../../lib/observe/stats.ts'
+import type { Table } from '../../../lib/placement/table.ts'
+import { Arrivals } from '../../../lib/replication/arrivals.ts'
+import { seededRandom } from '../../../lib/sim/random.ts'
+import type { Entry } from '../../../lib/store/entry.ts'
+import { Store } from '../../../lib/store/store.ts'
+import type { MeshClock } from '../../../lib/store/version.ts'
+
+const FOREVER = Number.MAX_SAFE_INTEGER
+
+let store: Store
+let stats: Stats
+let toldGone: string[]
+let arrivals: Arrivals
+
+function record(key: string, stamp: number, kind: Entry['kind'] = 'value'): Entry {
+  const terms = { namespace: 'n', partition: 7, bytes: new Uint8Array(), negative: false, keeping: undefined }
+  return { ...terms, key, kind, backups: 1, version: { stamp, writer: 'w' }, expiresAtMs: FOREVER }
+}
+
+beforeEach(() => {
+  stats = new Stats()
+  store = new Store({ bytesMax: 1e6, stats, random: seededRandom(1) })
+  store.setRole(7, true)
+  toldGone = []
+  arrivals = new Arrivals({
+    self: 'self',
+    meshClock: { now: () => 1_000, stamp: () => 100 } as MeshClock,
+    store,
+    stats,
+    backups: {
+      changed: () => {},
+      outdated: () => {},
+      evicted: ({ key, version }) => void toldGone.push(`${key} up to ${version.stamp}`)
+    },
+    table: () => ({ primary: () => 'self' }) as unknown as Table,
+    isWarming: () => false,
+    apartSince: () => undefined,
+    onTakenIn: () => {},
+    reconciled: () => undefined
+  })
+})
+
+it('what may be older than something given up is not taken, and its holder is told to forget it', () => {
+  arrivals.evicted(record('a', 5))
+  arrivals.takeIn(record('a', 4), 'backup')
+  expect(store.entry('n', 'a')).toBeUndefined()
+  expect(toldGone).toEqual(['a up to 5', 'a up to 4'])
+  expect(stats.recordsOutdatedTotal).toBe(1)
+})
+
+it('what is newer is taken, and so are marks of deletes, and newer versions of what is here', () => {
+  store.put(record('c', 2))
+  arrivals.evicted(record('a', 5))
+  for (const each of [record('a', 6), record('b', 1, 'tombstone'), record('c', 3)]) arrivals.takeIn(each, 'backup')
+  expect(['a', 'b', 'c'].map(key => store.entry('n', key)?.version.stamp)).toEqual([6, 1, 3])
+})
+
+it('a partition that is won begins without that', () => {
+  arrivals.evicted(record('a', 5))
+  arrivals.won(7)
+  arrivals.takeIn(record('a', 4), 'backup')
+  expect(store.entry('n', 'a')?.version.stamp).toBe(4)
+})
