@@ -195,6 +195,7 @@ export class Parts {
       partitionOf: (namespace, key) => this.ownership.partitionOf(namespace, key),
       copiedUpTo: partition => this.replication.copiedUpTo(partition),
       isDoubtful: partition => this.replication.isDoubtful(partition),
+      isBehind: partition => this.replication.isCopyBehind(partition),
       mayExist: (namespace, key) => this.filters.mayExist(namespace, key)
     })
     const handlers = new Handlers({

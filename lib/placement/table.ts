@@ -97,7 +97,10 @@ export class Table {
   /** 0 for the primary, 1 for the first backup; -1 for a member that holds no copy. */
   rankOf(id: string, partition: number): number {
     const index = this.#indexOf.get(id)
-    return index === undefined ? -1 : this.#rowOf(partition).indexOf(index)
+    if (index === undefined) return -1
+    const start = partition * this.ranks
+    for (let rank = 0; rank < this.ranks; rank++) if (this.#rows[start + rank] === index) return rank
+    return -1
   }
 
   /** The table of these members, made from this one; this very table where they are placed as before. */

@@ -48,6 +48,7 @@ export class Copies {
   /** Ours until a moment ago: nothing of it came by a stream, and we had all of it. */
   readonly #wasOurs = new Uint8Array(PARTITIONS)
 
+  readonly #isBehind = new Uint8Array(PARTITIONS)
   /** Copies that went for want of room, and until when they are not taken again. */
   readonly #givenUp = new Map<number, number>()
 
@@ -74,6 +75,20 @@ export class Copies {
       this.#upTo[partition] = this.#highestIn(partition)
     }
     return this.#upTo[partition] as number
+  }
+
+  /** What is here of it is not older than what its primary has, but for what is on its way. */
+  isLevel(partition: number): boolean {
+    return this.#isBehind[partition] === 0
+  }
+
+  /** Left over from a time when none of it, or less, was ours to keep, so nobody has told us what became of it. */
+  behind(partition: number): void {
+    this.#isBehind[partition] = 1
+  }
+
+  level(partition: number): void {
+    this.#isBehind[partition] = 0
   }
 
   /** We were its primary and had all of it: as new as what we hold, when somebody asks. */
@@ -146,6 +161,7 @@ export class Copies {
     const quick = store.digestOf(partition, Math.max(rank, 0))
     if (isFrom && this.#isGivenUp(partition)) return [{ partition, count: GIVEN_UP }]
     if (isFrom && (isSame(quick, theirs) || isSame(store.digestAt(partition, rank, atMs), theirs))) {
+      this.level(partition)
       this.#deps.onEqual(partition, atMs)
       return []
     }

@@ -290,6 +290,11 @@ export class Replication {
     return this.#doubts.has(partition)
   }
 
+  /** Our copy of it may lack what others have long had. */
+  isCopyBehind(partition: number): boolean {
+    return !this.#copies.isLevel(partition)
+  }
+
   /** How new our copy of a partition is known to be. */
   copiedUpTo(partition: number): number {
     const { table, self } = this.#deps
@@ -303,7 +308,8 @@ export class Replication {
     for (const partition of lost) store.setRole(partition, false)
     for (const partition of won) {
       this.#arrivals.won(partition)
-      this.#assured.won(partition, before.rankOf(self, partition))
+      this.#assured.won(partition, this.#copies.isLevel(partition) ? before.rankOf(self, partition) : -1)
+      this.#copies.level(partition)
       store.dropGiven(partition)
       store.setRole(partition, true)
     }
@@ -315,6 +321,11 @@ export class Replication {
       // Whoever else has come may bring what was written on another side of a split.
       this.#passedTo[partition] = isAllHere && newcomers.every(id => id === to) ? to : undefined
       if (!this.#intake.isWarming(partition)) this.#copies.lost(partition)
+      else this.#copies.behind(partition)
+    }
+    for (const partition of store.heldPartitions()) {
+      const [was, is] = [before.rankOf(self, partition), after.rankOf(self, partition)]
+      if (is > 0 && (was < 0 || was > is)) this.#copies.behind(partition)
     }
     this.#intake.tableChanged([...won, ...shared], lost)
     this.#backups.tableChanged(before, after, isRenewed)

@@ -29,6 +29,8 @@ export interface CopiesDeps {
   readonly copiedUpTo: (partition: number) => number
   /** We were away, and its primary has not compared what we hold since. */
   readonly isDoubtful: (partition: number) => boolean
+  /** What is here of it is left over, and its primary has not compared it yet. */
+  readonly isBehind: (partition: number) => boolean
   /** False for a key that cannot exist. */
   readonly mayExist: (namespace: string, key: string) => boolean
 }
@@ -43,9 +45,11 @@ export class Copies {
   }
 
   /** A value that may be answered with, stale or not; undefined where this copy has none, or none that is recent enough. */
-  find({ namespace, key, mode, wish, floorStamp }: CopyAsk): MessageOf<'hit' | 'kept'> | undefined {
+  find({ namespace, key, mode, wish, floorStamp, mayFill }: CopyAsk): MessageOf<'hit' | 'kept'> | undefined {
     const found = wish === 'refresh' ? undefined : this.#deps.owner.stored(namespace, key)
     if (found === undefined || this.#deps.isDoubtful(found.partition)) return undefined
+    // While its owner lives, and is only slow. When it does not, this is better than what the origin must be asked for.
+    if (!mayFill && this.#deps.isBehind(found.partition)) return undefined
     if (!this.#isRecent(found.version.stamp, namespace, key, floorStamp)) return undefined
     const { version, expiresAtMs, negative, bytes, keeping } = found
     if (keeping === undefined) return { type: 'hit', ...version, expiresAtMs, negative, bytes }
