@@ -112,7 +112,8 @@ export class Peeks {
             if (isOver) takeIn(entry, peer)
             else found.push({ entry, peer })
           }
-          seen.answer ??= reply.answer
+          // That it was settled says less than how.
+          if (seen.answer === undefined || seen.answer.reply === 'forgotten') seen.answer = reply.answer ?? seen.answer
           isFinal = reply.final && peek.change === undefined && isBefore(peer, partition)
         } else seen.isHeard = false
         open--

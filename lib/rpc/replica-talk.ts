@@ -45,7 +45,7 @@ const answer = object({
   partition: count,
   peer: peerText,
   ...once,
-  reply: oneOf('written', 'removed', 'compared', 'added', 'touched'),
+  reply: oneOf('written', 'removed', 'compared', 'added', 'touched', 'forgotten'),
   stamp: real,
   writer: peerText,
   existed: flag,

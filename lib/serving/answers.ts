@@ -40,6 +40,13 @@ export function answeredBy(peer: PeerId, once: Once, partition: number, reply: R
   }
 }
 
+/** It has been answered, and its writer waits for it no more: what that was is not known any more. */
+export function settledAnswer(peer: PeerId, boot: number, number: number): Given {
+  const once = { boot, number, openFrom: number, untilMs: 0 }
+  const nothing = { partition: 0, stamp: 0, writer: '', existed: false, value: 0, expiresAtMs: 0 }
+  return { ...nothing, ...once, peer, reply: 'forgotten' }
+}
+
 /** What is stored behind is left to whoever is asked anew: `taken` was said by somebody else. */
 export function replyOf({ reply, stamp, writer, existed, value, expiresAtMs }: Given): Reply {
   switch (reply) {
@@ -53,5 +60,7 @@ export function replyOf({ reply, stamp, writer, existed, value, expiresAtMs }: G
       return { type: 'added', done: true, value, expiresAtMs }
     case 'touched':
       return { type: 'touched', existed: true }
+    case 'forgotten':
+      return { type: 'forgotten' }
   }
 }

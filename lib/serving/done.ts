@@ -10,7 +10,9 @@
  *
  *   1. add 7 is done here ─ the link is lost with the answer ─ add 7 comes again: the same answer, counted once.
  *   2. add 7 waits in a queue ─ its caller gives up ─ add 8 comes and says that 7 is settled ─ 7 arrives: not done.
- *   3. add 7 is done ─ 16,384 others are ─ 7 comes again: it is below the mark; better to say that we do not know.
+ *   3. add 7 is on its way to B when the link fails ─ it is sent to A and done ─ its answer is dropped, for it is settled
+ *      ─ the link is back, and add 7 comes to B, which asks A about it: A says that it is settled, so it is not done.
+ *   4. add 7 is done ─ 16,384 others are ─ 7 comes again: it is below the mark; better to say that we do not know.
  *
  * Everything here happens within one turn: a change is done and remembered before anything else is heard.
  */
@@ -18,7 +20,7 @@
 import type { PeerId } from '../ports/transport.ts'
 import type { Once, Reply } from '../rpc/messages.ts'
 import type { Answered } from '../rpc/replica-talk.ts'
-import { answeredBy, replyOf } from './answers.ts'
+import { answeredBy, replyOf, settledAnswer } from './answers.ts'
 
 /** Remembered of one writer; as many calls as may be under way from it. */
 const PER_WRITER_MAX = 16_384
@@ -87,8 +89,10 @@ export class Done {
   /** What was answered to this very change, for a member that is asked to make it. */
   answered(peer: PeerId, boot: number, number: number): Answered {
     const writer = this.#writers.get(peer)
-    const known = writer?.boot === boot ? writer.replies.get(number) : undefined
-    return known && answeredBy(peer, known.once, known.partition, known.reply)
+    if (writer?.boot !== boot) return undefined
+    const known = writer.replies.get(number)
+    if (known !== undefined) return answeredBy(peer, known.once, known.partition, known.reply)
+    return number < writer.mark ? settledAnswer(peer, boot, number) : undefined
   }
 
   /** What was answered of late about keys of these partitions, for their next primary. */

@@ -90,7 +90,7 @@ const answerFields = {
   partition: count,
   peer: shortText,
   ...once,
-  reply: fc.constantFrom('written', 'removed', 'compared', 'added', 'touched'),
+  reply: fc.constantFrom('written', 'removed', 'compared', 'added', 'touched', 'forgotten'),
   ...stamped,
   existed: fc.boolean(),
   value: real,

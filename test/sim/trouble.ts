@@ -162,13 +162,15 @@ export class Trouble {
     if (this.#leaving.has(one) || this.#staying().every(index => index === one)) return
     const beganMs = this.#cluster.now
     const mesh = this.#cluster.meshes[one] as Mesh
+    // It may not have found the others again after a split.
+    const isAlone = mesh.members.length < 2
     this.#leaving.add(one)
     this.#hooks.leaves(mesh.id)
     this.#hooks.disturb()
     await mesh.leave()
     if (this.#cluster.meshes[one] !== mesh || !this.#cluster.isAlive(one)) return
     const { now } = this.#cluster
-    const wasHeard = !this.#losses.wasApart(beganMs, now) && !this.#losses.wasAnyLost(beganMs, now)
+    const wasHeard = !isAlone && !this.#losses.wasApart(beganMs, now) && !this.#losses.wasAnyLost(beganMs, now)
     this.#hooks.disturb()
     if (!wasHeard) this.#losses.memberLost(now)
     this.#kill(one)

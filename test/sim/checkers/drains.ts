@@ -1,6 +1,7 @@
 import type { Knobs } from '../knobs.ts'
 import { Deletes, isWrite, nameOf } from './changes.ts'
 import { type Calm, type Checker, type ClientCall, Violation } from './checker.ts'
+import { Newcomers } from './newcomers.ts'
 
 /**
  * P6, invariant 25: where members only join and leave, nothing that was stored is lost: no acknowledged write, however
@@ -14,6 +15,7 @@ import { type Calm, type Checker, type ClientCall, Violation } from './checker.t
 export function drainLosesNothing(calm: Calm, { pressure }: Pick<Knobs, 'pressure'>): Checker {
   const last = new Map<string, ClientCall & { readonly calmSinceMs: number }>()
   const deletes = new Deletes(calm)
+  const newcomers = new Newcomers(calm)
   const judge = (
     read: Pick<ClientCall, 'cache' | 'key' | 'member' | 'value' | 'version'>,
     beganMs: number,
@@ -32,6 +34,7 @@ export function drainLosesNothing(calm: Calm, { pressure }: Pick<Knobs, 'pressur
       )
   }
   return {
+    ...newcomers.hooks,
     began: call => deletes.began(call),
     called: call => {
       deletes.ended(call)
@@ -40,7 +43,7 @@ export function drainLosesNothing(calm: Calm, { pressure }: Pick<Knobs, 'pressur
         const before = last.get(nameOf(call))?.version
         if (before === undefined || before < call.version)
           last.set(nameOf(call), { ...call, calmSinceMs: calm.sinceMs() })
-      } else if (call.kind === 'get') judge(call, call.beganMs)
+      } else if (call.kind === 'get' && !newcomers.wasAlone(call.member, call.beganMs)) judge(call, call.beganMs)
     },
     settled: ({ finalReads }) => {
       for (const { cache, failed, version, ...read } of finalReads)

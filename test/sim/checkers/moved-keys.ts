@@ -1,6 +1,7 @@
 import type { Knobs } from '../knobs.ts'
 import { nameOf } from './changes.ts'
 import { type Calm, type Checker, Violation } from './checker.ts'
+import { Newcomers } from './newcomers.ts'
 
 /**
  * P6: a key that moves is taken from the member that has it, and not loaded again. Where members only join and leave,
@@ -12,14 +13,9 @@ export function movedKeysAreNotLoaded(calm: Calm, { pressure }: Pick<Knobs, 'pre
   const changing = new Map<string, number>()
   /** What was asked for before may have come from a load that a change has fenced, and lie nowhere. */
   const changedAtMs = new Map<string, number>()
-  /** Until when a member that has begun knew of nobody else: what it was asked for then, it had nobody to ask for. */
-  const aloneUntilMs = new Map<string, number>()
+  const newcomers = new Newcomers(calm)
   return {
-    joins: member => void aloneUntilMs.set(member, Number.POSITIVE_INFINITY),
-    saw: ({ member, view }) => {
-      if (view.length > 1 && aloneUntilMs.get(member) === Number.POSITIVE_INFINITY)
-        aloneUntilMs.set(member, calm.nowMs())
-    },
+    ...newcomers.hooks,
     began: ({ cache, key, kind }) => {
       if (cache !== 'loaded' || kind !== 'delete') return
       residentSinceMs.delete(key)
@@ -44,7 +40,7 @@ export function movedKeysAreNotLoaded(calm: Calm, { pressure }: Pick<Knobs, 'pre
       const sinceMs = residentSinceMs.get(key)
       if (pressure || sinceMs === undefined || askedMs <= sinceMs) return
       if (calm.losses.wasAnyLost(sinceMs, beganMs)) return
-      if (askedMs <= (aloneUntilMs.get(`member-${member}`) ?? 0)) return
+      if (newcomers.wasAlone(member, askedMs)) return
       throw new Violation(
         'moved key not loaded',
         `${nameOf({ cache: 'loaded', key })} was loaded at ${beganMs} by member ${member}, although it has been there since ${sinceMs}`

@@ -35,7 +35,8 @@ function peeked(stamp: number | undefined, final: boolean): MessageOf<'peeked'> 
   return { type: 'peeked', record, answer: undefined, final } as unknown as MessageOf<'peeked'>
 }
 
-const look = (change?: typeof CHANGE): boolean => peeks.look('n', 'k', 7, change, (_, isHeard) => void over.push(isHeard))
+const look = (change?: typeof CHANGE): boolean =>
+  peeks.look('n', 'k', 7, change, (_, isHeard) => void over.push(isHeard))
 
 describe('a look', () => {
   it('waits for all, and takes nothing in before: who reads meanwhile would take the older of two', () => {

@@ -49,6 +49,15 @@ describe('what was done', () => {
     expect(done.answer('a', once(101), NOW)).toBeUndefined()
   })
 
+  it('is told to others, and that it is settled where nothing else is known of it', () => {
+    for (let number = 1; number <= 3; number++) make(number, { openFrom: number })
+    expect(done.answered('a', 1, 3)).toMatchObject({ reply: 'added', value: 3 })
+    expect(done.answered('a', 1, 2)).toMatchObject({ reply: 'forgotten' })
+    expect([done.answered('a', 1, 4), done.answered('a', 2, 2), done.answered('b', 1, 2)]).toEqual(
+      Array(3).fill(undefined)
+    )
+  })
+
   it('that came out of order is dropped a little later', () => {
     make(5)
     make(3)
