@@ -136,7 +136,7 @@ export class Stats {
   mergesTotal = 0
   /** Of those, how many because it threw: the later value stayed. */
   mergesFailedTotal = 0
-  /** Records given up because this member was kept apart for longer than deletes are remembered. */
+  /** Records given up because this member was kept apart for longer than deletes are remembered, or refused because they may be older than what was evicted here. */
   recordsOutdatedTotal = 0
   /** Records dropped because their partition moved to another member. */
   recordsMovedAwayTotal = 0

@@ -48,7 +48,10 @@ export class Arrivals {
     const { store, meshClock, onTakenIn, backups, isWarming } = this.#deps
     if (this.#reconcile(entry, from)) return
     if (this.#mayBeOutlived(entry)) return this.#refuse(entry)
-    if (store.merge(entry, meshClock.now()) !== 'kept') return
+    const result = store.merge(entry, meshClock.now())
+    // Its holder has not heard of the clear that it lies below.
+    if (result === 'refused' && store.isDead(entry)) return backups.evicted(entry)
+    if (result !== 'kept') return
     onTakenIn(entry)
     // Of what warms, all is compared when it is warm.
     if (isWarming(entry.partition)) backups.outdated(entry.partition)

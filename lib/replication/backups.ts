@@ -22,7 +22,7 @@ import { GIVEN_UP } from './copies.ts'
 import { Levels } from './levels.ts'
 import type { Pace } from './pace.ts'
 import { Repairs } from './repairs.ts'
-import { type End, type Item, Stream } from './stream.ts'
+import { type End, type Gone, type Item, Stream } from './stream.ts'
 
 /** All partitions are compared this often, should a copy have been lost in a way that nobody noticed. */
 const COMPARE_ALL_MS = 30_000
@@ -71,7 +71,7 @@ export class Backups {
     this.#repairs = new Repairs({
       ...deps,
       send: (peer, item) => this.#streamTo(peer).send(item),
-      sendGone: (peer, gone) => this.#streams.get(peer)?.sendGone(gone),
+      sendGone: (peer, gone) => this.#sendGone(peer, gone),
       streamLoad: peer => this.#streams.get(peer)?.waiting ?? 0,
       isOurs: (partition, peer) => this.#rankFor(partition, peer) > 0,
       rankOf: (partition, peer) => this.#rankFor(partition, peer),
@@ -116,7 +116,7 @@ export class Backups {
     const owners = this.#deps.table().owners(partition)
     if (owners[0] !== this.#deps.self) return
     for (let rank = 1; rank <= backups && rank < owners.length; rank++)
-      this.#streams.get(owners[rank] as PeerId)?.sendGone({ namespace, key, ...version })
+      this.#sendGone(owners[rank] as PeerId, { namespace, key, ...version })
   }
 
   /** To one of those that are to have it, to be told what became of it. */
@@ -264,6 +264,10 @@ export class Backups {
       this.#unlevel(peer, item.entry.partition)
       item.onEnd?.('lost', peer)
     }
+  }
+
+  #sendGone(peer: PeerId, gone: Gone): void {
+    if (this.#deps.hasLink(peer)) this.#streamTo(peer).sendGone(gone)
   }
 
   #compare(peer: PeerId, partitions: readonly number[]): void {

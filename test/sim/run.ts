@@ -218,7 +218,7 @@ class Simulation {
       freshness(calm, knobs),
       this.#versions,
       oneWins(calm, knobs),
-      countsAreExact(calm),
+      countsAreExact(calm, this.#knobs),
       keysAreComplete(calm),
       liveness(),
       memoryIsBounded(),

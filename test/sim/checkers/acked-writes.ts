@@ -2,6 +2,7 @@ import type { Knobs } from '../knobs.ts'
 import { SHORT_TOMBSTONE_MS } from '../trouble.ts'
 import { backupsThatHave, Deletes, isUnitedSinceLevel, isWrite, nameOf } from './changes.ts'
 import { type Calm, type Checker, type ClientCall, Violation } from './checker.ts'
+import { Newcomers } from './newcomers.ts'
 
 /**
  * P4, invariant 8: a write that was acknowledged when k backups had it survives k losses of members. A later read gets
@@ -21,11 +22,16 @@ export function ackedWritesSurvive(
 ): Checker {
   const writes = new Map<string, Acked[]>()
   const deletes = new Deletes(calm)
+  const newcomers = new Newcomers(calm)
 
-  const judge = (read: Pick<ClientCall, 'cache' | 'key' | 'member' | 'version'>, beganMs: number): void => {
+  const judge = (
+    read: Pick<ClientCall, 'cache' | 'key' | 'member' | 'version'>,
+    beganMs: number,
+    isSettled = false
+  ): void => {
     const name = nameOf(read)
     for (const write of writes.get(name) ?? []) {
-      if (write.ackedMs >= beganMs) continue
+      if (write.ackedMs >= beganMs || (!isSettled && write.wasAlone)) continue
       if (read.version === undefined && (pressure || deletes.maySucceed(name, write))) continue
       if (read.version !== undefined && read.version >= write.version) continue
       const { acked, backups } = write
@@ -39,6 +45,7 @@ export function ackedWritesSurvive(
   }
 
   return {
+    ...newcomers.hooks,
     began: call => deletes.began(call),
     called: call => {
       const name = nameOf(call)
@@ -47,10 +54,11 @@ export function ackedWritesSurvive(
       else if (isWrite(call) && call.version !== undefined && call.backups !== undefined && isJudged(call)) {
         const { member, beganMs, endedMs, version, backups } = call
         const acked = backupsThatHave(call, calm)
+        const wasAlone = newcomers.wasAlone(member, beganMs)
         const known = writes.get(name) ?? []
         writes.set(name, [
           ...known,
-          { member, beganMs, endedMs, ackedMs: endedMs, calmSinceMs: calm.sinceMs(), version, backups, acked }
+          { member, beganMs, endedMs, ackedMs: endedMs, calmSinceMs: calm.sinceMs(), version, backups, acked, wasAlone }
         ])
       } else if (call.kind === 'get' && isJudged(call) && call.failed === undefined) {
         const isCalm = call.isCopy !== true && calm.sinceMs() < call.beganMs && isUnitedSinceLevel(calm, call.beganMs)
@@ -60,13 +68,15 @@ export function ackedWritesSurvive(
     settled: ({ finalReads }) => {
       for (const { member, cache, key, version, failed } of finalReads)
         if (failed === undefined && isJudged({ cache }))
-          judge({ member, cache: cache as ClientCall['cache'], key, ...(version && { version }) }, calm.nowMs())
+          judge({ member, cache: cache as ClientCall['cache'], key, ...(version && { version }) }, calm.nowMs(), true)
     }
   }
 }
 
 interface Acked extends Pick<ClientCall, 'member' | 'beganMs' | 'endedMs'> {
   readonly calmSinceMs: number
+  /** It was made where nobody else was known yet. */
+  readonly wasAlone: boolean
   readonly version: string
   readonly backups: number
   /** When so many backups were known to have it; a flush may tell of more. */

@@ -18,6 +18,11 @@ export class OpenReads {
     if (place !== -1) open.splice(place, 1)
   }
 
+  /** Whether anybody waits for the key. */
+  has(key: string): boolean {
+    return (this.#beganMs.get(key) ?? []).length > 0
+  }
+
   askedMs({ key, askedMs }: OriginCall): number {
     return Math.min(askedMs, ...(this.#beganMs.get(key) ?? []))
   }

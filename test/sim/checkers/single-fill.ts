@@ -3,7 +3,7 @@ import { OpenReads } from './open-reads.ts'
 
 /**
  * P1: in a stable view the origin is called once per missing key. Two calls of one key are wrong if the view has been
- * stable since before both were asked for, the first neither failed nor was aborted, and nothing deleted or wrote
+ * stable since before both were asked for, somebody waited for the first until its end and it did not fail, and nothing deleted or wrote
  * the key since. TTLs in the workload are an hour: nothing expires within a run.
  */
 export function singleFill(calm: Calm): Checker {
@@ -11,6 +11,8 @@ export function singleFill(calm: Calm): Checker {
   const reads = new OpenReads()
   const lastChangeMs = new Map<string, number>()
   const changing = new Map<string, number>()
+  /** Over in the very moment in which it was given up: nobody has heard of it, and nothing is kept. */
+  const unwanted = new WeakSet<OriginCall>()
 
   return {
     began: call => {
@@ -27,13 +29,16 @@ export function singleFill(calm: Calm): Checker {
       if (failed === undefined) changing.set(key, (changing.get(key) ?? 0) - 1)
       lastChangeMs.set(key, endedMs)
     },
+    originEnded: call => {
+      if (!reads.has(call.key)) unwanted.add(call)
+    },
     originBegan: call => {
       const askedMs = reads.askedMs(call)
       const last = lastCall.get(call.key)
       lastCall.set(call.key, { call, askedMs })
       if (last === undefined || (changing.get(call.key) ?? 0) > 0) return
       const before = last.call
-      if (before.aborted || (before.endedMs !== Number.POSITIVE_INFINITY && !before.ok)) return
+      if (before.aborted || unwanted.has(before) || (before.endedMs !== Number.POSITIVE_INFINITY && !before.ok)) return
       const wasQuiet = (lastChangeMs.get(call.key) ?? 0) < last.askedMs
       if (wasQuiet && calm.sinceMs() < Math.min(last.askedMs, askedMs)) {
         throw new Violation(
