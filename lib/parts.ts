@@ -241,7 +241,8 @@ export class Parts {
       onDown: peer => {
         this.membership.linkDown(peer)
         // One that has left said so long ago, and was heard to the end of what it loaded.
-        if (!isPresentIn(this.membership.view, peer)) this.#gone(peer)
+        if (isPresentIn(this.membership.view, peer)) clock.defer(() => this.ownership.foresee(peer))
+        else this.#gone(peer)
         this.budgets.linkDown(peer)
         this.replication.linkDown(peer)
       },
@@ -423,16 +424,7 @@ export class Parts {
 
   #firstRecord(): MemberRecord {
     const { weight, zone, host } = this.#settings
-    return {
-      id: this.#self,
-      boot: this.#boot,
-      incarnation: 1,
-      status: 'alive',
-      weight,
-      zone,
-      host,
-      addresses: []
-    }
+    return { id: this.#self, boot: this.#boot, incarnation: 1, status: 'alive', weight, zone, host, addresses: [] }
   }
 
   #hello(): MessageOf<'hello'> {

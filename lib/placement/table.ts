@@ -103,6 +103,17 @@ export class Table {
     return -1
   }
 
+  /** The same for all partitions, for who asks about each of them. */
+  ranksOf(id: string): Int8Array {
+    const ranks = new Int8Array(PARTITIONS).fill(-1)
+    const index = this.#indexOf.get(id)
+    if (index === undefined) return ranks
+    const rows = this.#rows
+    for (let partition = 0, at = 0; partition < PARTITIONS; partition++)
+      for (let rank = 0; rank < this.ranks; rank++, at++) if (rows[at] === index) ranks[partition] = rank
+    return ranks
+  }
+
   /** The table of these members, made from this one; this very table where they are placed as before. */
   updated(members: readonly Placed[]): Table {
     const { salt, copies } = this.#origin

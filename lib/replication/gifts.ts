@@ -9,7 +9,7 @@
  */
 import type { PeerId } from '../ports/transport.ts'
 import { type MessageOf, PAGE_KEYS_MAX, type Reply } from '../rpc/messages.ts'
-import { type Answered, RECORDS_MAX } from '../rpc/replica-talk.ts'
+import type { Answered } from '../rpc/replica-talk.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
 import { recordOf } from './record.ts'
@@ -18,6 +18,8 @@ import { recordOf } from './record.ts'
 const ANSWERS_MAX = 4_096
 const PARTITIONS_MAX = 256
 const PAGE_BYTES_MAX = 512 * 1024
+/** Work of a few milliseconds on either side, for reads wait as long. */
+const PAGE_RECORDS_MAX = 256
 
 export interface GiftsDeps {
   readonly store: Store
@@ -73,7 +75,7 @@ export class Gifts {
     for (const partition of partitions) {
       const after = covered === 0 ? ask.after : { namespace: '', key: '' }
       const leftBytes = Math.min(ask.bytesMax, PAGE_BYTES_MAX) - bytes
-      if (leftBytes <= 0 || records.length >= RECORDS_MAX / 2) break
+      if (leftBytes <= 0 || records.length >= PAGE_RECORDS_MAX) break
       const page = this.#deps.store.recordsIn(partition, 0, after, leftBytes)
       for (const entry of page.records) {
         records.push(entry)

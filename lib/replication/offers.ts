@@ -24,7 +24,7 @@ const STILL_MS = 500
 const STILL_MS_MAX = 3_000
 const AGAIN_MS = 1_000
 const AGAIN_MS_LEAVING = 100
-const HOLDINGS_MAX = 2_048
+const HOLDINGS_MAX = 512
 
 export interface OffersDeps {
   readonly self: PeerId

@@ -23,6 +23,8 @@ import type { Gone, Item } from './stream.ts'
 /** Records on their way to one member before more are read out of the store. */
 const AHEAD_RECORDS_MAX = 4_096
 const LOOK_AGAIN_MS = 5
+/** Repaired in one turn: a read waits for no more than that. */
+const TURN_PARTITIONS = 32
 const REST_MS_MIN = 1_000
 const REST_MS_MAX = 60_000
 
@@ -105,6 +107,7 @@ export class Repairs {
     work.isRunning = true
     await new Promise<void>(resolve => this.#deps.clock.defer(resolve))
     const order = [...work.queue.keys()].sort((a, b) => this.#deps.store.heatOf(b) - this.#deps.store.heatOf(a))
+    let repaired = 0
     for (const partition of order) {
       const count = work.queue.get(partition)
       if (count === undefined || this.#stopped) continue
@@ -112,6 +115,7 @@ export class Repairs {
       if (!this.#deps.isOurs(partition, peer)) continue
       const isDone = await this.#repair(peer, partition, count)
       if (isDone && !this.#stopped && this.#deps.isOurs(partition, peer)) this.#deps.onRepaired(partition, peer)
+      if (++repaired % TURN_PARTITIONS === 0) await new Promise<void>(resolve => this.#deps.clock.defer(resolve))
     }
     work.isRunning = false
     if (work.queue.size > 0 && !this.#stopped) void this.#run(peer, work)

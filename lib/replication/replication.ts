@@ -305,10 +305,11 @@ export class Replication {
   /** Roles have changed. */
   tableChanged({ before, after, isRenewed, lost, won, shared }: Roles): void {
     const { store, self } = this.#deps
+    const ranksBefore = before.ranksOf(self)
     for (const partition of lost) store.setRole(partition, false)
     for (const partition of won) {
       this.#arrivals.won(partition)
-      this.#assured.won(partition, this.#copies.isLevel(partition) ? before.rankOf(self, partition) : -1)
+      this.#assured.won(partition, this.#copies.isLevel(partition) ? (ranksBefore[partition] as number) : -1)
       this.#copies.level(partition)
       store.dropGiven(partition)
       store.setRole(partition, true)
@@ -323,8 +324,9 @@ export class Replication {
       if (!this.#intake.isWarming(partition)) this.#copies.lost(partition)
       else this.#copies.behind(partition)
     }
+    const ranks = after.ranksOf(self)
     for (const partition of store.heldPartitions()) {
-      const [was, is] = [before.rankOf(self, partition), after.rankOf(self, partition)]
+      const [was, is] = [ranksBefore[partition] as number, ranks[partition] as number]
       if (is > 0 && (was < 0 || was > is)) this.#copies.behind(partition)
     }
     this.#intake.tableChanged([...won, ...shared], lost)

@@ -22,12 +22,13 @@ import type { Version } from '../store/version.ts'
 import { recordOf } from './record.ts'
 
 const BATCH_BYTES_MAX = 256 * 1024
-const BATCH_RECORDS_MAX = 2_048
+/** Work of a few milliseconds on either side, for reads wait as long. */
+const BATCH_RECORDS_MAX = 256
 /** Waiting for one member; over it the stream is given up and begun anew by digests. */
 const QUEUED_BYTES_MAX = 64 * 1024 * 1024
 const QUEUED_MAX = 200_000
 /** Partitions compared by one batch. */
-const DIGESTS_MAX = 1_024
+const DIGESTS_MAX = 256
 const AGAIN_MS = 50
 
 /** What became of a record over there. `lost`: nobody knows. */

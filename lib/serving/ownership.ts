@@ -15,7 +15,7 @@ import { isPresent, type MemberRecord, type View } from '../membership/view.ts'
 import { hash52, type Salt, saltOf } from '../placement/hash.ts'
 import { PARTITIONS, partitionOf } from '../placement/partitions.ts'
 import { plan } from '../placement/plan.ts'
-import type { buildTable, Table } from '../placement/table.ts'
+import type { buildTable, Placed, Table } from '../placement/table.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { Roles } from '../replication/replication.ts'
 
@@ -46,6 +46,8 @@ export class Ownership {
   #hash: number
   /** The processes of the table. */
   #boots: ReadonlyMap<PeerId, number>
+  /** Of a view that may come next. */
+  #foreseen: Table | undefined
   /** Counted when it is asked for. */
   #owned: number | undefined
 
@@ -99,6 +101,16 @@ export class Ownership {
     if (before.owners().some(owner => !isOwnerIn(after, owner))) this.#bringTo(before)
   }
 
+  /**
+   * The link to this one is lost. If it is dead, a view without it comes in a moment, at all members at once and with all
+   * else that it sets going; so its table is made now, while others are asked whether it lives.
+   */
+  foresee(gone: PeerId): void {
+    const placed = placedIn(this.#deps.view()).filter(({ id }) => id !== gone)
+    if (placed.length > 0 && !isOf(this.#foreseen, placed))
+      this.#foreseen = this.#deps.tableOf(placed, this.#salt, RANKS, this.#table)
+  }
+
   #current(): Table {
     return this.#bringTo(this.#deps.view())
   }
@@ -121,7 +133,7 @@ export class Ownership {
     this.#owned = undefined
     const bootsBefore = this.#boots
     this.#boots = bootsOf(view)
-    lose(partition => isLost[partition] === 1)
+    if (lost.length > 0) lose(partition => isLost[partition] === 1)
     for (const partition of won) {
       const from = before.primary(partition)
       if (from !== undefined) gained(partition, from)
@@ -152,11 +164,24 @@ export class Ownership {
   }
 
   #tableOf(view: View, before?: Table): Table {
-    const placed = view
-      .owners()
-      .map(({ id, weight, zone, host }) => ({ id, weight, host, zone: zone === '' ? undefined : zone }))
-    return this.#deps.tableOf(placed, this.#salt, RANKS, before)
+    const placed = placedIn(view)
+    const from = isOf(this.#foreseen, placed) ? this.#foreseen : before
+    this.#foreseen = undefined
+    return this.#deps.tableOf(placed, this.#salt, RANKS, from)
   }
+}
+
+function placedIn(view: View): Placed[] {
+  return view
+    .owners()
+    .filter(({ weight }) => weight > 0)
+    .map(({ id, weight, zone, host }) => ({ id, weight, host, zone: zone === '' ? undefined : zone }))
+}
+
+/** Of the same members; whether they are placed alike is seen when the next one is made from it. */
+function isOf(table: Table | undefined, placed: readonly Placed[]): boolean {
+  const ids = new Set(table?.ids)
+  return ids.size === placed.length && placed.every(({ id }) => ids.has(id))
 }
 
 function bootsOf(view: View): ReadonlyMap<PeerId, number> {

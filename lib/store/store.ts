@@ -416,7 +416,9 @@ export class Store {
   }
 
   #dropIf(ids: readonly number[], isGone: (id: number) => boolean): number {
+    if (ids.length === 0) return 0
     const gone = ids.filter(isGone)
+    if (gone.length === 0) return 0
     for (const id of gone) this.#holdings.remove(this.#holdings.shareOf(id), id)
     this.#settle()
     return gone.length
