@@ -19,6 +19,8 @@ import { isNewer, type Version } from '../store/version.ts'
 import type { End } from './stream.ts'
 
 const AGAIN_MS = 20
+/** Who has just come knows one member first and the others a moment later: that there are too few counts after so long. */
+const UNSETTLED_MS = 1_000
 const WAITING_MAX = 65_536
 
 export interface Confirmed {
@@ -58,9 +60,12 @@ interface Wait {
 export class Confirmations {
   readonly #deps: ConfirmationsDeps
   readonly #waits = new Set<Wait>()
+  /** When ranks, suspicions or links were last others. */
+  #changedMs: number
 
   constructor(deps: ConfirmationsDeps) {
     this.#deps = deps
+    this.#changedMs = deps.clock.monotonic()
   }
 
   get size(): number {
@@ -87,7 +92,8 @@ export class Confirmations {
       disarm: () => {},
       again: undefined
     }
-    if (this.#isHopeless(wait) || this.#waits.size >= WAITING_MAX) return this.#end(wait, false)
+    const isHopeless = this.#isHopeless(wait) && this.#unsettledMs() <= 0
+    if (isHopeless || this.#waits.size >= WAITING_MAX) return this.#end(wait, false)
     this.#waits.add(wait)
     wait.disarm = this.#deps.clock.after(ms, () => this.#end(wait, false))
     this.#step(wait)
@@ -95,6 +101,7 @@ export class Confirmations {
 
   /** Ranks, suspicions or links have changed. */
   changed(): void {
+    this.#changedMs = this.#deps.clock.monotonic()
     for (const wait of [...this.#waits]) this.#step(wait)
   }
 
@@ -102,6 +109,11 @@ export class Confirmations {
     wait.again?.()
     wait.again = undefined
     if (this.#isHeld(wait)) return this.#end(wait, true)
+    if (this.#isHopeless(wait)) {
+      const unsettledMs = this.#unsettledMs()
+      if (unsettledMs <= 0) return this.#end(wait, false)
+      wait.again = this.#deps.clock.after(unsettledMs, () => this.#step(wait))
+    }
     const current = this.#deps.store.entry(wait.namespace, wait.key)
     // What has taken its place since carries its promise on: whoever holds that holds something newer.
     if (current !== undefined && isNewer(current.version, wait.entry.version)) wait.entry = current
@@ -122,6 +134,10 @@ export class Confirmations {
     if (this.#isHeld(wait)) return this.#end(wait, true)
     if (end === 'room' && this.#isHopeless(wait)) return this.#end(wait, false)
     if (end === 'lost' || end === 'moved') wait.again ??= this.#deps.clock.after(AGAIN_MS, () => this.#step(wait))
+  }
+
+  #unsettledMs(): number {
+    return this.#changedMs + UNSETTLED_MS - this.#deps.clock.monotonic()
   }
 
   /** There are not so many that could hold it. */

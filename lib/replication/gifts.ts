@@ -49,7 +49,7 @@ export class Gifts {
     if (entry !== undefined) this.#given(peer, entry, partitionOf(namespace, key))
     const answer = change && answerOf(change.peer, change.boot, change.number)
     const final = this.#deps.passedTo(partitionOf(namespace, key)) === peer
-    return { type: 'peeked', record: entry && recordOf(entry), answer, final }
+    return { type: 'peeked', record: entry && recordOf(entry), answer, final, viewHash: this.#deps.viewHash() }
   }
 
   list({ viewHash, partition, after }: MessageOf<'list'>): Reply {

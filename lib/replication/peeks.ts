@@ -33,18 +33,34 @@ export interface PeeksDeps {
   /** It had the say before us: where it had all, nobody else need be waited for. */
   readonly isBefore: (peer: PeerId, partition: number) => boolean
   readonly takeIn: (entry: Entry, from: PeerId) => void
+  readonly viewHash: () => number
 }
 
-/** `isHeard`: everybody who was asked has answered. */
-type OnOver = (answer: Answered, isHeard: boolean) => void
+/** What a look has come to. */
+export interface Look {
+  readonly answer: Answered
+  /** A record of the key has come. */
+  readonly isFound: boolean
+  /** Everybody who was asked has answered. */
+  readonly isHeard: boolean
+  /** One who sees other members than we did: there may be more to ask than we knew. */
+  readonly apart: PeerId | undefined
+}
+
+type OnOver = (look: Look) => void
+
+interface Asking {
+  readonly peek: MessageOf<'peek'>
+  readonly partition: number
+  readonly viewHash: number
+}
 
 /** What a round has brought. */
-interface Seen {
-  isFound: boolean
-  answer: Answered
-  isHeard: boolean
+interface Seen extends Mutable<Look> {
   readonly silent: PeerId[]
 }
+
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 export class Peeks {
   readonly #deps: PeeksDeps
@@ -68,31 +84,34 @@ export class Peeks {
     const waiting = [onOver]
     if (change === undefined) this.#looking.set(name, waiting)
     const peek = { type: 'peek', namespace, key, change } as const
-    this.#askTwice(holders, peek, partition, (answer, isHeard) => {
+    // Whom we ask is by our view of now: by the time of the answers there may be more.
+    const asking = { peek, partition, viewHash: this.#deps.viewHash() }
+    this.#askTwice(holders, asking, found => {
       if (change === undefined) this.#looking.delete(name)
-      for (const over of waiting) over(answer, isHeard)
+      for (const over of waiting) over(found)
     })
     return true
   }
 
-  #askTwice(holders: readonly PeerId[], peek: MessageOf<'peek'>, partition: number, onOver: OnOver): void {
-    this.#ask(holders, peek, partition, PEEK_MS_MAX, ({ isFound, answer, isHeard, silent }) => {
-      if (isFound || answer !== undefined || silent.length === 0) return onOver(answer, isHeard && silent.length === 0)
-      this.#ask(silent, peek, partition, PEEK_AGAIN_MS_MAX, again =>
-        onOver(again.answer, isHeard && again.isHeard && again.silent.length === 0)
+  #askTwice(holders: readonly PeerId[], asking: Asking, onOver: OnOver): void {
+    this.#ask(holders, asking, PEEK_MS_MAX, seen => {
+      const { isFound, answer, isHeard, apart, silent } = seen
+      if (isFound || answer !== undefined || silent.length === 0)
+        return onOver({ ...seen, isHeard: isHeard && silent.length === 0 })
+      this.#ask(silent, asking, PEEK_AGAIN_MS_MAX, again =>
+        onOver({
+          ...again,
+          isHeard: isHeard && again.isHeard && again.silent.length === 0,
+          apart: again.apart ?? apart
+        })
       )
     })
   }
 
-  #ask(
-    holders: readonly PeerId[],
-    peek: MessageOf<'peek'>,
-    partition: number,
-    timeoutMs: number,
-    onOver: (seen: Seen) => void
-  ): void {
-    const { client, stats, takeIn, isBefore } = this.#deps
-    const seen: Seen = { isFound: false, answer: undefined, isHeard: true, silent: [] }
+  #ask(holders: readonly PeerId[], asking: Asking, timeoutMs: number, onOver: (seen: Seen) => void): void {
+    const { peek, partition, viewHash: askedIn } = asking
+    const { client, stats, takeIn, isBefore, viewHash } = this.#deps
+    const seen: Seen = { isFound: false, answer: undefined, isHeard: true, apart: undefined, silent: [] }
     let open = holders.length
     let isOver = false
     const found: { entry: Entry; peer: PeerId }[] = []
@@ -114,6 +133,7 @@ export class Peeks {
           }
           // That it was settled says less than how.
           if (seen.answer === undefined || seen.answer.reply === 'forgotten') seen.answer = reply.answer ?? seen.answer
+          if (reply.viewHash !== askedIn || viewHash() !== askedIn) seen.apart = peer
           isFinal = reply.final && peek.change === undefined && isBefore(peer, partition)
         } else seen.isHeard = false
         open--

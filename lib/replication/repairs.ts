@@ -23,8 +23,9 @@ import type { Gone, Item } from './stream.ts'
 /** Records on their way to one member before more are read out of the store. */
 const AHEAD_RECORDS_MAX = 4_096
 const LOOK_AGAIN_MS = 5
-/** Repaired in one turn: a read waits for no more than that. */
+/** Repaired in one turn: a read waits for no more than that, and others have the processor after it. */
 const TURN_PARTITIONS = 32
+const TURN_PAUSE_MS = 5
 const REST_MS_MIN = 1_000
 const REST_MS_MAX = 60_000
 
@@ -115,7 +116,7 @@ export class Repairs {
       if (!this.#deps.isOurs(partition, peer)) continue
       const isDone = await this.#repair(peer, partition, count)
       if (isDone && !this.#stopped && this.#deps.isOurs(partition, peer)) this.#deps.onRepaired(partition, peer)
-      if (++repaired % TURN_PARTITIONS === 0) await new Promise<void>(resolve => this.#deps.clock.defer(resolve))
+      if (++repaired % TURN_PARTITIONS === 0) await this.#sleep(TURN_PAUSE_MS)
     }
     work.isRunning = false
     if (work.queue.size > 0 && !this.#stopped) void this.#run(peer, work)
@@ -160,11 +161,10 @@ export class Repairs {
 
   async #push(peer: PeerId, entries: readonly Entry[]): Promise<void> {
     if (entries.length === 0) return
-    const { pace, send, stats, streamLoad, clock } = this.#deps
+    const { pace, send, stats, streamLoad } = this.#deps
     const bytes = entries.reduce((sum, entry) => sum + entry.bytes.length + entry.key.length, 0)
     await pace.take(bytes)
-    while (streamLoad(peer) > AHEAD_RECORDS_MAX && !this.#stopped)
-      await new Promise<void>(resolve => clock.after(LOOK_AGAIN_MS, resolve))
+    while (streamLoad(peer) > AHEAD_RECORDS_MAX && !this.#stopped) await this.#sleep(LOOK_AGAIN_MS)
     for (const entry of entries) {
       // It may have been changed or given up while this waited.
       const version = this.#deps.store.versionOf(entry.namespace, entry.key)?.version
@@ -173,6 +173,10 @@ export class Repairs {
     }
     stats.recordsPushedTotal += entries.length
     stats.transferBytesTotal += bytes
+  }
+
+  #sleep(ms: number): Promise<void> {
+    return new Promise(resolve => this.#deps.clock.after(ms, resolve))
   }
 
   /** The first repairs follow at once; what differs still is left alone for longer each time. */

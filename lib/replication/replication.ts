@@ -31,6 +31,7 @@ import { Doubts } from './doubts.ts'
 import { flushed, type Reached } from './flush.ts'
 import { Gifts, type GiftsDeps } from './gifts.ts'
 import { Intake, type IntakeDeps } from './intake.ts'
+import { Looks } from './looks.ts'
 import { Offers } from './offers.ts'
 import { Pace } from './pace.ts'
 import { type PeekedChange, Peeks } from './peeks.ts'
@@ -93,7 +94,7 @@ export class Replication {
   readonly #backups: Backups
   readonly #intake: Intake
   readonly #offers: Offers
-  readonly #peeks: Peeks
+  readonly #looks: Looks
   readonly #copies: Copies
   readonly #gifts: Gifts
   readonly #confirmations: Confirmations
@@ -103,7 +104,6 @@ export class Replication {
   readonly #assured = new Assured()
   /** By partition, who had the say after us where we had all of it. */
   readonly #passedTo: (PeerId | undefined)[] = new Array(PARTITIONS)
-  #isStopped = false
   #disarmTick: Cancel = () => {}
   #tickedMs: number
   /** When we were last sure to be with the others, before we stood still. */
@@ -159,12 +159,21 @@ export class Replication {
       tables: () => this.#intake.tables,
       mergeFloors: floors => store.mergeFloors(floors)
     })
-    this.#peeks = new Peeks({
+    const peeks = new Peeks({
       client,
       stats,
       takeIn,
+      viewHash,
       holdersOf: partition => this.#holdersOf(partition),
       isBefore: (peer, partition) => deps.ownerBefore(partition) === peer && !this.isDoubtful(partition)
+    })
+    this.#looks = new Looks({
+      ...deps,
+      peeks,
+      assured: this.#assured,
+      isWarming,
+      isDoubtful: partition => this.isDoubtful(partition),
+      isCutOff: partition => this.#intake.isCutOffFrom(deps.table().owners(partition))
     })
     this.#copies = new Copies({
       store,
@@ -219,7 +228,7 @@ export class Replication {
   }
 
   stop(): void {
-    this.#isStopped = true
+    this.#looks.stop()
     this.#disarmTick()
     this.#backups.stop()
     this.#intake.stop()
@@ -256,23 +265,7 @@ export class Replication {
 
   /** Looks at others for what is not here yet. False where nobody can have it; then nothing is called back. */
   look(namespace: string, key: string, change: PeekedChange, onOver: (answer: Answered) => void): boolean {
-    const partition = this.#deps.partitionOf(namespace, key)
-    if (!this.#intake.isWarming(partition)) return false
-    const again = (): void => {
-      this.#deps.clock.after(LOOK_AGAIN_MS, () => {
-        if (!this.#isStopped && !this.look(namespace, key, change, onOver)) onOver(undefined)
-      })
-    }
-    if (this.isDoubtful(partition) && this.#intake.isCutOffFrom(this.#deps.table().owners(partition))) {
-      again()
-      return true
-    }
-    return this.#peeks.look(namespace, key, partition, change, (answer, isHeard) => {
-      // Of what may be old here, silence is no answer.
-      if (answer === undefined && !isHeard && this.isDoubtful(partition)) return again()
-      this.#assured.asked(namespace, key)
-      onOver(answer)
-    })
+    return this.#looks.look(namespace, key, change, onOver)
   }
 
   isWarming(partition: number): boolean {

@@ -95,8 +95,11 @@ export const REPLICA_LAYOUTS = {
   },
   /** By a primary that is not level yet: what do you have of this key? Answered at once, whatever it is. */
   peek: { ...name, change: optional(object({ peer: peerText, boot: real, number: real })) },
-  /** `final`: the sender had the say until it passed it to the asker, so nobody has anything newer. */
-  peeked: { record: optional(record), answer: optional(answer), final: flag },
+  /**
+   * `final`: the sender had the say until it passed it to the asker, so nobody has anything newer. By its view it knows
+   * who else may have something; an asker with another one may not.
+   */
+  peeked: { record: optional(record), answer: optional(answer), final: flag, viewHash: real },
   /** To the primary of these partitions: what we hold of them and are not sure that it has. Complete with `last`. */
   offer: {
     viewHash: real,

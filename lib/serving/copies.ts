@@ -62,7 +62,7 @@ export class Copies {
   /** Whatever lies here of a key, a tombstone too. */
   peek({ namespace, key }: Pick<MessageOf<'peek'>, 'namespace' | 'key'>): MessageOf<'peeked'> {
     const entry = this.#deps.store.entry(namespace, key)
-    return { type: 'peeked', record: entry && recordOf(entry), answer: undefined, final: false }
+    return { type: 'peeked', record: entry && recordOf(entry), answer: undefined, final: false, viewHash: 0 }
   }
 
   read(peer: PeerId, ask: CopyAsk, respond: (reply: Reply) => void): Cancel | undefined {

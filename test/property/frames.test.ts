@@ -288,7 +288,12 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
     differing: few({ partition: count, count })
   },
   peek: { ...where, change: maybe({ peer: shortText, boot: real, number: real }) },
-  peeked: { record: fc.option(record, { nil: undefined }), answer: maybe(answerFields), final: fc.boolean() },
+  peeked: {
+    record: fc.option(record, { nil: undefined }),
+    answer: maybe(answerFields),
+    final: fc.boolean(),
+    viewHash: real
+  },
   offer: { viewHash: real, tables: count, last: fc.boolean(), holdings, floors },
   offered: { viewHash: real, tables: count, level: places, floors },
   list: { viewHash: real, partition: count, after },

@@ -23,6 +23,7 @@ beforeEach(() => {
     client,
     stats: new Stats(),
     holdersOf: () => ['before', 'other'],
+    viewHash: () => 1,
     isBefore: peer => peer === 'before',
     takeIn: ({ version }, from) => void takenIn.push(`${version.stamp} from ${from}`)
   })
@@ -32,11 +33,11 @@ function peeked(stamp: number | undefined, final: boolean): MessageOf<'peeked'> 
   const kept = { expiresAtMs: 1_000, backups: 1, keeping: undefined } as const
   const terms = { namespace: 'n', key: 'k', writer: 'w', kind: 'value', negative: false, bytes: new Uint8Array() }
   const record = stamp === undefined ? undefined : { ...terms, ...kept, stamp }
-  return { type: 'peeked', record, answer: undefined, final } as unknown as MessageOf<'peeked'>
+  return { type: 'peeked', record, answer: undefined, final, viewHash: 1 } as unknown as MessageOf<'peeked'>
 }
 
 const look = (change?: typeof CHANGE): boolean =>
-  peeks.look('n', 'k', 7, change, (_, isHeard) => void over.push(isHeard))
+  peeks.look('n', 'k', 7, change, ({ isHeard }) => void over.push(isHeard))
 
 describe('a look', () => {
   it('waits for all, and takes nothing in before: who reads meanwhile would take the older of two', () => {

@@ -41,13 +41,13 @@ function setup(ours: RecordFields | undefined) {
     meshClock: new MeshClock(clock),
     sessions: new Sessions(),
     stats: new Stats(),
-    peek: () => ({ type: 'peeked', record: ours, answer: undefined, final: false }),
+    peek: () => ({ type: 'peeked', record: ours, answer: undefined, final: false, viewHash: 0 }),
     takeIn: copies => sent.push(['self', copies])
   })
   const definition = { ...cacheDefinition('c', { ttl: '1h' }), backups: 2 }
   const ask: ReadAsk = { definition, key: 'k', encodedKey: 'sk', ...STORED, isQuorum: true, timeoutMs: 100 }
   const say = (peer: string, record: RecordFields | undefined) =>
-    open.get(peer)?.({ type: 'peeked', record, answer: undefined, final: false })
+    open.get(peer)?.({ type: 'peeked', record, answer: undefined, final: false, viewHash: 0 })
   const fail = (peer: string) => open.get(peer)?.(new CallFailed('timeout', true))
   const repaired = () =>
     sent.map(([peer, { delivers, records }]) => [peer, delivers, records.map(one => one.record.stamp)])

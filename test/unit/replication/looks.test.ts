@@ -1,0 +1,65 @@
+import { beforeEach, describe, expect, it } from 'vitest'
+import { Assured } from '../../../lib/replication/assured.ts'
+import { Looks } from '../../../lib/replication/looks.ts'
+import type { Look, Peeks } from '../../../lib/replication/peeks.ts'
+import { ManualClock } from '../rpc/manual-clock.ts'
+
+const NOTHING: Look = { answer: undefined, isFound: false, isHeard: true, apart: undefined }
+const BLIND: Look = { ...NOTHING, apart: 'a' }
+
+let clock: ManualClock
+let open: ((look: Look) => void)[]
+let over: number
+let isDoubtful: boolean
+let agreed: string[]
+let looks: Looks
+
+beforeEach(() => {
+  clock = new ManualClock()
+  open = []
+  over = 0
+  agreed = []
+  isDoubtful = false
+  const peeks = { look: (...[, , , , onOver]: Parameters<Peeks['look']>) => open.push(onOver) > 0 } as unknown as Peeks
+  looks = new Looks({
+    clock,
+    peeks,
+    assured: new Assured(),
+    partitionOf: () => 7,
+    isWarming: () => true,
+    isDoubtful: () => isDoubtful,
+    isCutOff: () => false,
+    agreeWith: async peer => void agreed.push(peer)
+  })
+})
+
+async function end(look: Look): Promise<void> {
+  open.shift()?.(look)
+  await Promise.resolve()
+  clock.pass(10)
+}
+
+describe('a look that brings nothing', () => {
+  beforeEach(() => {
+    expect(looks.look('n', 'k', undefined, () => over++)).toBe(true)
+  })
+
+  it('is the answer where all were heard and see what we see', async () => {
+    await end(NOTHING)
+    expect([over, open.length]).toEqual([1, 0])
+  })
+
+  it('is made again where one sees other members, once the views are compared, but for no longer than two seconds', async () => {
+    await end(BLIND)
+    expect([over, open.length, agreed]).toEqual([0, 1, ['a']])
+    for (let i = 0; i < 400; i++) await end(BLIND)
+    expect([over, open.length]).toEqual([1, 0])
+    expect(agreed.length).toBeLessThanOrEqual(201)
+  })
+
+  it('is made again where what we hold may be old and somebody was silent', async () => {
+    isDoubtful = true
+    await end({ ...NOTHING, isHeard: false })
+    expect([over, open.length]).toEqual([0, 1])
+  })
+})
