@@ -7,7 +7,7 @@ import { bytes, count, type Fields, flag, listOf, object, oneOf, optional, real 
 import { backups, keyText, namespaceText, once, peerText, valueBytes } from './words.ts'
 
 /** Records of one batch or page; it is closed earlier by its bytes. */
-export const RECORDS_MAX = 4_096
+const RECORDS_MAX = 4_096
 /** Partitions named by one message. */
 const PARTITIONS_MAX = 16_384
 /** Floors that a member knows. */

@@ -1,7 +1,8 @@
 /** A new primary looks for a key at those who had it, and does not hear them for a moment: the origin is not asked for that. */
 import { afterEach, describe, expect, it, vi } from 'vitest'
+import { Replication } from '../../lib/replication/replication.ts'
 import { CallFailed, Client } from '../../lib/rpc/client.ts'
-import { formed, mesh, times } from './story.ts'
+import { formed, mesh, times, watch } from './story.ts'
 
 afterEach(() => void vi.restoreAllMocks())
 
@@ -39,5 +40,36 @@ describe('a look at members that had a key', () => {
     expect(looks.size).toBeGreaterThan(20)
     expect(found).toEqual(keys.map(key => `set ${key}`))
     expect(calls).toBe(0)
+  })
+})
+
+describe('two members that come at once and look at each other', () => {
+  /** How long the longest read at either of them took, in the mesh's time. */
+  async function longestMs(): Promise<number> {
+    const t = await formed(4, { seed: 8221, start: member => member.cache('products', { ttl: '1h', backups: 0 }) })
+    for (const index of [2, 3]) t.crash(index)
+    await t.run('15s')
+    const keys = times(300, i => `key-${i}`)
+    const first = mesh(t, 0).cache<string>('products')
+    await t.until(first.setMany(keys.map(key => [key, `set ${key}`] as const)))
+    for (const index of [2, 3]) t.restart(index)
+    while ([2, 3].some(index => mesh(t, index).members.length < 4)) await t.run(5)
+    const beganMs = t.now
+    const reads = [2, 3].flatMap(index => keys.map(key => watch(t, mesh(t, index).cache<string>('products').get(key))))
+    await t.run('10s')
+    expect(reads.map(({ value }) => value)).toEqual([...keys, ...keys].map(key => `set ${key}`))
+    return Math.max(...reads.map(({ atMs }) => atMs - beganMs))
+  }
+
+  it('do not wait for each other', async () => {
+    expect(await longestMs()).toBeLessThan(200)
+  })
+
+  it('would, if a look were answered only by who has everything itself', async () => {
+    const { handle } = Replication.prototype
+    vi.spyOn(Replication.prototype, 'handle').mockImplementation(function (this: Replication, peer, request, respond) {
+      if (request.type !== 'peek' || this.partitionsWarming === 0) handle.call(this, peer, request, respond)
+    })
+    expect(await longestMs()).toBeGreaterThan(200)
   })
 })

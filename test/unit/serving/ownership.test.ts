@@ -56,3 +56,17 @@ it('one that goes leaves its partitions to others, who have them from it; what w
   expect(gained.size).toBe(more - mine)
   expect(new Set(gained.values())).toEqual(new Set(['c']))
 })
+
+it('a table that was foreseen is made ahead, and counts only for the members it was made of', () => {
+  const { state, owned } = ownership('a', viewOf('a', 'b', 'c'))
+  const all = primaries('a', 'b', 'c')
+  owned.foresee('c')
+  const ownersNow = (): (string | undefined)[] =>
+    Array.from({ length: PARTITIONS }, (_, partition) => owned.primaryOf(partition))
+  expect(ownersNow()).toEqual(all)
+  state.view = viewOf('a', 'b', 'c', 'd')
+  expect(ownersNow()).toEqual(primaries('a', 'b', 'c', 'd'))
+  owned.foresee('d')
+  state.view = viewOf('a', 'b', 'c')
+  expect(ownersNow()).toEqual(all)
+})
