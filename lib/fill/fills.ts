@@ -23,7 +23,7 @@ import type { LeaseTalk, LoadReason, MessageOf, Reply } from '../rpc/messages.ts
 import { isNewer, type Version } from '../store/version.ts'
 import type { CacheDefinition, LoadContext, May } from './definition.ts'
 import type { Flight, Waiter } from './flight.ts'
-import { Landings, type LandingsDeps } from './landings.ts'
+import { isTakenBy, Landings, type LandingsDeps, ownVersionOf } from './landings.ts'
 import type { Moves } from './moves.ts'
 import type { Origin } from './origin.ts'
 
@@ -239,7 +239,7 @@ export class Fills {
 
   /** Finds somebody to load: who owned the key before, our own registered loader, or the oldest waiter. */
   #work(flight: Flight): void {
-    if (this.#follow(flight)) return
+    if (this.#followOwn(flight) || this.#follow(flight)) return
     const definition = this.#deps.definition(flight.namespace)
     const load = definition?.load
     for (const waiter of flight.waiters) {
@@ -264,20 +264,40 @@ export class Fills {
     let isOver = false
     const cancel = this.#deps.follow(before, { type: 'follow', namespace, key }, reply => {
       isOver = true
-      flight.stop = () => {}
-      this.#deps.stats.loadsFollowedTotal++
-      if (reply?.type === 'followed' && isTakenBy(flight, reply) && this.#isNews(flight, reply))
-        this.#landings.land(flight, reply, ownVersionOf(reply))
-      // It has moved on, or was changed: whoever waits asks where it is now.
-      else if (!flight.open) this.#askAnew(flight)
-      else {
-        this.#work(flight)
-        this.#waitOn(flight)
-      }
+      this.#followedTo(flight, reply)
     })
     // It may be refused at once, and then somebody else is at work already.
     if (cancel !== undefined && !isOver) flight.stop = cancel
     return cancel !== undefined
+  }
+
+  /** While it had no owner we have begun to load it as its copy, for those who could not wait. */
+  #followOwn(flight: Flight): boolean {
+    const { flights, meshClock, self } = this.#deps
+    const alone = flight.open && !flight.followed ? flights.findAlone(flight.namespace, flight.key) : undefined
+    if (alone === undefined) return false
+    flight.followed = true
+    this.#note(flight, 'waits for what was begun here before the key had an owner')
+    flights.lease(flight, meshClock.stamp(), undefined)
+    const respond = (reply: Reply): void => this.#followedTo(flight, reply)
+    const waiter: Waiter = { peer: self, mode: 'follow', wish: 'usual', respond, withdraw: () => {}, disarm: () => {} }
+    alone.waiters.add(waiter)
+    flight.stop = () => this.#withdraw(alone, waiter)
+    return true
+  }
+
+  /** What the load of somebody else has come to. */
+  #followedTo(flight: Flight, reply: Reply | undefined): void {
+    flight.stop = () => {}
+    this.#deps.stats.loadsFollowedTotal++
+    if (reply?.type === 'followed' && isTakenBy(flight, reply) && this.#isNews(flight, reply))
+      this.#landings.land(flight, reply, ownVersionOf(reply))
+    // It has moved on, or was changed: whoever waits asks where it is now.
+    else if (!flight.open) this.#askAnew(flight)
+    else {
+      this.#work(flight)
+      this.#waitOn(flight)
+    }
   }
 
   /** Who owned the key before may not have heard what became of it since: of a delete on our side of a split. */
@@ -414,16 +434,6 @@ export class Fills {
       waiter.respond(this.#landings.stale(stale))
     })
   }
-}
-
-/** What is stored is no answer to who wants what a load brings now. */
-function isTakenBy({ reason }: Flight, { stamp }: MessageOf<'followed'>): boolean {
-  return stamp === 0 || reason === 'miss' || reason === 'warm'
-}
-
-/** What a member that leaves has stored keeps its version. */
-function ownVersionOf({ stamp, writer }: MessageOf<'followed'>): Version | undefined {
-  return stamp > 0 ? { stamp, writer } : undefined
 }
 
 function reasonOf(wish: Ask['wish']): LoadReason {

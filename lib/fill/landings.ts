@@ -189,3 +189,13 @@ export function backOffText({ failures, leftMs, last }: BackOff): string {
   const message = `${times} failed (${why}), so the origin is left alone with it for ${Math.ceil(leftMs)} ms more. Try again then; staleIfError answers with what was there before.`
   return last.code === 'ERR_MESH_LOAD' ? withCause(message, last.failure) : message
 }
+
+/** What is stored is no answer to who wants what a load brings now. */
+export function isTakenBy({ reason }: Flight, { stamp }: MessageOf<'followed'>): boolean {
+  return stamp === 0 || reason === 'miss' || reason === 'warm'
+}
+
+/** What a member that leaves has stored keeps its version. */
+export function ownVersionOf({ stamp, writer }: MessageOf<'followed'>): Version | undefined {
+  return stamp > 0 ? { stamp, writer } : undefined
+}
