@@ -302,9 +302,11 @@ export class Replication {
     for (const partition of lost) store.setRole(partition, false)
     for (const partition of won) {
       this.#arrivals.won(partition)
-      this.#assured.won(partition, this.#copies.isLevel(partition) ? (ranksBefore[partition] as number) : -1)
+      const rankBefore = this.#copies.isLevel(partition) ? (ranksBefore[partition] as number) : -1
+      this.#assured.won(partition, rankBefore)
       this.#copies.level(partition)
-      store.dropGiven(partition)
+      // What a new owner was shown once may be our copy since, and then it is what is left when that one dies.
+      store.dropGiven(partition, rankBefore)
       store.setRole(partition, true)
     }
     const newcomers = after.ids.filter(id => !before.ids.includes(id) || isRenewed(id))

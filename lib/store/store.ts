@@ -289,9 +289,13 @@ export class Store {
     if (id !== NOBODY) this.#rows.set(id, TRAITS, this.#rows.get(id, TRAITS) | TRAIT.given)
   }
 
-  /** Forgets those of a partition, and says how many those were. */
-  dropGiven(partition: number): number {
-    return this.#dropIf(this.#holdings.ids(partition), id => this.#rows.has(id, TRAIT.given))
+  /**
+   * Forgets those of a partition, but for what has so many backups that a member of this rank keeps it; -1 is no rank.
+   * Says how many those were.
+   */
+  dropGiven(partition: number, rank: number): number {
+    const isOurs = (id: number): boolean => rank >= 0 && this.#records.backupsOf(id) >= rank
+    return this.#dropIf(this.#holdings.ids(partition), id => this.#rows.has(id, TRAIT.given) && !isOurs(id))
   }
 
   /** What lies below is dead: drops it, and takes none of it any more. */

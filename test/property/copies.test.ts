@@ -28,7 +28,8 @@ type Step =
   | { type: 'value' | 'drop' | 'markGiven'; namespace: string; key: string }
   | { type: 'pass' | 'expire'; ms: number }
   | { type: 'setRole'; partition: number; isPrimary: boolean }
-  | { type: 'dropPartition' | 'dropGiven'; partition: number }
+  | { type: 'dropPartition'; partition: number }
+  | { type: 'dropGiven'; partition: number; rank: number }
   | { type: 'dropOlder'; stamp: number }
   | { type: 'addFloor'; namespace: string; prefix: string; stamp: number }
   | { type: 'limit'; namespace: string; bytesMax: number; eviction: EvictionName }
@@ -68,7 +69,8 @@ const step: fc.Arbitrary<Step> = fc.oneof(
     })
   },
   { weight: 2, arbitrary: fc.record({ type: kinds('setRole'), partition, isPrimary: fc.boolean() }) },
-  { weight: 1, arbitrary: fc.record({ type: kinds('dropPartition', 'dropGiven', 'dropGiven'), partition }) },
+  { weight: 1, arbitrary: fc.record({ type: kinds('dropPartition'), partition }) },
+  { weight: 1, arbitrary: fc.record({ type: kinds('dropGiven'), partition, rank: fc.integer({ min: -1, max: 3 }) }) },
   { weight: 1, arbitrary: fc.record({ type: kinds('dropOlder'), stamp: lowStamp }) },
   {
     weight: 1,
@@ -191,10 +193,17 @@ class Play {
         return ({ partition }) => partition === one.partition
       case 'dropGiven': {
         const given = this.#given
-        const isGiven = (e: Entry): boolean => e.partition === one.partition && given.has(`${e.namespace} ${e.key}`)
+        const isOurs = (e: Entry): boolean => one.rank >= 0 && e.backups >= one.rank
+        const isGiven = (e: Entry): boolean =>
+          e.partition === one.partition && given.has(`${e.namespace} ${e.key}`) && !isOurs(e)
         const wanted = this.#known().filter(isGiven).length
-        expect(store.dropGiven(one.partition)).toBe(wanted)
-        this.#given = new Set([...given].filter(name => partitionOf(name.split(' ')[1] as string) !== one.partition))
+        const gone = new Set(
+          this.#known()
+            .filter(isGiven)
+            .map(e => `${e.namespace} ${e.key}`)
+        )
+        expect(store.dropGiven(one.partition, one.rank)).toBe(wanted)
+        this.#given = new Set([...given].filter(name => !gone.has(name)))
         return isGiven
       }
       case 'dropOlder':

@@ -51,3 +51,23 @@ it('many keys asked for together at the very member that has just come to own th
   expect((t.meshes[2] as Mesh).stats().partitionsWarming).toBeGreaterThan(0)
   expect(await t.until(numbers(t, 2).getMany(KEYS))).toEqual(KEYS.map((_, i) => i))
 })
+
+it('what was shown to a new owner while another was dying is its copy afterwards, and is there when that one dies', async () => {
+  const t = cluster(4, { seed: 7, start: mesh => void mesh.cache<number>('numbers', { ttl: '1h', backups: 1 }) })
+  t.crash(3)
+  await t.run('15s')
+  const keys = Array.from({ length: 400 }, (_, i) => `key-${i}`)
+  await t.until(Promise.all(keys.map((key, i) => numbers(t, 0).set(key, i))))
+  await t.run('3s')
+  // The newcomer comes into a table in which the dead one still stands between it and those who have the records.
+  t.pause(2)
+  t.restart(3)
+  while ((t.meshes[3] as Mesh).members.length < 4) await t.run(5)
+  // Those of the dying one fail, or not: what counts is that the others are looked for.
+  await t.until(Promise.allSettled(keys.map(key => numbers(t, 3).get(key))))
+  t.crash(2)
+  await t.run('15s')
+  t.crash(3)
+  await t.run('5s')
+  expect(await t.until(Promise.all(keys.map(key => numbers(t, 0).get(key))))).toEqual(keys.map((_, i) => i))
+})

@@ -68,7 +68,7 @@ describe('a partition, page by page', () => {
     for (const key of ['s1', 's2', 's3', 'none']) store.markGiven('n', key)
     store.put(entry('n', 's2', { version: { stamp: 8, writer: 'w' } }))
     store.merge(entry('n', 's3', { version: { stamp: 8, writer: 'w' } }), 1)
-    expect([store.dropGiven(4), store.dropGiven(3), store.size]).toEqual([0, 1, 20])
+    expect([store.dropGiven(4, -1), store.dropGiven(3, -1), store.size]).toEqual([0, 1, 20])
     expect(store.entry('n', 's1')).toBeUndefined()
   })
 
