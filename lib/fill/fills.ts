@@ -20,7 +20,7 @@ import type { Cancel, Clock } from '../ports/clock.ts'
 import type { Detach } from '../ports/context.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { LeaseTalk, LoadReason, MessageOf, Reply } from '../rpc/messages.ts'
-import { isNewer, type Version } from '../store/version.ts'
+import { isNewer } from '../store/version.ts'
 import type { CacheDefinition, LoadContext, May } from './definition.ts'
 import type { Flight, Waiter } from './flight.ts'
 import { isTakenBy, Landings, type LandingsDeps, ownVersionOf } from './landings.ts'
@@ -43,8 +43,6 @@ export interface FillsDeps extends LandingsDeps {
   readonly origin: Origin
   readonly detach: Detach
   readonly partitionOf: (namespace: string, key: string) => number
-  /** Of whatever is here, the mark of a delete included. */
-  readonly versionOf: (namespace: string, key: string) => Version | undefined
   /** Tells the holder of a lease that nobody wants what it loads. */
   readonly tell: (peer: PeerId, notice: LeaseTalk) => void
   /** Asks the owner before us; an undefined reply is none. What it returns takes the question back. */
@@ -223,6 +221,7 @@ export class Fills {
     flights.fence(namespace, key)
     backOffs.forget(namespace, key)
     moves.changed(partition)
+    this.#landings.forgetStandIn(namespace, key)
   }
 
   changedMatching(namespace: string, matches: (key: string) => boolean): void {
@@ -230,6 +229,7 @@ export class Fills {
     flights.fenceMatching(namespace, matches)
     backOffs.forgetMatching(namespace, matches)
     moves.cleared(namespace)
+    this.#landings.forgetStandIns()
   }
 
   lose(lost: (partition: number) => boolean): void {
@@ -239,7 +239,7 @@ export class Fills {
 
   /** Finds somebody to load: who owned the key before, our own registered loader, or the oldest waiter. */
   #work(flight: Flight): void {
-    if (this.#followOwn(flight) || this.#follow(flight)) return
+    if (this.#landings.landStandIn(flight) || this.#followOwn(flight) || this.#follow(flight)) return
     const definition = this.#deps.definition(flight.namespace)
     const load = definition?.load
     for (const waiter of flight.waiters) {

@@ -22,6 +22,9 @@ import { type LoadResult, withCause } from './load.ts'
 
 const UNKNOWN_BACK_OFF_MS = 100
 const SUCCESSORS_MAX = 10_000
+/** What a copy has loaded for want of an owner, should it become the owner itself: so many, for so long. */
+const STOOD_IN_MAX = 1_000
+const STOOD_IN_MS = 2_000
 const NOTHING = new Uint8Array(0)
 
 export interface LandingsDeps {
@@ -34,6 +37,8 @@ export interface LandingsDeps {
   readonly definition: (namespace: string) => CacheDefinition | undefined
   readonly owns: (partition: number) => boolean
   readonly isLeaving: () => boolean
+  /** Of whatever is here, the mark of a delete included. */
+  readonly versionOf: (namespace: string, key: string) => Version | undefined
   /** What is stored of a key and may be answered with, stale or not. */
   readonly stored: (namespace: string, key: string) => Entry | undefined
   readonly keep: (entry: Entry) => boolean
@@ -43,6 +48,11 @@ export class Landings {
   readonly #deps: LandingsDeps
   /** Only while this member leaves. */
   readonly #forSuccessors = new Map<string, Entry>()
+  /** Oldest first. */
+  readonly #stoodIn = new Map<
+    string,
+    { readonly result: LoadResult; readonly stamp: number; readonly untilMs: number }
+  >()
 
   constructor(deps: LandingsDeps) {
     this.#deps = deps
@@ -74,6 +84,7 @@ export class Landings {
     this.#deps.journal.note(flight.namespace, flight.key, this.#storyOf(flight, wasOpen, result))
     const keep = result.code === 'value' && result.ttlMs > 0
     if (keep && flight.state !== 'alone' && !wasOpen) stats.fillsFencedTotal++
+    if (keep && flight.state === 'alone') this.#rememberStandIn(flight, result)
     const kept = keptFrom(this.#deps.meshClock.now(), result.ttlMs, result.keep)
     const { namespace, key, partition } = flight
     const { bytes, negative, backups } = result
@@ -82,6 +93,39 @@ export class Landings {
     if (keep && flight.state === 'moved' && this.#deps.isLeaving()) this.#keepForSuccessor(entry)
     this.#answer(flight, result, stored ? entry : undefined)
     return stored
+  }
+
+  #rememberStandIn({ namespace, key, stamp }: Flight, result: LoadResult): void {
+    const nowMs = this.#deps.meshClock.now()
+    for (const [name, { untilMs }] of this.#stoodIn) {
+      if (untilMs > nowMs && this.#stoodIn.size < STOOD_IN_MAX) break
+      this.#stoodIn.delete(name)
+    }
+    this.#stoodIn.set(recordName(namespace, key), { result, stamp, untilMs: nowMs + STOOD_IN_MS })
+  }
+
+  /** What we loaded a moment ago as the key's copy, when it had no owner: once, and only if nothing newer is here. */
+  landStandIn(flight: Flight): boolean {
+    const { flights, meshClock, journal, versionOf } = this.#deps
+    const { namespace, key } = flight
+    const known = flight.open && flight.reason === 'miss' ? this.#stoodIn.get(recordName(namespace, key)) : undefined
+    if (known === undefined) return false
+    this.forgetStandIn(namespace, key)
+    const isOver = known.untilMs <= meshClock.now() || (versionOf(namespace, key)?.stamp ?? 0) >= known.stamp
+    if (isOver) return false
+    journal.note(namespace, key, 'was loaded here a moment ago, before the key had an owner')
+    flights.lease(flight, meshClock.stamp(), undefined)
+    this.land(flight, known.result)
+    return true
+  }
+
+  /** The key was changed: what was loaded before is of before. */
+  forgetStandIn(namespace: string, key: string): void {
+    this.#stoodIn.delete(recordName(namespace, key))
+  }
+
+  forgetStandIns(): void {
+    this.#stoodIn.clear()
   }
 
   /** It has come too late for a member that leaves; the new owner of the key will ask for it. */

@@ -154,6 +154,8 @@ export class Failover {
   readonly #ways: Ways
   readonly #asked = new Set<PeerId>()
   readonly #denied = new Set<PeerId>()
+  /** The last that has nothing and was not let to load it. */
+  #unfilled: PeerId | undefined
 
   constructor(question: Question, ways: Ways) {
     this.#question = question
@@ -175,11 +177,23 @@ export class Failover {
     for (let peer = this.#next(); peer !== undefined && !this.#question.isAbandoned; peer = this.#next()) {
       if (!this.hasBegun) this.#ways.onBegin()
       this.#asked.add(peer)
-      const told = await this.#ask(peer, isCutOff && !this.#mayGoOn)
-      if (told === 'absent') this.#denied.add(peer)
-      else if (told !== undefined) return told
+      const mayFill = isCutOff && !this.#mayGoOn
+      const told = await this.#ask(peer, mayFill)
+      if (told !== undefined && told !== 'absent') return told
+      if (told === undefined) continue
+      this.#denied.add(peer)
+      this.#unfilled = mayFill ? undefined : peer
     }
-    return undefined
+    return isCutOff ? this.#fill() : undefined
+  }
+
+  /** It has nothing and was asked while its primary could be: now that it cannot, one process loads for all, and not each. */
+  async #fill(): Promise<Answer | FailedLoad | undefined> {
+    const peer = this.#unfilled
+    if (peer === undefined || this.#question.isAbandoned) return undefined
+    this.#unfilled = undefined
+    const told = await this.#ask(peer, true)
+    return told === 'absent' ? undefined : told
   }
 
   /** Those that are well first; of the others one may still answer. */

@@ -24,6 +24,8 @@ import { obey, tell } from './answers.ts'
 export interface Plan extends Omit<MeshOptions, 'discovery' | 'log'> {
   localDir?: string
   seeds?: readonly string[]
+  /** Of its caches. */
+  backups?: 0 | 1
 }
 
 export interface ReadPlan {
@@ -71,6 +73,7 @@ let ownErrors = 0
 const given = new WeakSet<Error>()
 let slowestMs = 0
 let mesh: Mesh | undefined
+let backups: 0 | 1 = 1
 let reading: { stop: boolean; done: Promise<{ reads: number; failures: string[] }> } | undefined
 
 function the(): Mesh {
@@ -94,11 +97,11 @@ async function origin(key: Key): Promise<unknown> {
 }
 
 function products() {
-  return the().cache('products', { ttl: '1h', load: (key: Key) => origin(key) })
+  return the().cache('products', { ttl: '1h', backups, load: (key: Key) => origin(key) })
 }
 
 function plain() {
-  return the().cache<unknown, Key>('plain', { ttl: '1h' })
+  return the().cache<unknown, Key>('plain', { ttl: '1h', backups })
 }
 
 async function outcome(read: Promise<unknown>): Promise<string> {
@@ -130,7 +133,8 @@ function described(error: Error): unknown {
 }
 
 const commands = {
-  async create({ localDir, seeds: addresses, ...options }: Plan): Promise<string> {
+  async create({ localDir, seeds: addresses, backups: wanted = 1, ...options }: Plan): Promise<string> {
+    backups = wanted
     const discovery: Discovery[] = []
     if (localDir !== undefined) discovery.push(local({ dir: localDir }))
     if (addresses !== undefined) discovery.push(seeds(addresses))
