@@ -35,6 +35,8 @@ const NOTHING = new Uint8Array(0)
 
 type Respond = (reply: Reply) => void
 export type Ask = MessageOf<'read'>
+/** Why a load is begun for who asks so. */
+const REASONS = { usual: 'miss', fresh: 'miss', refresh: 'stale', warm: 'warm' } as const
 
 export interface FillsDeps extends LandingsDeps {
   readonly boot: number
@@ -97,7 +99,7 @@ export class Fills {
       disarm: () => {}
     }
     const flight =
-      running ?? flights.begin(namespace, key, partitionOf(namespace, key), reasonOf(wish), clock.monotonic())
+      running ?? flights.begin(namespace, key, partitionOf(namespace, key), REASONS[wish], clock.monotonic())
     flight.waiters.add(waiter)
     waiter.withdraw = () => this.#withdraw(flight, waiter)
     if (running === undefined) this.#work(flight)
@@ -273,13 +275,16 @@ export class Fills {
 
   /** While it had no owner we have begun to load it as its copy, for those who could not wait. */
   #followOwn(flight: Flight): boolean {
-    const { flights, meshClock, self } = this.#deps
-    const alone = flight.open && !flight.followed ? flights.findAlone(flight.namespace, flight.key) : undefined
+    const { flights, meshClock, self, versionOf } = this.#deps
+    const { namespace, key } = flight
+    const alone = flight.open && !flight.followed ? flights.findAlone(namespace, key) : undefined
     if (alone === undefined) return false
     flight.followed = true
     this.#note(flight, 'waits for what was begun here before the key had an owner')
     flights.lease(flight, meshClock.stamp(), undefined)
-    const respond = (reply: Reply): void => this.#followedTo(flight, reply)
+    // Nothing fences it: a change that its owner has made meanwhile has come here as a copy.
+    const isOld = (): boolean => (versionOf(namespace, key)?.stamp ?? 0) >= alone.stamp
+    const respond = (reply: Reply): void => this.#followedTo(flight, isOld() ? undefined : reply)
     const waiter: Waiter = { peer: self, mode: 'follow', wish: 'usual', respond, withdraw: () => {}, disarm: () => {} }
     alone.waiters.add(waiter)
     flight.stop = () => this.#withdraw(alone, waiter)
@@ -434,11 +439,6 @@ export class Fills {
       waiter.respond(this.#landings.stale(stale))
     })
   }
-}
-
-function reasonOf(wish: Ask['wish']): LoadReason {
-  if (wish === 'warm') return 'warm'
-  return wish === 'refresh' ? 'stale' : 'miss'
 }
 
 /** `warm` only wants to know that it is there. */

@@ -45,8 +45,8 @@ export class Copies {
   readonly #deps: CopiesDeps
   /** By partition, the highest stamp that has come by a stream: what a copy is known to be as new as. */
   readonly #upTo = new Float64Array(PARTITIONS)
-  /** Ours until a moment ago: nothing of it came by a stream, and we had all of it. */
-  readonly #wasOurs = new Uint8Array(PARTITIONS)
+  /** All there is of it is here, though not all came by the stream: it was ours, or was equal when it was compared. */
+  readonly #isWhole = new Uint8Array(PARTITIONS)
 
   readonly #isBehind = new Uint8Array(PARTITIONS)
   /** Copies that went for want of room, and until when they are not taken again. */
@@ -70,8 +70,8 @@ export class Copies {
 
   /** A copy of this partition is as new as that. */
   upTo(partition: number): number {
-    if (this.#wasOurs[partition] === 1) {
-      this.#wasOurs[partition] = 0
+    if (this.#isWhole[partition] === 1) {
+      this.#isWhole[partition] = 0
       this.#upTo[partition] = this.#highestIn(partition)
     }
     return this.#upTo[partition] as number
@@ -93,7 +93,7 @@ export class Copies {
 
   /** We were its primary and had all of it: as new as what we hold, when somebody asks. */
   lost(partition: number): void {
-    this.#wasOurs[partition] = 1
+    this.#isWhole[partition] = 1
   }
 
   #highestIn(partition: number): number {
@@ -162,6 +162,8 @@ export class Copies {
     if (isFrom && this.#isGivenUp(partition)) return [{ partition, count: GIVEN_UP }]
     if (isFrom && (isSame(quick, theirs) || isSame(store.digestAt(partition, rank, atMs), theirs))) {
       this.level(partition)
+      // What it has was not brought by its stream alone: some was here before, and is as good.
+      this.#isWhole[partition] = 1
       this.#deps.onEqual(partition, atMs)
       return []
     }

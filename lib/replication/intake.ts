@@ -77,7 +77,6 @@ export class Intake {
   #warming = 0
   /** Members whose offer for the view of now is not here yet. */
   readonly #expected = new Set<PeerId>()
-  readonly #heard = new Set<PeerId>()
   /** What is to be pulled, by partition and by who has it. */
   readonly #open = new Map<number, Map<PeerId, Holding>>()
   /** What was pulled from whom, as it was offered: offered again, it is here already. */
@@ -214,7 +213,6 @@ export class Intake {
   #expectOffers(): void {
     this.#tables = (this.#tables + 1) >>> 0
     this.#expected.clear()
-    this.#heard.clear()
     for (const peer of this.#deps.holders()) this.#expected.add(peer)
     this.#forgetOffers(peer => !this.#expected.has(peer))
     this.#boundWait()
@@ -231,7 +229,6 @@ export class Intake {
   }
 
   #complete(peer: PeerId): void {
-    this.#heard.add(peer)
     if (this.#expected.delete(peer) || this.#expected.size === 0) this.#settle()
   }
 

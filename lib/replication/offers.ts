@@ -16,7 +16,7 @@ import type { Table } from '../placement/table.ts'
 import type { Cancel, Clock } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
 import { CallFailed, type Client } from '../rpc/client.ts'
-import type { Holding } from '../rpc/replica-talk.ts'
+import type { Floor, Holding } from '../rpc/replica-talk.ts'
 import type { Store } from '../store/store.ts'
 import { isSame } from './copies.ts'
 
@@ -42,7 +42,7 @@ export interface OffersDeps {
   readonly hasLink: (peer: PeerId) => boolean
   readonly isLeaving: () => boolean
   readonly agreeWith: (peer: PeerId) => Promise<void>
-  readonly mergeFloors: (floors: readonly import('../rpc/replica-talk.ts').Floor[]) => void
+  readonly mergeFloors: (floors: readonly Floor[]) => void
 }
 
 export class Offers {

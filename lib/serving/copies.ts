@@ -4,7 +4,8 @@
  *
  * A copy is answered and no more. Nothing is refreshed behind it, no lease is given and nothing loaded is stored: all
  * that is for the primary to decide. Who asks for the same key at the same time shares one load, and the next in time
- * begins another; so a key that is missing is asked of the origin more often until it has a primary again.
+ * begins another; so a key that is missing is asked of the origin more often until it has a primary again. If that is we,
+ * what we load or have just loaded for others is what we begin with (`fills.ts`, `landings.ts`).
  */
 import { decodeKey } from '../codec/keys.ts'
 import type { CacheDefinition, LoadContext, May } from '../fill/definition.ts'

@@ -36,8 +36,10 @@ describe('a planted bug is found', { timeout: 300_000 }, () => {
       const all = waiting.get(ask.key) ?? new Set()
       waiting.set(ask.key, all.add(withdraw))
       return () => {
-        for (const each of all) each()
+        const gone = [...all]
+        // First: ending one may end a load that is followed, through this same door.
         all.clear()
+        for (const each of gone) each()
       }
     })
     await expectFound(/^not aborted before the last has gone/, { knobs: IMPATIENT, fills: ['aborts'] })

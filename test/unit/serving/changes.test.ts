@@ -159,7 +159,8 @@ describe('a change that fewer backups have than it waits for', () => {
 describe('who has taken a change', () => {
   const replied = async (reply: Reply, run: (c: Changes) => Promise<unknown>): Promise<string[]> => {
     const made: string[] = []
-    await run(changesOf(() => 'a', [reply], { onMade: (_, peer) => made.push(peer) })).catch(() => {})
+    // Some are refused: what their caller is told is told above.
+    await Promise.allSettled([run(changesOf(() => 'a', [reply], { onMade: (_, peer) => made.push(peer) }))])
     return made
   }
 

@@ -1,0 +1,57 @@
+import { beforeEach, expect, it } from 'vitest'
+import { Stats } from '../../../lib/observe/stats.ts'
+import { Copies } from '../../../lib/replication/copies.ts'
+import type { MessageOf } from '../../../lib/rpc/messages.ts'
+import { seededRandom } from '../../../lib/sim/random.ts'
+import type { Entry } from '../../../lib/store/entry.ts'
+import { Store } from '../../../lib/store/store.ts'
+import type { MeshClock } from '../../../lib/store/version.ts'
+
+let store: Store
+let copies: Copies
+
+function record(key: string, stamp: number): Entry {
+  const terms = { namespace: 'n', partition: 7, bytes: new Uint8Array(), negative: false, keeping: undefined }
+  const expiresAtMs = Number.MAX_SAFE_INTEGER
+  return { ...terms, key, kind: 'value', backups: 1, version: { stamp, writer: 'w' }, expiresAtMs }
+}
+
+beforeEach(() => {
+  store = new Store({ bytesMax: 1e6, stats: new Stats(), random: seededRandom(1) })
+  store.setRole(7, false)
+  copies = new Copies({
+    store,
+    meshClock: { now: () => 1_000 } as MeshClock,
+    viewHash: () => 1,
+    partitionOf: () => 7,
+    primaryOf: () => 'primary',
+    rankOf: () => 1,
+    takeIn: () => {},
+    remember: () => {},
+    mergeFloors: () => {},
+    onEqual: () => {}
+  })
+})
+
+/** Its primary says what it has; how many records are said to differ. */
+function compared(theirs: Store): number {
+  const digests = [{ partition: 7, ...theirs.digestOf(7, 1), heat: 0 }]
+  const terms = { type: 'copies', viewHash: 1, delivers: false, records: [], evicted: [], atMs: 1_000, floors: [] }
+  return copies.receive('primary', { ...terms, digests } as unknown as MessageOf<'copies'>).differing.length
+}
+
+it('a copy that came by another way than the stream is as new as its primary once they were found equal', () => {
+  for (const each of [record('a', 5), record('b', 9)]) store.put(each)
+  expect(copies.upTo(7)).toBe(0)
+  expect(compared(store)).toBe(0)
+  expect(copies.upTo(7)).toBe(9)
+})
+
+it('what is left over from another time is behind until it was found equal, and not when it differs', () => {
+  store.put(record('a', 5))
+  copies.behind(7)
+  const other = new Store({ bytesMax: 1e6, stats: new Stats(), random: seededRandom(1) })
+  other.put(record('a', 6))
+  expect([compared(other), copies.isLevel(7), copies.upTo(7)]).toEqual([1, false, 0])
+  expect([compared(store), copies.isLevel(7)]).toEqual([0, true])
+})
