@@ -172,19 +172,25 @@ export class Failover {
     return backups.length > 0 && backups.every(peer => this.#denied.has(peer))
   }
 
-  /** Undefined when no copy has answered. `isCutOff`: the primary cannot be asked, so the last rank may load. */
-  async read(isCutOff: boolean): Promise<Answer | FailedLoad | undefined> {
+  /**
+   * Undefined when no copy has answered. `isCutOff`: the primary cannot be asked, so the last rank may load. It is asked
+   * each time, for the ranks move up when the primary is buried:
+   *
+   *   1. A is lost ─ B, its copy, is asked, and busy ─ A is buried: B is primary and C its copy, which has nothing yet.
+   *      B has the key and can be reached, so C must not load it.
+   */
+  async read(isCutOff: () => boolean): Promise<Answer | FailedLoad | undefined> {
     for (let peer = this.#next(); peer !== undefined && !this.#question.isAbandoned; peer = this.#next()) {
       if (!this.hasBegun) this.#ways.onBegin()
       this.#asked.add(peer)
-      const mayFill = isCutOff && !this.#mayGoOn
+      const mayFill = isCutOff() && !this.#mayGoOn
       const told = await this.#ask(peer, mayFill)
       if (told !== undefined && told !== 'absent') return told
       if (told === undefined) continue
       this.#denied.add(peer)
       this.#unfilled = mayFill ? undefined : peer
     }
-    return isCutOff ? this.#fill() : undefined
+    return isCutOff() ? this.#fill() : undefined
   }
 
   /** It has nothing and was asked while its primary could be: now that it cannot, one process loads for all, and not each. */

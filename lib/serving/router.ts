@@ -158,7 +158,7 @@ export class Router {
       if (given === undefined && question.isAbandoned) return undefined
       const owner = given?.owner ?? this.#routes.primaryOf(question.partition)
       if (given === undefined && failover !== undefined && this.#isUnwell(owner, question.ask)) {
-        const answer = await failover.read(this.#routes.isCutOff(owner))
+        const answer = await failover.read(() => this.#isCutOff(question))
         if (answer !== undefined) return answer
         if (this.#isLeftToUs(owner, question, failover)) break
       }
@@ -189,6 +189,11 @@ export class Router {
     return isExact === true ? this.#routes.isCutOff(owner) : !this.#routes.isWell(owner)
   }
 
+  #isCutOff({ partition }: Question): boolean {
+    const owner = this.#routes.primaryOf(partition)
+    return owner !== undefined && owner !== this.#self && this.#routes.isCutOff(owner)
+  }
+
   /**
    * Nobody who could have it has it, and who would load it cannot be asked: to wait for another would bring nothing. But
    * callers with loaders of their own are one call of the origin only where an owner orders them.
@@ -203,7 +208,7 @@ export class Router {
     question: Question,
     failover: Failover | undefined
   ): Promise<Answer | FailedLoad | undefined> {
-    const answer = await failover?.read(true)
+    const answer = await failover?.read(() => true)
     if (answer !== undefined || question.isAbandoned) return answer
     throw callError(new CallFailed('timeout', true), question.ask.definition, owner)
   }
