@@ -160,7 +160,7 @@ export class Router {
       if (given === undefined && failover !== undefined && this.#isUnwell(owner, question.ask)) {
         const answer = await failover.read(() => this.#isCutOff(question))
         if (answer !== undefined) return answer
-        if (this.#isLeftToUs(owner, question, failover)) break
+        if (this.#isLeftToUs(question, failover)) break
       }
       const reply = given?.reply ?? (owner === undefined ? 'unlinked' : await this.#ask(owner, question, failover))
       given = undefined
@@ -196,10 +196,12 @@ export class Router {
 
   /**
    * Nobody who could have it has it, and who would load it cannot be asked: to wait for another would bring nothing. But
-   * callers with loaders of their own are one call of the origin only where an owner orders them.
+   * callers with loaders of their own are one call of the origin only where an owner orders them. It is the owner of now
+   * that counts: one of the copies may have become it while we asked.
    */
-  #isLeftToUs(owner: PeerId, { ask }: Question, { isDenied }: Failover): boolean {
-    return isDenied && ask.mode === 'load' && !this.#routes.isReachable(owner)
+  #isLeftToUs({ ask, partition }: Question, { isDenied }: Failover): boolean {
+    const owner = this.#routes.primaryOf(partition)
+    return isDenied && ask.mode === 'load' && owner !== undefined && !this.#routes.isReachable(owner)
   }
 
   /** The owner has had its time. What a copy has is better than an error; if none has anything, that is what it is. */

@@ -151,6 +151,32 @@ describe('a read of a cache with a loader', () => {
     expect(calls).toEqual([])
   })
 
+  it('makes none either where its copy is busy until the owner is buried, and another comes up that has nothing yet', async () => {
+    const calls: string[] = []
+    const start = (member: Mesh, index: number) =>
+      member.cache('products', {
+        ttl: '1h',
+        backups: 1,
+        load: async () => {
+          calls.push(`member ${index}`)
+          return 'loaded'
+        }
+      })
+    // At some of these moments the owner is about to be buried, and its copy is silent when it takes over.
+    for (const afterMs of times(12, i => 2 * i)) {
+      const { t, get } = await copied(330 + afterMs, [1], start)
+      t.crash(0)
+      await t.run(afterMs)
+      t.pause(1)
+      const reads = [2, 3, 4].map(get)
+      await t.run('150ms')
+      t.resume(1)
+      await t.run('2s')
+      expect(reads.map(({ value }) => value?.value)).toEqual(['v1', 'v1', 'v1'])
+      expect(calls, `busy after ${afterMs} ms`).toEqual([])
+    }
+  })
+
   it('shares one call of the origin at the last rank, for a key that nobody has, and does not wait for a new owner', async () => {
     const calls: string[] = []
     let t: Cluster | undefined
