@@ -204,6 +204,7 @@ export class Parts {
       stats,
       complaints,
       isCertain: () => this.membership.isCertain(),
+      settleWith: peer => this.membership.settleWith(peer),
       owns: (namespace, key) => this.ownership.ownerOf(namespace, key) === transport.self,
       viewHash: () => this.membership.view.hash,
       explain: ask => calls.explanations.explain(ask),

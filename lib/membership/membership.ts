@@ -164,6 +164,11 @@ export class Membership {
     return over
   }
 
+  /** Undefined but where this peer may know others of whom we have not heard: resolves when it has told. */
+  settleWith(peer: PeerId): Promise<void> | undefined {
+    return this.#protocol.mayTellMore(peer, this.#deps.clock.monotonic()) ? this.agreeWith(peer) : undefined
+  }
+
   /** Resolves when every member of the view is linked and holds the same view, and there are `members` of them. */
   async settled(
     members: number,

@@ -29,6 +29,8 @@ const STALE_MS = 2_000
 /** While somebody waits for all to agree, or for all to know that we leave: who has not answered is pinged this often. */
 const ASK_AGAIN_MS = 400
 const ASKED_PER_TICK_MAX = 64
+/** A member that knows no other owner by then is alone. */
+const BEGINNING_MS = 5_000
 
 export type MembershipEvent =
   | { type: 'listening'; addresses: readonly Address[] }
@@ -52,6 +54,8 @@ export class Protocol {
   readonly #dials: Dials
   readonly #detection: Detection
   readonly #agreement: Agreement
+  readonly #beganMs: number
+  #isBeginning = true
   #tickedAtMs: number
 
   constructor(deps: { self: MemberRecord; random: Random; stats: Stats; nowMs: number }) {
@@ -59,7 +63,7 @@ export class Protocol {
     this.#dials = new Dials(this.#roster)
     this.#detection = new Detection(this.#roster)
     this.#agreement = new Agreement(this.#roster)
-    this.#tickedAtMs = deps.nowMs
+    this.#beganMs = this.#tickedAtMs = deps.nowMs
   }
 
   get view(): View {
@@ -83,6 +87,17 @@ export class Protocol {
 
   isLinked(peer: PeerId): boolean {
     return this.#roster.contacts.get(peer)?.linked === true
+  }
+
+  /**
+   * We have just begun, know no other owner, and by its latest word this peer sees other members than we do. Later, to
+   * know no other owner is to be alone.
+   */
+  mayTellMore(peer: PeerId, nowMs: number): boolean {
+    if (!this.#isBeginning) return false
+    this.#isBeginning = this.view.owners().length < 2 && nowMs < this.#beganMs + BEGINNING_MS
+    const contact = this.#roster.contacts.get(peer)
+    return this.#isBeginning && contact !== undefined && !this.#agreement.agrees(contact)
   }
 
   /** All members are linked and hold the view we hold, and nobody is suspected. */

@@ -9,7 +9,10 @@
  *   1. we have just come and know one member ─ our table has two owners ─ a key is ours, and the one we know has nothing
  *      of it ─ three others, whom we shall know in a millisecond, have it: the views are compared, and we look again.
  *
- * Not promised: that a key is found whose holders cannot be reached. After two seconds of that it counts as missing.
+ * Nor does it say anything that nobody could be asked, while an owner that we have just heard of has no link to us yet.
+ *
+ * Not promised: that a key is found whose holders cannot be reached. After two seconds of that it counts as missing, and
+ * where all who could be asked have nothing, a link is waited for no longer than half a second.
  */
 import type { Clock } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
@@ -19,6 +22,7 @@ import type { PeekedChange, Peeks } from './peeks.ts'
 
 const LOOK_AGAIN_MS = 10
 const BLIND_MS_MAX = 2_000
+const UNLINKED_MS_MAX = 500
 
 export interface LooksDeps {
   readonly clock: Clock
@@ -50,27 +54,32 @@ export class Looks {
     key: string,
     change: PeekedChange,
     onOver: (answer: Answered) => void,
-    blindUntilMs = this.#deps.clock.monotonic() + BLIND_MS_MAX
+    sinceMs = this.#deps.clock.monotonic()
   ): boolean {
     const { clock, peeks, assured, partitionOf, isWarming, isDoubtful, isCutOff, agreeWith } = this.#deps
     const partition = partitionOf(namespace, key)
     if (!isWarming(partition)) return false
     const again = (): void => {
       clock.after(LOOK_AGAIN_MS, () => {
-        if (!this.#isStopped && !this.look(namespace, key, change, onOver, blindUntilMs)) onOver(undefined)
+        if (!this.#isStopped && !this.look(namespace, key, change, onOver, sinceMs)) onOver(undefined)
       })
     }
+    // Asked of now: who is linked while others are asked was not asked.
+    const mayBeUnlinked = isCutOff(partition) && clock.monotonic() - sinceMs < UNLINKED_MS_MAX
     if (isDoubtful(partition) && isCutOff(partition)) {
       again()
       return true
     }
-    return peeks.look(namespace, key, partition, change, ({ answer, isFound, isHeard, apart }) => {
+    const isAsked = peeks.look(namespace, key, partition, change, ({ answer, isFound, isHeard, apart }) => {
       if (answer === undefined && !isHeard && isDoubtful(partition)) return again()
-      const isUnknown = answer === undefined && !isFound && clock.monotonic() < blindUntilMs
+      const isUnknown = answer === undefined && !isFound && clock.monotonic() - sinceMs < BLIND_MS_MAX
       if (isUnknown && apart !== undefined) return void agreeWith(apart).then(again)
-      if (isUnknown && !isHeard) return again()
+      if (isUnknown && (!isHeard || mayBeUnlinked)) return again()
       assured.asked(namespace, key)
       onOver(answer)
     })
+    if (isAsked || !mayBeUnlinked) return isAsked
+    again()
+    return true
   }
 }

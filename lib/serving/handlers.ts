@@ -1,6 +1,12 @@
 /**
  * From a message of another member to what this one does for it. Whoever asks the wrong member is told so and nothing
  * else is done: the two make their views equal and it asks again.
+ *
+ * One that has just begun knows nobody but who has found it, and by its own view everything is its own. Who asks it then
+ * has a larger view, so that is compared first:
+ *
+ *   1. we begin, and a client is the first to be linked ─ it asks us for a key that is ours by its table ─ we see no other
+ *      owner, so nobody to look at, and call the origin ─ four others, of whom the client would have told us, have it.
  */
 import type { Complaints } from '../observe/complaints.ts'
 import type { Stats } from '../observe/stats.ts'
@@ -29,6 +35,8 @@ export interface HandlersDeps {
   readonly complaints: Complaints
   /** False while this member does not trust its own view. */
   readonly isCertain: () => boolean
+  /** Undefined but where we have just begun and this peer may know of others: resolves when it has told. */
+  readonly settleWith: (peer: PeerId) => Promise<void> | undefined
   readonly owns: (namespace: string, key: string) => boolean
   readonly viewHash: () => number
   readonly explain: (ask: MessageOf<'explain'>) => MessageOf<'explained'>
@@ -43,7 +51,7 @@ export class Handlers {
   readonly #deps: HandlersDeps
   readonly #part = new Uint8Array(PART_BYTES_MAX)
 
-  /** Requests held back until this member trusts its view again; the server caps them, their callers time them out. */
+  /** Requests held back until this member can trust its view; the server caps them, their callers time them out. */
   readonly #held = new Set<() => void>()
 
   constructor(deps: HandlersDeps) {
@@ -56,8 +64,15 @@ export class Handlers {
     for (const serve of held) serve()
   }
 
-  handle(peer: PeerId, request: Request, respond: (reply: Reply) => void): (() => void) | undefined {
-    if (!this.#deps.isCertain()) return this.#hold(peer, request, respond)
+  /** `isSettled`: its view and ours have been compared for this request already. */
+  handle(peer: PeerId, request: Request, respond: (reply: Reply) => void, isSettled = false): (() => void) | undefined {
+    if (!this.#deps.isCertain()) return this.#hold(peer, request, respond, { isSettled })
+    const until = isSettled ? undefined : this.#deps.settleWith(peer)
+    if (until !== undefined) return this.#hold(peer, request, respond, { isSettled: true, until })
+    return this.#serve(peer, request, respond)
+  }
+
+  #serve(peer: PeerId, request: Request, respond: (reply: Reply) => void): (() => void) | undefined {
     switch (request.type) {
       case 'read':
         return this.#read(peer, request, respond)
@@ -117,11 +132,16 @@ export class Handlers {
   }
 
   /** Neither the old answer nor "not mine": in a moment we shall know which of them is right. */
-  #hold(peer: PeerId, request: Request, respond: (reply: Reply) => void): () => void {
+  #hold(
+    peer: PeerId,
+    request: Request,
+    respond: (reply: Reply) => void,
+    { isSettled, until }: { isSettled: boolean; until?: Promise<void> }
+  ): () => void {
     let withdraw: (() => void) | undefined
     const serve = (): void => {
       try {
-        withdraw = this.handle(peer, request, respond)
+        withdraw = this.handle(peer, request, respond, isSettled)
       } catch (error) {
         const complaint = { err: error, peer, type: request.type }
         this.#deps.complaints.error(complaint, 'a request that was held back failed inside cachemesh')
@@ -129,6 +149,9 @@ export class Handlers {
       }
     }
     this.#held.add(serve)
+    void until?.then(() => {
+      if (this.#held.delete(serve)) serve()
+    })
     return () => {
       this.#held.delete(serve)
       withdraw?.()

@@ -7,7 +7,7 @@ import { encodeKey } from '../../lib/codec/keys.ts'
 import { namespaceOf } from '../../lib/fill/definition.ts'
 import { saltOf } from '../../lib/placement/hash.ts'
 import { partitionOf } from '../../lib/placement/partitions.ts'
-import { formed, mesh, times } from './story.ts'
+import { formed, mesh, times, weighing } from './story.ts'
 
 const PLACE = saltOf(namespaceOf('products', 1), saltOf('sim'))
 
@@ -47,6 +47,37 @@ describe('a member that joins, and is not heard by all', () => {
     while (mesh(t, 0).members.length < 4) await t.run(20)
     const found = await t.until(products.getMany(older))
     expect(found).toEqual(older.map(key => `set ${key}`))
+    expect(calls).toBe(0)
+  })
+})
+
+describe('a member that has just begun, and is found first by a client that owns nothing', () => {
+  it('takes no key for missing that those have of whom the client can tell', async () => {
+    let calls = 0
+    const load = async (key: string): Promise<string> => {
+      calls++
+      return `loaded ${key}`
+    }
+    const t = await formed(4, {
+      seed: 8230,
+      start: member => member.cache('products', { ttl: '1h', backups: 0, load }),
+      options: weighing([1, 1, 1, 0])
+    })
+    t.crash(2)
+    await t.run('15s')
+    const keys = times(300, i => `key-${i}`)
+    const products = mesh(t, 3).cache<string>('products')
+    await t.until(products.setMany(keys.map(key => [key, `set ${key}`] as const)))
+    t.cut([2], [0, 1])
+    t.restart(2)
+    const reads: Promise<(string | undefined)[]>[] = []
+    for (let turn = 0; turn < 200; turn++) {
+      reads.push(Promise.all(keys.slice(turn, turn + 100).map(key => products.get(key))))
+      await t.run(0.25)
+    }
+    t.heal()
+    const found = await t.until(Promise.all(reads))
+    expect(new Set(found.flat().map(value => value?.split(' ')[0]))).toEqual(new Set(['set']))
     expect(calls).toBe(0)
   })
 })

@@ -9,7 +9,7 @@ import type { MessageOf } from '../../lib/rpc/messages.ts'
 import { Process } from '../../lib/sim/world.ts'
 import { type Cluster, cluster } from '../../lib/testing.ts'
 import { record } from '../member-record.ts'
-import { errorOf, formed, keyOf, mesh, ownerOf, times, watch } from './story.ts'
+import { errorOf, formed, keyOf, mesh, ownerOf, times, watch, weighing } from './story.ts'
 
 afterEach(() => void vi.restoreAllMocks())
 
@@ -352,13 +352,7 @@ describe('a member', () => {
 })
 
 function weighted(seed: number, weights: readonly number[]): Promise<Cluster> {
-  // The simulator gives all members the same options: each asks for its own as it starts.
-  let next = 0
-  const options = Object.defineProperty({}, 'weight', {
-    enumerable: true,
-    get: () => weights[next++ % weights.length] as number
-  })
-  return formed(weights.length, { seed, options, start: declare })
+  return formed(weights.length, { seed, start: declare, options: weighing(weights) })
 }
 
 /** Somebody on the same network who speaks the protocol and is not a member. */

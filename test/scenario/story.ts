@@ -82,3 +82,12 @@ export function orOurError<T>(call: Promise<T>): Promise<T | undefined> {
 export function times<T>(count: number, make: (i: number) => T): T[] {
   return Array.from({ length: count }, (_, i) => make(i))
 }
+
+/** Each member's weight. The simulator gives all the same options: each asks for its own as it starts. */
+export function weighing(weights: readonly number[]): { weight: number } {
+  let next = 0
+  return Object.defineProperty({} as { weight: number }, 'weight', {
+    enumerable: true,
+    get: () => weights[next++ % weights.length] as number
+  })
+}

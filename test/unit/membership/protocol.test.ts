@@ -293,3 +293,28 @@ describe('leaving', () => {
     expect([t.status('a'), t.status('b')]).toEqual(['alive', 'alive'])
   })
 })
+
+describe('a member that has just begun', () => {
+  const client = { weight: 0 }
+
+  it('is told more by a peer that sees others, until the two agree', () => {
+    const t = new Table()
+    t.linkUp('a', client)
+    t.heard('a', 7)
+    expect(t.protocol.mayTellMore('a', t.nowMs)).toBe(true)
+    t.heard('a', t.protocol.view.hash)
+    expect(t.protocol.mayTellMore('a', t.nowMs)).toBe(false)
+    expect(t.protocol.mayTellMore('nobody', t.nowMs)).toBe(false)
+  })
+
+  it('is not once it knows another owner, nor after 5 s', () => {
+    const t = new Table()
+    t.linkUp('a', client)
+    t.linkUp('b')
+    expect(t.protocol.mayTellMore('a', t.nowMs)).toBe(false)
+    const alone = new Table()
+    alone.linkUp('a', client)
+    expect(alone.protocol.mayTellMore('a', alone.nowMs + 5_000)).toBe(false)
+    expect(alone.protocol.mayTellMore('a', alone.nowMs)).toBe(false)
+  })
+})

@@ -11,6 +11,8 @@ let clock: ManualClock
 let open: ((look: Look) => void)[]
 let over: number
 let isDoubtful: boolean
+let isCutOff: boolean
+let isAnybodyThere: boolean
 let agreed: string[]
 let looks: Looks
 
@@ -20,7 +22,10 @@ beforeEach(() => {
   over = 0
   agreed = []
   isDoubtful = false
-  const peeks = { look: (...[, , , , onOver]: Parameters<Peeks['look']>) => open.push(onOver) > 0 } as unknown as Peeks
+  isCutOff = false
+  isAnybodyThere = true
+  const look = (...[, , , , onOver]: Parameters<Peeks['look']>) => isAnybodyThere && open.push(onOver) > 0
+  const peeks = { look } as unknown as Peeks
   looks = new Looks({
     clock,
     peeks,
@@ -28,7 +33,7 @@ beforeEach(() => {
     partitionOf: () => 7,
     isWarming: () => true,
     isDoubtful: () => isDoubtful,
-    isCutOff: () => false,
+    isCutOff: () => isCutOff,
     agreeWith: async peer => void agreed.push(peer)
   })
 })
@@ -61,5 +66,37 @@ describe('a look that brings nothing', () => {
     isDoubtful = true
     await end({ ...NOTHING, isHeard: false })
     expect([over, open.length]).toEqual([0, 1])
+  })
+})
+
+describe('a look at nobody', () => {
+  beforeEach(() => {
+    isAnybodyThere = false
+  })
+
+  it('is none', () => {
+    expect(looks.look('n', 'k', undefined, () => over++)).toBe(false)
+  })
+
+  it('waits for an owner that is not linked yet, and then is one', async () => {
+    isCutOff = true
+    expect(looks.look('n', 'k', undefined, () => over++)).toBe(true)
+    clock.pass(100)
+    expect([over, open.length]).toEqual([0, 0])
+    isCutOff = false
+    isAnybodyThere = true
+    clock.pass(10)
+    expect([over, open.length]).toEqual([0, 1])
+    await end(NOTHING)
+    expect([over, open.length]).toEqual([1, 0])
+  })
+
+  it('waits for no longer than half a second', () => {
+    isCutOff = true
+    looks.look('n', 'k', undefined, () => over++)
+    for (let i = 0; i < 49; i++) clock.pass(10)
+    expect(over).toBe(0)
+    for (let i = 0; i < 2; i++) clock.pass(10)
+    expect(over).toBe(1)
   })
 })

@@ -12,6 +12,7 @@ import { ManualClock } from '../rpc/manual-clock.ts'
 
 let isOurs: boolean
 let isCertain: boolean
+let settling: Promise<void> | undefined
 let made: Change[]
 let meshClock: MeshClock
 let stats: Stats
@@ -20,6 +21,7 @@ let handlers: Handlers
 beforeEach(() => {
   isOurs = true
   isCertain = true
+  settling = undefined
   made = []
   stats = new Stats()
   meshClock = new MeshClock(new ManualClock())
@@ -46,6 +48,7 @@ beforeEach(() => {
     stats,
     complaints: new Complaints({ clock: new ManualClock(), log: noLog, stats }),
     isCertain: () => isCertain,
+    settleWith: () => settling,
     owns: () => isOurs,
     viewHash: () => 7,
     explain: () => ({
@@ -118,5 +121,34 @@ describe('a page of keys', () => {
     const keys = { type: 'keys', namespace: 'n', prefix: '', partition: 0, after: '' } as const
     expect(ask({ ...keys, viewHash: 7 })).toMatchObject([{ type: 'page' }])
     expect(ask({ ...keys, viewHash: 8 })).toEqual([{ type: 'notOwner' }])
+  })
+})
+
+describe('a member that has just begun', () => {
+  it('answers nobody who sees others before it has heard of them, and then by what it has heard', async () => {
+    let told = (): void => {}
+    settling = new Promise(resolve => {
+      told = resolve
+    })
+    const replies = ask(add(1))
+    expect([replies, made]).toEqual([[], []])
+    isOurs = false
+    told()
+    await settling
+    expect(replies).toEqual([{ type: 'notOwner' }])
+    expect(made).toEqual([])
+  })
+
+  it('forgets who has taken the question back meanwhile', async () => {
+    let told = (): void => {}
+    settling = new Promise(resolve => {
+      told = resolve
+    })
+    const replies: Reply[] = []
+    const withdraw = handlers.handle('peer', add(1), reply => replies.push(reply))
+    withdraw?.()
+    told()
+    await settling
+    expect([replies, made]).toEqual([[], []])
   })
 })
