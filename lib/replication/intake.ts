@@ -288,7 +288,7 @@ export class Intake {
   #nextGroup(): Offer[] | undefined {
     let group: Offer[] | undefined
     for (const partition of this.#byHeat()) {
-      const offers = this.#moving.has(partition) ? undefined : this.#open.get(partition)
+      const offers = this.#moving.has(partition) ? undefined : this.#openStill(partition)
       if (offers === undefined) continue
       if (group === undefined) {
         const best = this.#bestOf(offers)
@@ -303,6 +303,13 @@ export class Intake {
       }
     }
     return group
+  }
+
+  /** What several hold has come by the first of them, and what was looked for has come already. */
+  #openStill(partition: number): ReadonlyMap<PeerId, Holding> | undefined {
+    for (const [peer, holding] of this.#open.get(partition) ?? [])
+      if (this.#isHere(peer, holding)) this.#close(peer, holding)
+    return this.#open.get(partition)
   }
 
   /** Who has the most of it, of those that can be asked. */

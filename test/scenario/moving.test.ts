@@ -1,5 +1,6 @@
 import { afterEach, expect, it, vi } from 'vitest'
 import type { Mesh } from '../../lib/mesh.ts'
+import { Gifts } from '../../lib/replication/gifts.ts'
 import { Store } from '../../lib/store/store.ts'
 import { type Cluster, cluster } from '../../lib/testing.ts'
 
@@ -70,4 +71,19 @@ it('what was shown to a new owner while another was dying is its copy afterwards
   t.crash(3)
   await t.run('5s')
   expect(await t.until(Promise.all(keys.map(key => numbers(t, 0).get(key))))).toEqual(keys.map((_, i) => i))
+})
+
+it('what several hold is pulled from one of them, and the others are not even asked for a list', async () => {
+  const t = cluster(4, { seed: 8, start: mesh => void mesh.cache<number>('numbers', { ttl: '1h', backups: 1 }) })
+  t.crash(3)
+  await t.run('15s')
+  const keys = Array.from({ length: 2_000 }, (_, i) => `key-${i}`)
+  await t.until(numbers(t, 0).setMany(keys.map((key, i) => [key, i] as const)))
+  await t.run('5s')
+  const list = vi.spyOn(Gifts.prototype, 'list')
+  t.restart(3)
+  await t.run('5s')
+  expect((t.meshes[3] as Mesh).stats().partitionsWarming).toBe(0)
+  expect((t.meshes[3] as Mesh).stats().recordsPulledTotal).toBeGreaterThan(400)
+  expect(list.mock.calls.length).toBeLessThan(20)
 })
