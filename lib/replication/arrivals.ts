@@ -50,7 +50,7 @@ export class Arrivals {
     if (this.#mayBeOutlived(entry)) return this.#refuse(entry)
     const result = store.merge(entry, meshClock.now())
     // Its holder has not heard of the clear that it lies below.
-    if (result === 'refused' && store.isDead(entry)) return backups.evicted(entry)
+    if (result === 'refused' && store.isDead(entry, entry.version.stamp)) return backups.evicted(entry)
     if (result !== 'kept') return
     onTakenIn(entry)
     // Of what warms, all is compared when it is warm.

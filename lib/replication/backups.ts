@@ -347,6 +347,7 @@ export class Backups {
       viewHash,
       nowMs: () => meshClock.now(),
       floors: () => store.floors(),
+      onFloors: floors => store.mergeFloors(floors),
       holdingFor: (partition, to) => this.#holdingFor(partition, to),
       onLost: to => {
         // Calls over a dead link end before anybody is told that it is dead, and a new one may be up by then.

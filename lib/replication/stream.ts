@@ -56,6 +56,8 @@ export interface StreamDeps {
   readonly viewHash: () => number
   readonly nowMs: () => number
   readonly floors: () => readonly Floor[]
+  /** The peer knows of a clear that we have not heard of. */
+  readonly onFloors: (floors: readonly Floor[]) => void
   /** What we have of a partition that this peer keeps copies of; undefined when it does not any more. */
   readonly holdingFor: (partition: number, peer: PeerId) => Holding | undefined
   readonly onLost: (peer: PeerId) => void
@@ -241,6 +243,7 @@ export class Stream {
     }
     this.#underWay = undefined
     this.#ended++
+    if (reply.floors.length > 0) this.#deps.onFloors(reply.floors)
     const { message, items } = batch
     const refused = new Map(reply.refused.map(one => [one.place, one.why]))
     for (const [place, item] of items.entries()) {

@@ -91,7 +91,9 @@ export const REPLICA_LAYOUTS = {
     /** By their place in the batch: what is not held here, and why. `newer`: a higher version is. */
     refused: listOf(object({ place: count, why: oneOf('moved', 'room', 'newer'), ...version }), RECORDS_MAX, 'refused'),
     /** And how many records of them are here. */
-    differing: listOf(object({ partition: count, count }), PARTITIONS_MAX, 'differing')
+    differing: listOf(object({ partition: count, count }), PARTITIONS_MAX, 'differing'),
+    /** What is dead here, where a record came that is: its sender has not heard of it. */
+    floors: listOf(floor, FLOORS_MAX, 'floors')
   },
   /** By a primary that is not level yet: what do you have of this key? Answered at once, whatever it is. */
   peek: { ...name, change: optional(object({ peer: peerText, boot: real, number: real })) },

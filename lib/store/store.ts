@@ -242,8 +242,8 @@ export class Store {
   }
 
   /** Lies below a floor. */
-  isDead({ namespace, key, version }: Entry): boolean {
-    return this.#floors.kills(namespace, key, version.stamp)
+  isDead({ namespace, key }: Name, stamp: number): boolean {
+    return this.#floors.kills(namespace, key, stamp)
   }
 
   /** Nothing would have to go for it. */

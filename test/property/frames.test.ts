@@ -285,7 +285,8 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   copied: {
     viewHash: real,
     refused: few({ place: count, why: fc.constantFrom('moved', 'room', 'newer'), ...stamped }),
-    differing: few({ partition: count, count })
+    differing: few({ partition: count, count }),
+    floors
   },
   peek: { ...where, change: maybe({ peer: shortText, boot: real, number: real }) },
   peeked: {

@@ -2,8 +2,10 @@ import { describe, expect, it } from 'vitest'
 import type { PartialError } from '../../lib/base/errors.ts'
 import type { Cache } from '../../lib/cache.ts'
 import type { Key } from '../../lib/codec/keys.ts'
+import { namespaceOf } from '../../lib/fill/definition.ts'
 import type { Mesh } from '../../lib/mesh.ts'
 import type { Cluster } from '../../lib/testing.ts'
+import { keysHeldBy } from './copied.ts'
 import { errorOf, formed, keyOf, mesh, ownersOf, times, watch } from './story.ts'
 
 const products = (t: Cluster, index: number): Cache<unknown, Key> => mesh(t, index).cache<unknown, Key>('products')
@@ -278,5 +280,19 @@ describe('keys', () => {
     const t = await plain(2, 1226)
     await t.until(mesh(t, 0).leave())
     expect(() => products(t, 0)).toThrow()
+  })
+})
+
+describe('a clear whose caller dies in the midst of it', () => {
+  it('reaches the primary from a backup that has heard of it, and the two hold the same again', async () => {
+    const t = await formed(3, { seed: 1290, start: member => void member.cache('products', { ttl: '1h', backups: 1 }) })
+    const { store, meshClock } = t.partsOf(1)
+    const [key] = keysHeldBy(t, 1, 0, 1) as [string]
+    await t.until(mesh(t, 2).cache<string>('products').set(key, 'v', { backupAcks: 1 }))
+    const stamp = meshClock.stamp()
+    store.addFloor({ namespace: namespaceOf('products', 1), prefix: '', stamp, atMs: meshClock.now() })
+    await t.run('40s')
+    expect(await t.until(mesh(t, 2).cache('products').get(key))).toBeUndefined()
+    expect(mesh(t, 0).stats().partitionsWithoutBackup).toBe(0)
   })
 })

@@ -135,6 +135,15 @@ describe('acked writes survive', () => {
     readAtEnd(unflushed.checker, { cache: 'safe' })
   })
 
+  it('counts nothing for the flush of a process that has come in place of the one that wrote', () => {
+    const { stage, checker } = written(0)
+    stage.at(5_100).loseMember()
+    checker.died?.(0)
+    stage.at(5_200)
+    say(stage, checker, { kind: 'flush', cache: 'safe' })
+    readAtEnd(checker, { cache: 'safe' })
+  })
+
   it('takes a miss for right where the key was deleted since, and not where it was deleted before', () => {
     const deleted = written()
     deleted.stage.at(6_000)

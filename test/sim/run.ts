@@ -234,7 +234,11 @@ class Simulation {
   }
 
   #declare(mesh: Mesh, index: number): void {
-    declareAll(mesh, this.#knobs, (key, signal) => this.#origin.load(key, index, signal, this.#cluster.now))
+    declareAll(mesh, this.#knobs, (key, signal) => {
+      // A process that has died calls nobody any more, though what it waited for comes.
+      const isDead = this.#cluster.meshes[index] !== mesh || !this.#cluster.isAlive(index)
+      return isDead ? new Promise(() => {}) : this.#origin.load(key, index, signal, this.#cluster.now)
+    })
     mesh.on('join', () => this.#disturb())
     mesh.on('leave', () => this.#disturb())
     const { id } = mesh

@@ -46,6 +46,9 @@ export function ackedWritesSurvive(
 
   return {
     ...newcomers.hooks,
+    died: member => {
+      for (const write of [...writes.values()].flat()) if (write.member === member) write.hasDied = true
+    },
     began: call => deletes.began(call),
     called: call => {
       const name = nameOf(call)
@@ -58,7 +61,7 @@ export function ackedWritesSurvive(
         const known = writes.get(name) ?? []
         writes.set(name, [
           ...known,
-          { member, beganMs, endedMs, ackedMs: endedMs, calmSinceMs: calm.sinceMs(), version, backups, acked, wasAlone }
+          { member, beganMs, endedMs, ackedMs: endedMs, calmSinceMs: calm.sinceMs(), version, backups, acked, wasAlone, hasDied: false }
         ])
       } else if (call.kind === 'get' && isJudged(call) && call.failed === undefined) {
         const isCalm = call.isCopy !== true && calm.sinceMs() < call.beganMs && isUnitedSinceLevel(calm, call.beganMs)
@@ -79,6 +82,8 @@ interface Acked extends Pick<ClientCall, 'member' | 'beganMs' | 'endedMs'> {
   readonly wasAlone: boolean
   readonly version: string
   readonly backups: number
+  /** The process that made it is gone: what another flushes under its name says nothing of it. */
+  hasDied: boolean
   /** When so many backups were known to have it; a flush may tell of more. */
   acked: number
   ackedMs: number
@@ -89,7 +94,7 @@ function flushed(writes: ReadonlyMap<string, Acked[]>, flush: ClientCall): void 
   for (const [name, ofKey] of writes) {
     if (!name.startsWith(`${flush.cache}/`)) continue
     for (const write of ofKey)
-      if (write.member === flush.member && write.endedMs < flush.beganMs)
+      if (write.member === flush.member && !write.hasDied && write.endedMs < flush.beganMs)
         write.acked = Math.max(write.acked, Math.min(write.backups, Number(flush.acks)))
   }
 }
