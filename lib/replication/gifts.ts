@@ -15,7 +15,7 @@ import type { Store } from '../store/store.ts'
 import { recordOf } from './record.ts'
 
 /** Answers of changes that go along with the first page of a pull. */
-const ANSWERS_MAX = 4_096
+export const ANSWERS_MAX = 4_096
 const PARTITIONS_MAX = 256
 const PAGE_BYTES_MAX = 512 * 1024
 /** Work of a few milliseconds on either side, for reads wait as long. */

@@ -162,6 +162,7 @@ export class Intake {
   offered(peer: PeerId, offer: MessageOf<'offer'>): Reply {
     const { viewHash, mergeFloors, store } = this.#deps
     mergeFloors(offer.floors)
+    for (const answer of offer.answers) this.#deps.remember(answer)
     this.#deps.onTables(peer, offer.tables)
     if (offer.viewHash !== viewHash()) return { type: 'notOwner' }
     // The table of this view is made now at the latest, or what is heard before it would be awaited after it.

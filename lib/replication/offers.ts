@@ -19,6 +19,7 @@ import { CallFailed, type Client } from '../rpc/client.ts'
 import type { Floor, Holding } from '../rpc/replica-talk.ts'
 import type { Store } from '../store/store.ts'
 import { isSame } from './copies.ts'
+import { ANSWERS_MAX, type GiftsDeps } from './gifts.ts'
 
 const STILL_MS = 500
 const STILL_MS_MAX = 3_000
@@ -43,6 +44,7 @@ export interface OffersDeps {
   readonly isLeaving: () => boolean
   readonly agreeWith: (peer: PeerId) => Promise<void>
   readonly mergeFloors: (floors: readonly Floor[]) => void
+  readonly answersIn: GiftsDeps['answersIn']
 }
 
 export class Offers {
@@ -175,7 +177,7 @@ export class Offers {
     last: boolean,
     hash: number
   ): Promise<number | undefined> {
-    const { client, store, timeoutMs, viewHash, bootOf, agreeWith, mergeFloors } = this.#deps
+    const { client, store, timeoutMs, viewHash, bootOf, agreeWith, mergeFloors, answersIn } = this.#deps
     const holdings = partitions.map(partition => this.#holdingOf(partition))
     const boot = bootOf(peer)
     const ranks = new Map(partitions.map(partition => [partition, this.#rankIn(this.#deps.table(), partition)]))
@@ -185,6 +187,7 @@ export class Offers {
       tables: this.#tables,
       last,
       holdings,
+      answers: answersIn(new Set(partitions), ANSWERS_MAX),
       floors: store.floors()
     } as const
     try {

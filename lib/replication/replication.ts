@@ -157,6 +157,7 @@ export class Replication {
     this.#offers = new Offers({
       ...deps,
       tables: () => this.#intake.tables,
+      answersIn: answers.answersIn,
       mergeFloors: floors => store.mergeFloors(floors)
     })
     const peeks = new Peeks({

@@ -109,6 +109,8 @@ export const REPLICA_LAYOUTS = {
     tables: count,
     last: flag,
     holdings: listOf(holding, PARTITIONS_MAX, 'holdings'),
+    /** What writers of these partitions were told of late. What is equal is not pulled, and they may ask again. */
+    answers: listOf(answer, RECORDS_MAX, 'answers'),
     floors: listOf(floor, FLOORS_MAX, 'floors')
   },
   /** Those of them that it and its backups have in full. Whoever is no replica may forget these. */

@@ -295,7 +295,7 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
     final: fc.boolean(),
     viewHash: real
   },
-  offer: { viewHash: real, tables: count, last: fc.boolean(), holdings, floors },
+  offer: { viewHash: real, tables: count, last: fc.boolean(), holdings, answers: few(answerFields), floors },
   offered: { viewHash: real, tables: count, level: places, floors },
   list: { viewHash: real, partition: count, after },
   listed: { versions: few({ ...where, ...stamped, expiresAtMs: real }), last: fc.boolean() },

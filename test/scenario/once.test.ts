@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest'
 import type { MeshError } from '../../lib/base/errors.ts'
 import type { Mesh } from '../../lib/mesh.ts'
 import type { Cluster } from '../../lib/testing.ts'
+import { keysHeldBy } from './copied.ts'
 import { errorOf, formed, keyOf, mesh, ownerOf, times, watch } from './story.ts'
 
 /** Without copies: what a change comes to is then the business of one owner. With them: `acks.test.ts`. */
@@ -191,5 +192,24 @@ describe('an owner that stands still', () => {
     if (standstill !== '4s') expect(sum).toBeGreaterThanOrEqual(acknowledged)
     expect(sum).toBeLessThanOrEqual(acknowledged + unknown)
     expect(acknowledged).toBeGreaterThan(0)
+  })
+})
+
+describe('a change whose owner dies before its writer has heard', () => {
+  it('is not made again by a writer that becomes the owner, has looked for the record, and found the rest equal', async () => {
+    const start = (member: Mesh): unknown => member.cache('products', { ttl: '1h', backups: 2 })
+    const t = await formed(4, { seed: 1160, start })
+    const [key] = keysHeldBy(t, 1, 2, 1, 0) as [string]
+    // What the owner says to the second in rank gets lost; the third has its copy.
+    t.cutOneWay([2], [1])
+    const writing = watch(t, products(t, 1).compareAndSet(key, null, 'first', { timeout: '30s' }))
+    await t.run(20)
+    t.crash(2)
+    while (mesh(t, 1).members.some(({ id }) => id === mesh(t, 2).id)) await t.run(10)
+    // The new owner looks for what others have of the key, and makes this of it.
+    await t.until(products(t, 3).set(key, 'second'))
+    await t.run('30s')
+    expect(writing.value, 'it was made, and that is what its writer is told').toEqual(expect.any(String))
+    expect(await t.until(products(t, 0).get(key))).toBe('second')
   })
 })
