@@ -64,8 +64,8 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 export class Peeks {
   readonly #deps: PeeksDeps
-  /** Reads of one key look once. */
-  readonly #looking = new Map<string, OnOver[]>()
+  /** Reads of one key look once, while it is the same members that are to be asked. */
+  readonly #looking = new Map<string, { readonly holders: readonly PeerId[]; readonly waiting: OnOver[] }>()
 
   constructor(deps: PeeksDeps) {
     this.#deps = deps
@@ -77,17 +77,19 @@ export class Peeks {
     if (holders.length === 0) return false
     const name = recordName(namespace, key)
     const others = change === undefined ? this.#looking.get(name) : undefined
-    if (others !== undefined) {
-      others.push(onOver)
+    // One that could be linked only a moment ago may be who has it.
+    if (others !== undefined && holders.every(peer => others.holders.includes(peer))) {
+      others.waiting.push(onOver)
       return true
     }
     const waiting = [onOver]
-    if (change === undefined) this.#looking.set(name, waiting)
+    const looking = { holders, waiting }
+    if (change === undefined) this.#looking.set(name, looking)
     const peek = { type: 'peek', namespace, key, change } as const
     // Whom we ask is by our view of now: by the time of the answers there may be more.
     const asking = { peek, partition, viewHash: this.#deps.viewHash() }
     this.#askTwice(holders, asking, found => {
-      if (change === undefined) this.#looking.delete(name)
+      if (this.#looking.get(name) === looking) this.#looking.delete(name)
       for (const over of waiting) over(found)
     })
     return true

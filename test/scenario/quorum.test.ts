@@ -85,7 +85,13 @@ describe('a read by majority', () => {
     const { t, stores, key, read } = await copied(507, [1, 2])
     copy(stores[0] as never, stores[2] as never, key, { version: NEWER, bytes: bytesOf('v2') })
     // What the read brings to those that have less does not arrive.
-    vi.spyOn(Copies.prototype, 'receive').mockReturnValue({ type: 'copied', viewHash: 0, refused: [], differing: [], floors: [] })
+    vi.spyOn(Copies.prototype, 'receive').mockReturnValue({
+      type: 'copied',
+      viewHash: 0,
+      refused: [],
+      differing: [],
+      floors: []
+    })
     loseLinksTo(t, 0)
     await t.run(5)
     expect(await t.until(read(3))).toMatchObject({ value: 'v2' })

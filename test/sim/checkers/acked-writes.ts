@@ -61,7 +61,18 @@ export function ackedWritesSurvive(
         const known = writes.get(name) ?? []
         writes.set(name, [
           ...known,
-          { member, beganMs, endedMs, ackedMs: endedMs, calmSinceMs: calm.sinceMs(), version, backups, acked, wasAlone, hasDied: false }
+          {
+            member,
+            beganMs,
+            endedMs,
+            ackedMs: endedMs,
+            calmSinceMs: calm.sinceMs(),
+            version,
+            backups,
+            acked,
+            wasAlone,
+            hasDied: false
+          }
         ])
       } else if (call.kind === 'get' && isJudged(call) && call.failed === undefined) {
         const isCalm = call.isCopy !== true && calm.sinceMs() < call.beganMs && isUnitedSinceLevel(calm, call.beganMs)

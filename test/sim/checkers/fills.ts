@@ -101,6 +101,8 @@ function spared(calm: Calm): Checker {
   const waiters = new Waiters()
   const reads = new OpenReads()
   const lastCall = new Map<string, { call: OriginCall; askedMs: number }>()
+  /** Those that failed when the last who waited had just gone: nobody was there to be told of it. */
+  const unwanted = new Set<OriginCall>()
   return {
     began: call => {
       waiters.began(call)
@@ -110,12 +112,15 @@ function spared(calm: Calm): Checker {
       waiters.ended(call)
       reads.ended(call)
     },
+    originEnded: call => {
+      if (Number.isFinite(waiters.noneSinceMs(call.key))) unwanted.add(call)
+    },
     originBegan: call => {
       const last = lastCall.get(call.key)
       lastCall.set(call.key, { call, askedMs: reads.askedMs(call) })
       if (last === undefined) return
       const { call: before, askedMs } = last
-      if (before.ok || before.aborted || !Number.isFinite(before.endedMs)) return
+      if (before.ok || before.aborted || unwanted.has(before) || !Number.isFinite(before.endedMs)) return
       if (call.beganMs >= before.endedMs + BACKOFF_MS || !waiters.isQuietSince(call.key, askedMs)) return
       if (calm.sinceMs() < askedMs)
         throw new Violation(

@@ -9,12 +9,14 @@ const CHANGE = { peer: 'writer', boot: 1, number: 2 }
 let asked: Map<string, (reply: MessageOf<'peeked'> | CallFailed) => void>
 let takenIn: string[]
 let over: boolean[]
+let holders: string[]
 let peeks: Peeks
 
 beforeEach(() => {
   asked = new Map()
   takenIn = []
   over = []
+  holders = ['before', 'other']
   const client = {
     begin: (peer: string, _peek: unknown, _terms: unknown, onEnd: (reply: MessageOf<'peeked'> | CallFailed) => void) =>
       asked.set(peer, onEnd)
@@ -22,7 +24,7 @@ beforeEach(() => {
   peeks = new Peeks({
     client,
     stats: new Stats(),
-    holdersOf: () => ['before', 'other'],
+    holdersOf: () => holders,
     viewHash: () => 1,
     isBefore: peer => peer === 'before',
     takeIn: ({ version }, from) => void takenIn.push(`${version.stamp} from ${from}`)
@@ -66,6 +68,19 @@ describe('a look', () => {
     look(CHANGE)
     asked.get('before')?.(peeked(2, true))
     expect(over).toEqual([])
+  })
+
+  it('is joined by who would ask the same, and not by who can ask one more', () => {
+    holders = ['before']
+    look()
+    look()
+    holders = ['before', 'other']
+    look()
+    const first = asked.get('other')
+    expect(first, 'the third has asked it').toBeDefined()
+    asked.get('before')?.(peeked(undefined, false))
+    first?.(peeked(1, false))
+    expect([takenIn, over]).toEqual([['1 from other'], [true]])
   })
 
   it('asks those again who were silent', () => {
