@@ -39,13 +39,13 @@ export interface Asking {
 export function asking(deps: AskingDeps): Asking {
   const { routes, client, clock, meshClock, random, stats, log, timeoutMs, filters, ownPage, onDeclared } = deps
   const { detach, ownsKeys, checkOpen } = deps
-  const { router, reads, many, sessions } = reading(deps)
+  const { router, reads, many, near, sessions } = reading(deps)
   const { changes, flushes, writes } = writing({ ...deps, random: random.fork('writes'), sessions })
   const explanations = new Explanations(deps)
   const shared = { routes, clock, meshClock, client }
   const caches = new Caches(
     {
-      ...{ reads, many, router, changes, explanations, writes, flushes, ownsKeys, checkOpen },
+      ...{ reads, many, near, router, changes, explanations, writes, flushes, ownsKeys, checkOpen },
       ...{ clock, meshClock, stats, log, detach, timeoutMs },
       filterChanges: new FilterChanges({ ...shared, filters, attemptMs: timeoutMs }),
       surveys: new Surveys({ routes, client, changes, meshClock, ownPage }),

@@ -81,6 +81,17 @@ export interface CacheOptions<V, K extends Key> {
    * what expires soonest, or any. Default 'lru'.
    */
   eviction?: EvictionName | undefined
+  /**
+   * Copies in this process of values that other members own, so that a read of them asks nobody: at most two seconds
+   * behind, and gone within milliseconds when the value changes. `maxEntries`, default 10,000; `maxBytes`, default
+   * '32mb'; `ttl`, default '5s', is how long a copy may answer while its owner cannot be asked. Default false.
+   */
+  near?: false | NearOptions | undefined
+  /**
+   * 'copy': each caller gets a value of its own, to change as it likes. 'frozen': nobody can change it, and callers may
+   * share one. Default 'copy'; 'frozen' with `near`.
+   */
+  values?: 'copy' | 'frozen' | undefined
   /** Members beside its owner that keep a copy of each value, as far as there are so many. 0 to 3. Default 1. */
   backups?: number | undefined
   /**
@@ -136,6 +147,12 @@ export interface WriteBehindOptions {
   retryFor?: Duration | undefined
 }
 
+export interface NearOptions {
+  maxEntries?: number | undefined
+  maxBytes?: Bytes | undefined
+  ttl?: Duration | undefined
+}
+
 export interface CounterOptions {
   /** How long a count lives, from its first add on. Required. */
   ttl: Duration | 'forever'
@@ -162,6 +179,8 @@ const CACHE_OPTIONS: ReadonlySet<string> = new Set<keyof CacheOptions<unknown, K
   'maxValueBytes',
   'maxBytes',
   'eviction',
+  'near',
+  'values',
   'backups',
   'backupAcks',
   'merge',
@@ -181,6 +200,7 @@ const BEHIND_OPTIONS: ReadonlySet<string> = new Set<keyof WriteBehindOptions>([
   'concurrency',
   'retryFor'
 ])
+const NEAR_OPTIONS: ReadonlySet<string> = new Set<keyof NearOptions>(['maxEntries', 'maxBytes', 'ttl'])
 const EXISTS_OPTIONS: ReadonlySet<string> = new Set(['keys', 'falsePositives'])
 const COUNTER_OPTIONS: ReadonlySet<string> = new Set<keyof CounterOptions>(['ttl', 'backups', 'backupAcks'])
 const BREAKER_OPTIONS: ReadonlySet<string> = new Set(['failures', 'openFor'])
@@ -225,6 +245,8 @@ export function cacheDefinition(name: unknown, options: CacheOptions<never, neve
     valueBytesMax: checkValueBytes(options.maxValueBytes, what('maxValueBytes')),
     bytesMax: options.maxBytes === undefined ? Number.POSITIVE_INFINITY : byteCount(options.maxBytes, what('maxBytes')),
     eviction: checkEviction(options.eviction, what('eviction')),
+    near: checkNear(options.near, what('near')),
+    isFrozen: checkValues(options, what('values')),
     ...checkCopies(options, what),
     merge: checkMerge(options.merge, what('merge')),
     tagsOf: checkFunction(
@@ -332,6 +354,25 @@ function checkCopies(
     )
   }
   return { backups, backupAcks: acksOf(backupAcks, backups, what('backupAcks')) }
+}
+
+function checkNear(near: unknown, what: string): CacheDefinition['near'] {
+  if (near === undefined || near === false) return undefined
+  if (typeof near !== 'object' || near === null)
+    return refuse(what, 'false or { maxEntries, maxBytes, ttl }', near, 'All three have defaults: write {}.')
+  checkNames(near, NEAR_OPTIONS, what)
+  const { maxEntries = 10_000, maxBytes = '32mb', ttl = '5s' } = near as NearOptions
+  return Object.freeze({
+    maxEntries: checkWhole(maxEntries, `maxEntries in ${what}`, '10,000 is the default.'),
+    maxBytes: byteCount(maxBytes, `maxBytes in ${what}`),
+    ttlMs: durationMs(ttl, `ttl in ${what}`)
+  })
+}
+
+function checkValues({ near, values }: CacheOptions<never, never>, what: string): boolean {
+  if (values === undefined) return near !== undefined && near !== false
+  if (values === 'copy' || values === 'frozen') return values === 'frozen'
+  return refuse(what, "'copy' or 'frozen'", values, "'frozen' values can be shared, and cost no decoding near.")
 }
 
 function checkMerge(merge: unknown, what: string): CacheDefinition['merge'] {

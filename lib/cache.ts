@@ -21,6 +21,11 @@ export interface Cache<V, K extends Key = string> {
   readonly name: string
   /** The value, or undefined when there is none. */
   get(key: K, options?: GetOptions): Promise<V | undefined>
+  /**
+   * What this process has at hand: a near copy, or the value itself where this member owns the key. Undefined says
+   * nothing about whether there is a value.
+   */
+  peek(key: K): V | undefined
   /** In the order of the keys. */
   getMany(keys: readonly K[], options?: GetOptions): Promise<(V | undefined)[]>
   /** The value with its version and expiry. Undefined also where a loader found nothing. */

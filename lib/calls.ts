@@ -26,8 +26,9 @@ export interface GetOptions extends CallOptions {
   /** False never answers with a value past its TTL, whatever the cache allows. Default true. */
   allowStale?: boolean | undefined
   /**
-   * `owner` asks the member that decides for the key, and a backup while that does not answer. `quorum` asks all that
-   * hold it and answers with the latest that a majority of them knows of. Default `near`, which is as `owner`.
+   * `near` answers from a copy in this process, where the cache keeps those. `owner` asks the member that decides for the
+   * key, and a backup while that does not answer. `quorum` asks all that hold it and answers with the latest that a
+   * majority of them knows of. Default `near`.
    */
   from?: ReadFrom | undefined
 }
@@ -78,6 +79,7 @@ const PREFIX: ReadonlySet<string> = new Set([...CALL, 'prefix'])
 /** The arguments that stand before the options, and the options there are. */
 const SHAPES = {
   get: { before: ['key'], options: GET },
+  peek: { before: ['key'], options: CALL },
   getMany: { before: ['keys'], options: GET },
   getEntry: { before: ['key'], options: GET },
   has: { before: ['key'], options: CALL },

@@ -5,6 +5,7 @@ import { decodeTags, NO_TAGS } from './codec/tags.ts'
 import type { CacheDefinition, Entry as Told, Version } from './fill/definition.ts'
 import type { Moves } from './fill/moves.ts'
 import type { Membership } from './membership/membership.ts'
+import type { NearCopies } from './near/near-copies.ts'
 import type { Moved } from './observe/movement.ts'
 import type { Stats } from './observe/stats.ts'
 import type { MeshSettings } from './options.ts'
@@ -40,11 +41,12 @@ export interface CopyingDeps {
   readonly definition: (namespace: string) => CacheDefinition | undefined
   readonly isLeaving: () => boolean
   readonly onMoved: (moved: Moved) => void
+  readonly near: () => NearCopies
 }
 
 export function copying(deps: CopyingDeps): Replication {
   const { self, clock, meshClock, client, store, stats, moves, owner, done, settings } = deps
-  const { membership, ownership, links, filters, definition, isLeaving, onMoved } = deps
+  const { membership, ownership, links, filters, definition, isLeaving, onMoved, near } = deps
   return new Replication({
     ...{ self, clock, meshClock, client, store, stats, isLeaving, onMoved },
     timeoutMs: settings.timeoutMs,
@@ -60,6 +62,8 @@ export function copying(deps: CopyingDeps): Replication {
     leavers: () => links.peers().filter(peer => membership.view.get(peer)?.status === 'left'),
     agreeWith: peer => membership.agreeWith(peer),
     ownerBefore: partition => moves.ownerBefore(partition),
+    onChanged: entry => near().changed(entry),
+    onForgotten: () => near().forgotten(),
     onTakenIn: ({ namespace, key, partition, kind, negative }) => {
       owner.fills.changed(namespace, key, partition)
       if (kind === 'value' && !negative) filters().hasValue(namespace, key)

@@ -2,7 +2,7 @@
 export { BackupsError, type ErrorCode, isMeshError, LoadError, MeshError, PartialError } from './base/errors.ts'
 export type { Bytes, Duration } from './base/units.ts'
 export type { Cache, CacheEvents, Explanation, LoadingCache } from './cache.ts'
-export type { CacheOptions, CounterOptions, WriteBehindOptions } from './cache-options.ts'
+export type { CacheOptions, CounterOptions, NearOptions, WriteBehindOptions } from './cache-options.ts'
 export type { Cached } from './caches.ts'
 export type {
   AckOptions,

@@ -148,6 +148,8 @@ export class LocalMember implements Mesh {
       memoryLimitBytes: this.#settings.memoryBytes,
       filterBytes: this.#parts.filters.bytes,
       records: this.#parts.store.size,
+      nearEntries: this.#parts.near.size,
+      nearBytes: this.#parts.near.bytes,
       loadsInProgress: this.#parts.flights.size,
       loadsQueued: this.#parts.guard.queued,
       breakersOpen: this.#parts.guard.breakersOpen,
@@ -192,6 +194,7 @@ export class LocalMember implements Mesh {
     this.#parts.replication.stop()
     this.#stopSweep()
     this.#parts.filters.stop()
+    this.#parts.near.stop()
     this.#state = 'left'
     this.#parts.routes.changed()
     return left

@@ -26,12 +26,14 @@ import {
   type SetOptions,
   type WarmOptions
 } from './calls.ts'
+import { freeze } from './codec/freeze.ts'
 import { decodeKey, encodeKey, type Key } from './codec/keys.ts'
 import { decodeTags } from './codec/tags.ts'
 import { MeshExists } from './exists.ts'
 import { explanationOf } from './explanation.ts'
 import type { CacheDefinition, Entry, LoadContext, LoadMany, May, Version } from './fill/definition.ts'
 import { aloneBy } from './fill/load-batches.ts'
+import type { NearCopy } from './near/near-cache.ts'
 import { Events } from './observe/events.ts'
 import type { Stats } from './observe/stats.ts'
 import type { Clock } from './ports/clock.ts'
@@ -45,6 +47,7 @@ import type { Explanations } from './serving/explanations.ts'
 import type { FilterChanges } from './serving/filter-changes.ts'
 import type { Flushes } from './serving/flushes.ts'
 import type { Found, ManyReads } from './serving/many-reads.ts'
+import type { NearReads } from './serving/near-reads.ts'
 import { type Answer, type ReadAsk, type ReadTerms, STORED, type Stored } from './serving/question.ts'
 import type { Reads } from './serving/reads.ts'
 import type { Router } from './serving/router.ts'
@@ -59,6 +62,7 @@ export interface CacheDeps {
   readonly router: Router
   readonly reads: Reads
   readonly many: ManyReads
+  readonly near: NearReads
   readonly changes: Changes
   readonly writes: Writes
   readonly flushes: Flushes
@@ -95,12 +99,21 @@ export class MeshCache implements Cache<unknown, Key> {
   async get(key: Key, options?: GetOptions): Promise<unknown> {
     const definition = this.#enter('get', options)
     options?.signal?.throwIfAborted()
+    const copy = this.#deps.near.find(definition, key, options?.from)
+    if (copy !== undefined) return this.#valueOf(definition, key, copy)
     const encodedKey = encodeKey(key, this.name)
     const mayBeHere = options?.from !== 'quorum'
     const here = mayBeHere ? this.#deps.router.readHere(definition.namespace, encodedKey) : undefined
     if (here !== undefined) return this.#valueOf(definition, key, here)
     const terms = registeredTerms(definition, key, this.#deps.detach, options)
     return this.#valueOf(definition, key, await this.#read(definition, key, encodedKey, terms, options))
+  }
+
+  peek(key: Key): unknown {
+    const definition = this.#enter('peek', undefined)
+    const copy = this.#deps.near.find(definition, key, 'near')
+    if (copy !== undefined) return this.#valueOf(definition, key, copy)
+    return this.#valueOf(definition, key, this.#deps.router.readHere(definition.namespace, encodeKey(key, this.name)))
   }
 
   async getMany(keys: readonly Key[], options?: GetOptions): Promise<unknown[]> {
@@ -211,7 +224,7 @@ export class MeshCache implements Cache<unknown, Key> {
     // What is absent here may be in the origin, and an update that took it for absent would overwrite it there.
     const terms = definition.store === undefined ? STORED : registeredTerms(definition, key, this.#deps.detach)
     const steps = {
-      read: (o: CallOptions) => this.#entry(definition, key, terms, o),
+      read: (o: CallOptions) => this.#entry(definition, key, terms, { ...o, from: 'owner' }),
       compareAndSet: (expected: Version | null, next: unknown, o: CallOptions) =>
         this.#compareAndSet(definition, key, expected, next, { ...rest, ...o })
     }
@@ -242,7 +255,8 @@ export class MeshCache implements Cache<unknown, Key> {
     const definition = this.#enter('touch', options)
     const touch = touchOf(definition, key, ttl, options)
     this.#deps.stats.touchesTotal++
-    return (await this.#change(options, ms => this.#deps.changes.touch(definition, touch, ms))).existed
+    const work = this.#change(options, ms => this.#deps.changes.touch(definition, touch, ms))
+    return (await this.#deps.near.changing(definition, touch.key, work)).existed
   }
 
   async delete(key: Key, options?: CallOptions): Promise<boolean> {
@@ -268,7 +282,8 @@ export class MeshCache implements Cache<unknown, Key> {
     const definition = this.#enter('clear', options)
     const prefix = prefixOf(options, this.name)
     this.#deps.stats.clearsTotal++
-    await this.#change(options, ms => this.#deps.surveys.clear(definition, prefix, ms))
+    const work = this.#change(options, ms => this.#deps.surveys.clear(definition, prefix, ms))
+    await this.#deps.near.changing(definition, undefined, work)
   }
 
   /** Checked here and not when it is begun: a mistake must not wait for somebody to iterate. */
@@ -313,8 +328,11 @@ export class MeshCache implements Cache<unknown, Key> {
     }
     const loads = options?.load !== false && (call === 'getOrSetMany' || definition.load !== undefined)
     const isBatched = call === 'getOrSetMany' || definition.loadMany !== undefined
-    const ask = { definition, encodedKeys, loads, isBatched, isQuorum: options?.from === 'quorum', alone }
-    const found = await this.#deps.many.read(ask, patienceOf(options))
+    const isQuorum = options?.from === 'quorum'
+    const near = this.#deps.near.findMany(definition, keys, options?.from)
+    const asked = { encodedKeys: near.missing.map(place => encodedKeys[place] as string), isQuorum }
+    const ask = { definition, loads, isBatched, ...asked, alone: (i: number) => alone(near.missing[i] as number) }
+    const found = near.filled(await this.#deps.many.read(ask, patienceOf(options)))
     const settled = found.map((one, place) => this.#settledOf(definition, keys[place] as Key, one))
     return allOrPartial(settled, this.name)
   }
@@ -324,9 +342,10 @@ export class MeshCache implements Cache<unknown, Key> {
     key: Key,
     encodedKey: string,
     terms: ReadTerms,
-    options: CallOptions | undefined
-  ): Promise<Answer | undefined> {
-    return this.#deps.reads.read(this.#askFor(definition, key, encodedKey, terms), patienceOf(options))
+    options: GetOptions | undefined
+  ): Promise<Answer | NearCopy | undefined> {
+    const ask = this.#askFor(definition, key, encodedKey, terms)
+    return this.#deps.near.read(ask, patienceOf(options), options?.from)
   }
 
   #askFor(definition: CacheDefinition, key: Key, encodedKey: string, terms: ReadTerms): ReadAsk {
@@ -339,7 +358,7 @@ export class MeshCache implements Cache<unknown, Key> {
     definition: CacheDefinition,
     key: Key,
     terms: ReadTerms,
-    options: CallOptions | undefined
+    options: GetOptions | undefined
   ): Promise<Entry<unknown> | undefined> {
     const answer = await this.#read(definition, key, encodeKey(key, this.name), terms, options)
     if (answer === undefined || answer.negative) return undefined
@@ -353,10 +372,14 @@ export class MeshCache implements Cache<unknown, Key> {
     }
   }
 
-  #valueOf(definition: CacheDefinition, key: Key, answer: Stored | undefined): unknown {
-    return answer === undefined
-      ? undefined
-      : definition.codec.decode(answer.bytes, { cache: this.name, key: String(key) })
+  #valueOf(definition: CacheDefinition, key: Key, answer: Stored | NearCopy | undefined): unknown {
+    if (answer === undefined) return undefined
+    if ('shared' in answer && answer.shared !== undefined) return answer.shared.value
+    const value = definition.codec.decode(answer.bytes, { cache: this.name, key: String(key) })
+    if (!definition.isFrozen) return value
+    const isWhole = freeze(value)
+    if ('shared' in answer && isWhole) answer.shared = { value }
+    return value
   }
 
   #settledOf(definition: CacheDefinition, key: Key, found: Found): PromiseSettledResult<unknown> {
@@ -374,7 +397,8 @@ export class MeshCache implements Cache<unknown, Key> {
     options: SetOptions | undefined
   ): Promise<Version> {
     this.#deps.stats.writesTotal++
-    const version = await this.#change(options, ms => this.#deps.writes.write(definition, write, ms), definition)
+    const work = this.#change(options, ms => this.#deps.writes.write(definition, write, ms), definition)
+    const version = await this.#deps.near.changing(definition, write.key, work)
     return versionText(version) as Version
   }
 
@@ -388,7 +412,8 @@ export class MeshCache implements Cache<unknown, Key> {
     const compare = compareOf(definition, key, expected, next, options)
     const { writes, stats } = this.#deps
     stats.comparesTotal++
-    const done = await this.#change(options, ms => writes.compareAndSet(definition, compare, ms), definition)
+    const work = this.#change(options, ms => writes.compareAndSet(definition, compare, ms), definition)
+    const done = await this.#deps.near.changing(definition, compare.key, work)
     if (done !== undefined) return versionText(done) as Version
     stats.comparesRefusedTotal++
     return false
@@ -397,7 +422,8 @@ export class MeshCache implements Cache<unknown, Key> {
   async #delete(definition: CacheDefinition, key: Key, options: CallOptions | undefined): Promise<boolean> {
     const remove = removeOf(definition, key)
     this.#deps.stats.deletesTotal++
-    return this.#change(options, ms => this.#deps.writes.remove(definition, remove, ms), definition)
+    const work = this.#change(options, ms => this.#deps.writes.remove(definition, remove, ms), definition)
+    return this.#deps.near.changing(definition, remove.key, work)
   }
 
   /** The caller's signal ends its wait; the change itself may still be made, and its deadline is its own. */

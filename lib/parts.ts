@@ -12,6 +12,7 @@ import { WriteBehind } from './fill/write-behind.ts'
 import { Membership } from './membership/membership.ts'
 import type { MemberRecord, View } from './membership/view.ts'
 import { changesBetween, isPresentIn, type ViewChanges } from './membership/view-changes.ts'
+import { NearCopies } from './near/near-copies.ts'
 import { Complaints } from './observe/complaints.ts'
 import { Journal } from './observe/journal.ts'
 import type { Moved } from './observe/movement.ts'
@@ -88,6 +89,7 @@ export class Parts {
   readonly filters: Filters
   readonly caches: Caches
   readonly replication: Replication
+  readonly near: NearCopies
   readonly #self: PeerId
   readonly #clock: Clock
   readonly #settings: MeshSettings
@@ -112,8 +114,11 @@ export class Parts {
     this.client = new Client({ clock, outbox, stats, onTimeout: peer => this.membership.unanswered(peer) })
     const client = this.client
 
-    const floorsMs = settings.tombstoneTtlMs
-    this.store = new Store({ bytesMax: settings.memoryBytes, stats, floorsMs, random: random.fork('store') })
+    this.store = new Store({
+      ...{ bytesMax: settings.memoryBytes, stats, floorsMs: settings.tombstoneTtlMs },
+      random: random.fork('store'),
+      onFloor: floor => this.near.cleared(floor)
+    })
     this.guard = new Guard({
       clock,
       stats,
@@ -164,7 +169,10 @@ export class Parts {
       viewHash: () => this.membership.view.hash,
       tombstoneTtlMs: settings.tombstoneTtlMs,
       copies: {
-        changed: (entry, answer) => this.replication.changed(entry, answer),
+        changed: (entry, answer) => {
+          this.near.changed(entry)
+          this.replication.changed(entry, answer)
+        },
         look: (namespace, key, onOver) => this.replication.look(namespace, key, undefined, onOver),
         isWarming: partition => this.replication.isWarming(partition),
         mayBeOld: entry => this.replication.mayBeOld(entry)
@@ -210,6 +218,7 @@ export class Parts {
       explain: ask => calls.explanations.explain(ask),
       page: ask => pageOf(pages, ask),
       filters: (peer, request) => this.filters.handle(peer, request),
+      confirm: ask => this.near.confirm(ask),
       replicas: (peer, request, respond) => {
         if (request.type === 'readCopy') return copies.read(peer, request, respond)
         this.replication.handle(peer, request, respond)
@@ -297,6 +306,7 @@ export class Parts {
       ownership: this.ownership,
       links: this.links,
       filters: () => this.filters,
+      near: () => this.near,
       definition: namespace => this.caches.definition(namespace),
       isLeaving: () => life.isLeaving(),
       onMoved: moved => life.onMoved(moved)
@@ -326,32 +336,19 @@ export class Parts {
       agreeWith: peer => this.membership.agreeWith(peer)
     })
     const routes = this.routes
+    const forNear = { clock, meshClock, client, stats, complaints, pubsub, boot: this.#boot, mesh: settings.name }
+    this.near = new NearCopies({ ...forNear, ...routes.deps, store: this.store })
     this.leased = new LeasedLoads({ self: transport.self, clock, client, outbox, owner, origin })
     const mayExist = (namespace: string, key: string): boolean => this.filters.mayExist(namespace, key)
     const { timeoutMs } = settings
-    const forFilters = { random: random.fork('filters'), stats, log, timeoutMs }
     this.filters = new Filters({
-      ...{ routes, clock, meshClock, client, ...forFilters },
+      ...{ routes, clock, meshClock, client, stats, log, timeoutMs },
+      random: random.fork('filters'),
       isCertain: () => this.membership.isCertain()
     })
     const calls = asking({
-      ...{
-        routes,
-        clock,
-        meshClock,
-        client,
-        owner,
-        stats,
-        copies,
-        mayExist,
-        log,
-        detach,
-        random,
-        behind,
-        changing,
-        timeoutMs
-      },
-      ...{ backOffs, journal },
+      ...{ routes, clock, meshClock, client, owner, stats, copies, mayExist, log, detach, random, behind, changing },
+      ...{ timeoutMs, backOffs, journal },
       boot: this.#boot,
       store: this.store,
       flights: this.flights,
@@ -360,6 +357,7 @@ export class Parts {
       filters: this.filters,
       ownsKeys: settings.weight > 0,
       bootOf: peer => this.#bootOf(peer),
+      near: this.near,
       flushHere: (acks, untilMs) => this.replication.flush(acks, untilMs),
       takeIn: delivered => void handlers.handle(transport.self, delivered, () => {}),
       ownPage: ask => pageOf(pages, ask),
@@ -386,6 +384,7 @@ export class Parts {
 
   /** Neither loads anything for us any more nor waits for what we load. */
   #gone(peer: PeerId): void {
+    this.near.gone(peer)
     this.owner.fills.memberGone(peer)
     this.leased.ownerGone(peer)
   }
@@ -417,7 +416,9 @@ export class Parts {
     this.routes.changed()
   }
 
-  #declared({ namespace, bytesMax, eviction, existsKeys, existsFalsePositives }: CacheDefinition): void {
+  #declared(definition: CacheDefinition): void {
+    const { namespace, bytesMax, eviction, existsKeys, existsFalsePositives } = definition
+    this.near.declare(definition)
     this.store.limit(namespace, { bytesMax, eviction })
     const holds = existsKeys > 0 && this.#settings.weight > 0
     if (holds) this.filters.declare(namespace, geometryFor(existsKeys, existsFalsePositives))

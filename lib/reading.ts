@@ -2,6 +2,7 @@
  * Reads of this member's callers: by whom they are answered, put together.
  */
 
+import type { NearCopies } from './near/near-copies.ts'
 import type { Stats } from './observe/stats.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Client } from './rpc/client.ts'
@@ -10,6 +11,7 @@ import { CopyReads } from './serving/copy-reads.ts'
 import { HedgeBudget } from './serving/hedge-budget.ts'
 import type { LeasedLoads } from './serving/leased-loads.ts'
 import { ManyReads } from './serving/many-reads.ts'
+import { NearReads } from './serving/near-reads.ts'
 import type { Owner } from './serving/owner.ts'
 import { QuorumReads, type QuorumReadsDeps } from './serving/quorum-reads.ts'
 import { Reads } from './serving/reads.ts'
@@ -27,6 +29,7 @@ export interface ReadingDeps extends Pick<QuorumReadsDeps, 'takeIn'> {
   readonly stats: Stats
   readonly copies: Copies
   readonly leased: LeasedLoads
+  readonly near: NearCopies
   readonly timeoutMs: number
   readonly mayExist: (namespace: string, key: string) => boolean
 }
@@ -35,6 +38,7 @@ export interface Reading {
   readonly router: Router
   readonly reads: Reads
   readonly many: ManyReads
+  readonly near: NearReads
   readonly sessions: Sessions
 }
 
@@ -51,5 +55,5 @@ export function reading(deps: ReadingDeps): Reading {
   const router = new Router({ ...forRouter, copies: copyReads, quorum })
   const reads = new Reads({ routes, router, clock, stats })
   const many = new ManyReads({ routes, clock, client, owner, reads, copies: copyReads, budget, stats, timeoutMs })
-  return { router, reads, many, sessions }
+  return { router, reads, many, sessions, near: new NearReads(deps.near, reads) }
 }

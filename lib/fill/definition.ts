@@ -28,10 +28,10 @@ export interface Entry<V> {
   readonly stale: boolean
   readonly tags: readonly string[]
   /**
-   * Whose store it came from: ours, as owner of the key; the owner's; a backup's, while the owner does not answer. Or it
-   * was just loaded.
+   * Whose store it came from: ours, as owner of the key; the owner's; a backup's, while the owner does not answer. `near`:
+   * a copy in this process of what another owns. Or it was just loaded.
    */
-  readonly from: 'local' | 'owner' | 'backup' | 'load'
+  readonly from: 'near' | 'local' | 'owner' | 'backup' | 'load'
 }
 
 /** What a loader may choose for its result: how long it is kept and under which tags; `false` hands it out only. */
@@ -89,6 +89,12 @@ export interface BehindTerms {
   readonly retryForMs: number
 }
 
+export interface NearTerms {
+  readonly maxEntries: number
+  readonly maxBytes: number
+  readonly ttlMs: number
+}
+
 export interface CacheDefinition {
   readonly name: string
   /** Name and version: what records and requests are filed under. */
@@ -117,6 +123,10 @@ export interface CacheDefinition {
   /** What this member keeps of the cache at most; Infinity where only the memory of the member bounds it. */
   readonly bytesMax: number
   readonly eviction: EvictionName
+  /** How many near copies this member keeps, and for how long; undefined: none. */
+  readonly near: NearTerms | undefined
+  /** Callers get values that nobody can change, and may be given the same one. */
+  readonly isFrozen: boolean
   /** Members beside the primary that keep a copy. */
   readonly backups: number
   /** How many of them a write waits for; `ACKS_ALL` for each there is. */

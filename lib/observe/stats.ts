@@ -8,6 +8,22 @@ export class Stats {
   readsLocalTotal = 0
   /** Reads answered by another member from its store. */
   readsOwnerTotal = 0
+  /** Reads answered from a near copy, in this process. */
+  readsNearTotal = 0
+  /** Values kept as near copies. */
+  nearKeptTotal = 0
+  /** Near copies dropped because their owner told that the key has changed. */
+  nearDroppedTotal = 0
+  /** Questions to owners how far their changes are, for the sake of near copies. */
+  confirmationsTotal = 0
+  /** Changes told by gossip to those who keep near copies. */
+  invalidationsSentTotal = 0
+  /** Changes heard from others, some of them twice. */
+  invalidationsHeardTotal = 0
+  /** Gaps seen in the changes that gossip told; what is missing is asked for. */
+  invalidationGapsTotal = 0
+  /** How often all near copies of an owner were dropped, because it did not remember what had been missed or was started anew. */
+  invalidationsLostTotal = 0
   /** Reads that found nothing and did not load. */
   readsMissTotal = 0
   /** Reads that got the result of a load, their own or one they waited for. */
@@ -194,6 +210,10 @@ export interface Gauges {
   readonly filterBytes: number
   /** Records stored here. */
   readonly records: number
+  /** Near copies held here. */
+  readonly nearEntries: number
+  /** What they take, beside the memory of the records. */
+  readonly nearBytes: number
   /** Loads under way for keys of this member. */
   readonly loadsInProgress: number
   /** Loader calls of this member that wait because loadConcurrency of their cache run in the mesh. */

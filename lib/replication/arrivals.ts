@@ -32,6 +32,8 @@ export interface ArrivalsDeps {
   /** Since when we and that one could not hear each other, if it was so of late. */
   readonly apartSince: (holder: PeerId) => number | undefined
   readonly onTakenIn: (entry: Entry) => void
+  /** It is here now, or what was here has gone because of it. */
+  readonly onChanged: (entry: Entry) => void
   readonly reconciled: (ours: Entry, theirs: Entry) => Uint8Array | undefined
 }
 
@@ -45,10 +47,11 @@ export class Arrivals {
   }
 
   takeIn(entry: Entry, from: PeerId): void {
-    const { store, meshClock, onTakenIn, backups, isWarming } = this.#deps
+    const { store, meshClock, onTakenIn, onChanged, backups, isWarming } = this.#deps
     if (this.#reconcile(entry, from)) return
     if (this.#mayBeOutlived(entry)) return this.#refuse(entry)
     const result = store.merge(entry, meshClock.now())
+    if (result === 'kept' || result === 'refused') onChanged(entry)
     // Its holder has not heard of the clear that it lies below.
     if (result === 'refused' && store.isDead(entry, entry.version.stamp)) return backups.evicted(entry)
     if (result !== 'kept') return
@@ -116,8 +119,9 @@ export class Arrivals {
 
   /** Made here and now, of what is here. */
   #put(entry: Entry): boolean {
-    const { store, onTakenIn, backups } = this.#deps
+    const { store, onTakenIn, onChanged, backups } = this.#deps
     if (!store.put(entry)) return false
+    onChanged(entry)
     onTakenIn(entry)
     backups.changed(entry, undefined)
     return true

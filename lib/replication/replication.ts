@@ -81,6 +81,9 @@ export interface ReplicationDeps {
   readonly ownerBefore: (partition: number) => PeerId | undefined
   /** Something has happened to a key by another way than a change here. */
   readonly onTakenIn: (entry: Entry) => void
+  readonly onChanged: (entry: Entry) => void
+  /** Records have gone that are not named one by one. */
+  readonly onForgotten: () => void
   /** Two values that were written on two sides of a split: what is to be kept; undefined is the newer. */
   readonly reconciled: (ours: Entry, theirs: Entry) => Uint8Array | undefined
   readonly answers: {
@@ -438,6 +441,8 @@ export class Replication {
   }
 
   #giveUpOlder(ms: number): void {
-    this.#deps.stats.recordsOutdatedTotal += this.#deps.store.dropOlder(stampOf(ms))
+    const { stats, store, onForgotten } = this.#deps
+    stats.recordsOutdatedTotal += store.dropOlder(stampOf(ms))
+    onForgotten()
   }
 }

@@ -206,6 +206,7 @@ export class Links implements LinkEvents {
       case 'list':
       case 'pull':
       case 'flush':
+      case 'confirm':
         return this.#deps.server.request(peer, call, message satisfies Request)
       default:
         return this.#deps.client.reply(peer, call, message)

@@ -22,6 +22,7 @@ import {
   text,
   writeFields
 } from './fields.ts'
+import { NEAR_LAYOUTS } from './near-talk.ts'
 import { BREAKER_STATES, type filterState, ORIGIN_LAYOUTS } from './origin-talk.ts'
 import { REPLICA_LAYOUTS } from './replica-talk.ts'
 import { backups, copying, keyText, namespaceText, once, peerText, valueBytes } from './words.ts'
@@ -281,7 +282,8 @@ export const LAYOUTS = {
     lines: listOf(object({ agoMs: real, what: text(1_024, 'line') }), 64, 'lines')
   },
   ...ORIGIN_LAYOUTS,
-  ...REPLICA_LAYOUTS
+  ...REPLICA_LAYOUTS,
+  ...NEAR_LAYOUTS
 } as const
 
 export type Kind = keyof typeof LAYOUTS
@@ -302,7 +304,7 @@ export type FilterRequest = MessageOf<'filterCompare' | 'filterAdd' | 'filterPri
 /** What replicas ask of each other, and readers of replicas. */
 export type ReplicaRequest = MessageOf<'readCopy' | 'copies' | 'peek' | 'offer' | 'list' | 'pull' | 'flush'>
 export type Request =
-  | MessageOf<'read' | 'readMany' | 'fill' | 'keys' | 'follow' | 'explain' | ChangeKind>
+  | MessageOf<'read' | 'readMany' | 'fill' | 'keys' | 'follow' | 'explain' | 'confirm' | ChangeKind>
   | FilterRequest
   | ReplicaRequest
 /** What members tell each other about members. */
@@ -400,7 +402,9 @@ export const KINDS = [
   'pulled',
   'flush',
   'flushed',
-  'unacked'
+  'unacked',
+  'confirm',
+  'confirmed'
 ] as const satisfies readonly Kind[]
 
 const gossip = { teller: peerText, records: members }

@@ -128,7 +128,7 @@ export class CopyReads {
     if (stale) stats.readsStaleTotal++
     else stats.readsBackupTotal++
     sessions.saw(partition, stamp)
-    return { bytes, negative, stamp, writer, expiresAtMs, stale, tags, from: 'backup' }
+    return { bytes, negative, stamp, writer, expiresAtMs, stale, tags, from: 'backup', owner: undefined }
   }
 }
 

@@ -43,6 +43,8 @@ export interface HandlersDeps {
   readonly page: (ask: MessageOf<'keys'>) => MessageOf<'page'>
   /** What is asked about filters of keys that exist. */
   readonly filters: (peer: PeerId, request: FilterRequest) => Reply
+  /** What has changed here, for those who keep near copies. */
+  readonly confirm: (ask: MessageOf<'confirm'>) => MessageOf<'confirmed'>
   /** What is asked of copies. */
   readonly replicas: (peer: PeerId, request: ReplicaRequest, respond: (reply: Reply) => void) => Cancel | undefined
 }
@@ -97,6 +99,9 @@ export class Handlers {
       case 'filterPrints':
       case 'filterPull':
         respond(this.#deps.filters(peer, request))
+        return undefined
+      case 'confirm':
+        respond(this.#deps.confirm(request))
         return undefined
       case 'readCopy':
       case 'copies':

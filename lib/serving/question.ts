@@ -4,6 +4,7 @@
  */
 import type { Key } from '../codec/keys.ts'
 import type { CacheDefinition, LoadContext, LoadMany, May } from '../fill/definition.ts'
+import type { PeerId } from '../ports/transport.ts'
 import type { MessageOf, Outcome } from '../rpc/messages.ts'
 import type { Departure } from '../rpc/outbox.ts'
 import type { Version } from '../store/version.ts'
@@ -54,6 +55,8 @@ export interface Answer extends Version, Stored {
   /** As they travel (`codec/tags.ts`). */
   readonly tags: Uint8Array
   readonly from: 'local' | 'owner' | 'backup' | 'load'
+  /** Who owned the key and answered; undefined where somebody else did, or it was only just loaded. */
+  readonly owner: PeerId | undefined
 }
 
 /** A load that failed, not yet an error: each caller gets one of its own, so that nobody shares a stack or a field. */
@@ -100,8 +103,21 @@ export function requestOf({ definition, encodedKey: key, mode, wish }: ReadAsk):
   return { type: 'read', namespace: definition.namespace, key, mode, wish }
 }
 
-export function answerOf(outcome: Outcome, kept: Omit<Answer, 'bytes' | 'from' | 'stale'>): Answer | FailedLoad {
+export function answerOf(
+  outcome: Outcome,
+  kept: Omit<Answer, 'bytes' | 'from' | 'owner' | 'stale'>
+): Answer | FailedLoad {
   if (outcome.code !== 'value') return { failed: outcome }
   const { stamp, writer, negative, expiresAtMs, tags } = kept
-  return { bytes: outcome.bytes, negative, stamp, writer, expiresAtMs, tags, stale: false, from: 'load' }
+  return {
+    bytes: outcome.bytes,
+    negative,
+    stamp,
+    writer,
+    expiresAtMs,
+    tags,
+    stale: false,
+    from: 'load',
+    owner: undefined
+  }
 }

@@ -70,7 +70,8 @@ export class QuorumReads {
     else if (from === 'local') stats.readsLocalTotal++
     else stats.readsOwnerTotal++
     const expiresAtMs = freshUntil(record)
-    return { bytes, negative, stamp, writer, expiresAtMs, stale, tags: keeping?.tags ?? NO_TAGS, from }
+    const tags = keeping?.tags ?? NO_TAGS
+    return { bytes, negative, stamp, writer, expiresAtMs, stale, tags, from, owner: undefined }
   }
 }
 

@@ -302,15 +302,18 @@ export class Router {
     const from = owner === this.#self ? 'local' : 'owner'
     if (from === 'local') this.#deps.stats.readsLocalTotal++
     else this.#deps.stats.readsOwnerTotal++
-    return { bytes, negative, stamp, writer, expiresAtMs, stale: false, tags: NO_TAGS, from }
+    return { bytes, negative, stamp, writer, expiresAtMs, stale: false, tags: NO_TAGS, from, owner }
   }
 
-  #found(owner: PeerId, { bytes, negative, stamp, writer, expiresAtMs, stale, tags }: Omit<Answer, 'from'>): Answer {
+  #found(
+    owner: PeerId,
+    { bytes, negative, stamp, writer, expiresAtMs, stale, tags }: Omit<Answer, 'from' | 'owner'>
+  ): Answer {
     const from = owner === this.#self ? 'local' : 'owner'
     if (stale) this.#deps.stats.readsStaleTotal++
     else if (from === 'local') this.#deps.stats.readsLocalTotal++
     else this.#deps.stats.readsOwnerTotal++
-    return { bytes, negative, stamp, writer, expiresAtMs, stale, tags, from }
+    return { bytes, negative, stamp, writer, expiresAtMs, stale, tags, from, owner }
   }
 
   /** Our callers have what there is; if we are to load it anew, that is for the next who ask. */

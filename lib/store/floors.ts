@@ -32,12 +32,15 @@ interface Laid extends Floor {
 export class Floors {
   readonly #keepMs: number
   readonly #stats: Stats
+  readonly #onLaid: (floor: Floor) => void
   readonly #byNamespace = new Map<string, Ground>()
   #size = 0
 
-  constructor(keepMs: number, stats: Stats) {
+  /** `onLaid`: something below is dead from now on. */
+  constructor(keepMs: number, stats: Stats, onLaid: (floor: Floor) => void = () => {}) {
     this.#keepMs = keepMs
     this.#stats = stats
+    this.#onLaid = onLaid
   }
 
   get size(): number {
@@ -62,6 +65,7 @@ export class Floors {
       this.#stats.floorsFoldedTotal++
       raised.push(...this.#fold())
     }
+    for (const one of raised) this.#onLaid(one)
     return raised
   }
 

@@ -19,9 +19,8 @@
  * Time is an argument and may jump. An expired value is never answered; its memory comes back a little later, a bounded
  * number with each call, and by `expire`, which `sweep.ts` calls while nobody else does.
  *
- * Not promised: that anything is kept. And one `limit` with another policy walks through all values of its cache, as
- * `addFloor` and `dropPartition` walk through what they drop, some 300 ns each: a million records given away is a
- * pause. And memory that is given up is the system's only after the next collection.
+ * Not promised: that anything is kept. And a `limit` with another policy walks through its cache, as `addFloor` and
+ * `dropPartition` through what they drop, 300 ns each. And memory is the system's only after the next collection.
  */
 import { assert } from '../base/assert.ts'
 import { isInRange, rangeOf } from '../codec/keys.ts'
@@ -53,8 +52,9 @@ export interface StoreOptions {
   readonly bytesMax: number
   readonly stats: Stats
   readonly random: Random
-  /** How long a floor is kept. */
+  /** How long a floor is kept, and who is told of each. */
   readonly floorsMs?: number
+  readonly onFloor?: (floor: Floor) => void
 }
 
 export interface Limit {
@@ -82,11 +82,11 @@ export class Store {
   readonly #wheel: Holdings['wheel']
   readonly #shares: Holdings['shares']
 
-  constructor({ bytesMax, stats, random, floorsMs = FLOORS_MS }: StoreOptions) {
+  constructor({ bytesMax, stats, random, floorsMs = FLOORS_MS, onFloor }: StoreOptions) {
     this.#bytesMax = bytesMax
     this.#holdings = new Holdings(random)
     this.#room = new Room({ holdings: this.#holdings, bytesMax, stats })
-    this.#floors = new Floors(floorsMs, stats)
+    this.#floors = new Floors(floorsMs, stats, onFloor)
     this.#records = this.#holdings.records
     this.#rows = this.#records.rows
     this.#wheel = this.#holdings.wheel

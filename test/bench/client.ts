@@ -73,6 +73,7 @@ class Client {
   }
 
   async #run({ what, callers, ms, beside = 0, untimed = false }: Order & { do: 'run' }): Promise<Slice> {
+    await this.#contender.wake?.(keys)
     const latencies = new Float64Array(LATENCIES_MAX)
     const tally = { calls: 0 }
     const cpu = process.cpuUsage()

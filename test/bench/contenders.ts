@@ -2,6 +2,7 @@
  * The contenders, each as its users would write it: one client object with its defaults, one connection to a server of
  * its own on loopback, values as Buffers. `getNow` is for those that need no promise.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import { LRUCache } from 'lru-cache'
 import memjs from 'memjs'
@@ -18,6 +19,8 @@ export interface Contender {
   set(key: string, value: unknown): Promise<unknown>
   /** Throws when what was measured is not what is claimed. */
   prove?(): void
+  /** Called before each slice: what has not been used for a while may have to be confirmed first. */
+  wake?(keys: readonly string[]): Promise<void>
   close(): Promise<void>
 }
 
@@ -30,6 +33,8 @@ export type ContenderPlan =
       readonly abilities: Abilities
       readonly copying: Copying
       readonly cache: string
+      /** Where values are read once they have been read before; undefined: at their owner. */
+      readonly near?: 'get' | 'peek' | undefined
     }
   | { readonly kind: 'redis'; readonly port: number; readonly autoPipelining: boolean }
   | { readonly kind: 'memcached' | 'echo'; readonly port: number }
@@ -56,12 +61,24 @@ export function contender(plan: ContenderPlan): Promise<Contender> {
 
 /** A member that owns nothing, beside one that owns everything: each of its gets goes over the wire. */
 async function remoteMesh(plan: ContenderPlan & { kind: 'cachemesh' }): Promise<Contender> {
-  const { name, secret, owners, abilities, copying, cache: cacheName } = plan
+  const { name, secret, owners, abilities, copying, near, cache: cacheName } = plan
   const discovery = [seeds(owners)]
   const mesh = await createMesh({ name, secret, listen: '127.0.0.1:0', weight: 0, discovery, log: false })
-  const cache = mesh.cache<unknown>(cacheName, cacheOptions(abilities, copying))
+  const cache = mesh.cache<unknown>(cacheName, cacheOptions(abilities, copying, near !== undefined))
   await mesh.ready({ members: owners.length + 1, timeout: '20s' })
   return {
+    ...(near === 'peek' && {
+      getNow: (key: string) => cache.peek(key),
+      async wake(keys: readonly string[]) {
+        for (let missing = keys; missing.length > 0; missing = keys.filter(key => cache.peek(key) === undefined)) {
+          for (let i = 0; i < missing.length; i += 500)
+            await Promise.all(missing.slice(i, i + 500).map(key => cache.get(key)))
+          await sleep(5)
+        }
+        // What has just been used is confirmed by then.
+        await sleep(20)
+      }
+    }),
     get: key => cache.get(key),
     many: keys => cache.getMany(keys),
     set: (key, value) => cache.set(key, value),
@@ -69,6 +86,7 @@ async function remoteMesh(plan: ContenderPlan & { kind: 'cachemesh' }): Promise<
       const { readsLocalTotal, readsMissTotal, readsLoadTotal } = mesh.stats()
       if (readsLocalTotal + readsMissTotal + readsLoadTotal > 0)
         throw new Error('some gets were not answered by the other process')
+      if (near !== undefined && mesh.stats().readsNearTotal === 0) throw new Error('nothing was read near')
     },
     close: async () => {
       await mesh.leave()

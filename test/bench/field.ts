@@ -61,6 +61,15 @@ export class Field {
       await this.add(name, { ...mesh, owners: addresses, copying: its, cache: `bench ${name}` })
   }
 
+  /** Members that own nothing and keep near what they have read, each with a cache of its own. */
+  async near(hows: Readonly<Record<string, 'get' | 'peek'>>): Promise<void> {
+    const { secret, abilities } = this
+    const mesh = { kind: 'cachemesh', name: `bench-${++this.#meshes}`, secret, abilities } as const
+    const owners = await this.#serve({ ...mesh, beside: [] })
+    for (const [name, near] of Object.entries(hows))
+      await this.add(name, { ...mesh, owners, copying: NO_COPIES, cache: `bench ${name}`, near })
+  }
+
   async echo(name: string): Promise<void> {
     const [address = ''] = await this.#serve({ kind: 'echo', valueBytes: VALUE_BYTES })
     await this.add(name, { kind: 'echo', port: Number(address.split(':')[1]) })

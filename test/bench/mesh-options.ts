@@ -30,12 +30,13 @@ export async function abilitiesOf(): Promise<Abilities> {
 
 export function cacheOptions(
   abilities: Abilities,
-  copying: Copying
+  copying: Copying,
+  near = false
 ): CacheOptions<unknown, string> & { load?: undefined } {
   return {
     ttl: '1h',
     maxValueBytes: '4mb',
-    ...(abilities.near ? { near: false } : {}),
+    ...(abilities.near ? { near: near && { maxEntries: 200_000, ttl: '1h' } } : {}),
     ...(abilities.backups ? copying : {})
   }
 }

@@ -87,12 +87,21 @@ export const measures: Record<Section, { about: string; measure(o: BenchOptions,
     }
   },
   near: {
-    about: 'get of a near copy of a key that another process owns, against bare lru-cache.',
-    async measure(_, field) {
-      const why = field.abilities.peek
-        ? 'This release has near copies, and the benchmark does not measure them yet.'
-        : 'Left out: this release has no near copies yet.'
-      return { cases: [], notes: [why] }
+    about:
+      'values that another process owns, read once more from their near copies, against bare lru-cache, which makes no ' +
+      'promise and is never wrong. Both hand out one shared object.',
+    async measure(o, field) {
+      if (!field.abilities.peek) return { cases: [], notes: ['Left out: this release has no near copies yet.'] }
+      await field.near({ 'cachemesh, await get': 'get', 'cachemesh, peek': 'peek' })
+      await field.add('lru-cache', { kind: 'lru' })
+      await field.fill({ value: 'object', bytes: 100, large: false })
+      const cases: Case[] = []
+      for (const callers of [1, 64]) {
+        const work = { what: 'get', callers, ms: o.sliceMs, untimed: true } as const
+        const rows = await field.measure(field.names, o.rounds, work)
+        cases.push({ title: `a small object, ${inWords(callers)}`, compared: 'calls/s', rows })
+      }
+      return { cases }
     }
   },
   interference: {

@@ -303,6 +303,13 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   pulled: { covered: count, records: fc.array(record, { maxLength: 5 }), answers: few(answerFields) },
   flush: { backupAcks: count, untilMs: real },
   flushed: { acked: count, wanted: count },
+  confirm: { boot: real, number: real, used: few(where) },
+  confirmed: {
+    boot: real,
+    number: real,
+    isWhole: fc.boolean(),
+    changes: few({ kind: fc.constantFrom('key', 'prefix'), ...where, stamp: real, expiresAtMs: real })
+  },
   unacked: {
     ...stamped,
     taken: fc.boolean(),

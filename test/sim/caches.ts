@@ -14,6 +14,9 @@ const LARGE_UNITS_MAX = 12_000
 const MEMORY_BYTES_MIN = 40_000
 const MEMORY_BYTES_RANGE = 160_000
 
+/** How long a near copy answers for an owner that cannot be asked. */
+export const NEAR_MS = 4_000
+
 export type BulkDice = string
 
 export const bulkKeys = Array.from({ length: BULK_KEYS }, (_, i) => `b${i}`)
@@ -27,7 +30,7 @@ export function bulkValue(dice: Random, { pressure }: Knobs): string {
 }
 
 /** The caches whose reads are judged at the end. */
-export const READ_CACHES = ['loaded', 'plain', 'safe', 'copied'] as const satisfies CacheName[]
+export const READ_CACHES = ['loaded', 'plain', 'safe', 'copied', 'near'] as const satisfies CacheName[]
 
 export function meshOptions({ pressure, longSplits }: Knobs, dice: Random): Partial<MeshOptions> {
   return {
@@ -50,6 +53,7 @@ export function declareAll(
   counterOf(mesh, knobs)
   mesh.cache<number>('safe', { ttl, ...waiting })
   mesh.cache<number>('copied', { ttl, ...copying })
+  mesh.cache<number>('near', { ttl, near: { ttl: NEAR_MS, maxEntries: KEYS.length - 1 }, ...copying })
   mesh.cache<string>('bulk', { ttl, ...copying })
 }
 

@@ -34,6 +34,7 @@ export class Clients {
   /** Whether callers give up, apart from what they call: the workload of a seed stays what it was. */
   readonly #moods: Random
   readonly #more: Random
+  readonly #nearness: Random
   readonly #hooks: ClientHooks
   /** With the mesh that was asked: the process of a crashed member answers nobody, and is not waited for. */
   readonly #pending = new Map<Promise<void>, Mesh>()
@@ -53,6 +54,7 @@ export class Clients {
     this.#chance = dice.chance
     this.#moods = dice.moods
     this.#more = dice.moods.fork('copies')
+    this.#nearness = dice.moods.fork('near')
     this.#hooks = hooks
   }
 
@@ -68,6 +70,7 @@ export class Clients {
     const times = this.#chance.float() < 0.2 ? 5 : 1
     if (!this.#cluster.isAlive(member)) return
     if (this.#knobs.lostLinks && this.#chance.float() < 0.06) this.#loseLink(member)
+    if (this.#knobs.near && this.#nearness.float() < 0.35) return this.#useNear(member, key)
     if (this.#knobs.copies && this.#more.float() < 0.5) return this.#useCopies(member, key)
     if (this.#knobs.bulk && this.#more.float() < 0.2) return this.#setBulk(member)
     if (this.#callAnother(member, key)) return
@@ -185,12 +188,21 @@ export class Clients {
     }))
   }
 
-  #getEntry(member: number, cache: 'safe' | 'copied', key: string): void {
+  /** Written seldom and read often, also by several at once. */
+  #useNear(member: number, key: string): void {
+    const dice = this.#nearness.float()
+    if (dice < 0.12) return this.#set(member, 'near', key)
+    if (dice < 0.15) return this.#delete(member, 'near', key)
+    const times = 1 + this.#nearness.integer(4)
+    for (let i = 0; i < times; i++) this.#getEntry(member, 'near', key)
+  }
+
+  #getEntry(member: number, cache: 'safe' | 'copied' | 'near', key: string): void {
     const { backups } = this.#copying(cache)
     this.#call({ kind: 'get', cache, key, member, backups }, async () => {
       const entry = await this.#cacheOf(member, cache).getEntry(key)
       if (entry === undefined) return {}
-      return { value: entry.value, version: entry.version, ...(entry.from === 'backup' && { isCopy: true }) }
+      return { value: entry.value, version: entry.version, ...howOf(entry.from) }
     })
   }
 
@@ -221,7 +233,7 @@ export class Clients {
     }))
   }
 
-  #set(member: number, cache: 'plain' | 'safe' | 'copied', key: string): void {
+  #set(member: number, cache: 'plain' | 'safe' | 'copied' | 'near', key: string): void {
     const wrote = ++this.#lastWritten
     this.#call({ kind: 'set', cache, key, member, wrote, ...this.#copying(cache) }, async () => ({
       version: await this.#cacheOf(member, cache).set(key, wrote)
@@ -245,7 +257,7 @@ export class Clients {
     this.#delete(member, 'loaded', key, wrote)
   }
 
-  #delete(member: number, cache: 'loaded' | 'safe' | 'copied', key: string, wrote?: number): void {
+  #delete(member: number, cache: 'loaded' | 'safe' | 'copied' | 'near', key: string, wrote?: number): void {
     const made = wrote === undefined ? {} : { wrote }
     this.#call({ kind: 'delete', cache, key, member, ...made, ...this.#copying(cache) }, async () => {
       await this.#cacheOf(member, cache).delete(key)
@@ -305,6 +317,10 @@ export class Clients {
   #cacheOf<V = number>(member: number, cache: CacheName): Cache<V> {
     return (this.#cluster.meshes[member] as Mesh).cache(cache) as Cache<V> & LoadingCache<V>
   }
+}
+
+function howOf(from: string): Partial<ClientCall> {
+  return from === 'backup' ? { isCopy: true } : from === 'near' ? { isNear: true } : {}
 }
 
 async function oneOf(all: Promise<(number | undefined)[]>, place: number): Promise<number | undefined> {

@@ -46,6 +46,8 @@ export interface Knobs {
   readonly bulk: boolean
   /** At the end the mesh is watched for long. */
   readonly linger: boolean
+  /** Whether clients use `near`, a cache with near copies. */
+  readonly near: boolean
 }
 
 export function chooseKnobs(dice: Random): Knobs {
@@ -83,7 +85,8 @@ export function chooseKnobs(dice: Random): Knobs {
     rolling: half(),
     restartAtOnce: half(),
     bulk: half(),
-    linger: quarter()
+    linger: quarter(),
+    near: half()
   }
 }
 

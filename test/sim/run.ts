@@ -25,6 +25,7 @@ import { liveness } from './checkers/liveness.ts'
 import { membersStand } from './checkers/membership.ts'
 import { memoryIsBounded } from './checkers/memory.ts'
 import { movedKeysAreNotLoaded } from './checkers/moved-keys.ts'
+import { nearCopiesKeepUp } from './checkers/near-lag.ts'
 import { replicaCountRestored } from './checkers/replica-count.ts'
 import { replicasConverge } from './checkers/replicas-converge.ts'
 import { sessionsGoForward } from './checkers/sessions.ts'
@@ -216,6 +217,7 @@ class Simulation {
       membersStand(calm),
       singleFill(calm),
       freshness(calm, knobs),
+      nearCopiesKeepUp(calm, knobs),
       this.#versions,
       oneWins(calm, knobs),
       countsAreExact(calm, this.#knobs),
@@ -333,7 +335,16 @@ class Simulation {
   /** First, before anybody asks anything again: what lies there, and whether it lies still. */
   async #judgeRest(): Promise<void> {
     const counters = range(COUNTERS).map(i => `c${i}`)
-    const keys = { loaded: KEYS, plain: KEYS, guarded: KEYS, safe: KEYS, copied: KEYS, bulk: bulkKeys, hits: counters }
+    const keys = {
+      loaded: KEYS,
+      plain: KEYS,
+      guarded: KEYS,
+      safe: KEYS,
+      copied: KEYS,
+      near: KEYS,
+      bulk: bulkKeys,
+      hits: counters
+    }
     const holdings = holdingsOf(this.#cluster, this.#liveIndices(), keys)
     this.#judge(checker => checker.rested?.({ holdings }))
     for (let stretch = 0; stretch < (this.#knobs.linger ? LONG_REST : 1); stretch++) {

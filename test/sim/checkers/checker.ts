@@ -11,7 +11,7 @@ export interface Span {
 }
 
 /** `safe`: its changes wait for backups; `copied`: they do not. `bulk` is there for its weight, and no reads are judged. */
-export type CacheName = 'loaded' | 'plain' | 'guarded' | 'hits' | 'safe' | 'copied' | 'bulk'
+export type CacheName = 'loaded' | 'plain' | 'guarded' | 'hits' | 'safe' | 'copied' | 'near' | 'bulk'
 
 /** A call of a client that has come back. `value` is what the mesh returned; a failed call has none. */
 export interface ClientCall extends Span {
@@ -40,6 +40,8 @@ export interface ClientCall extends Span {
   readonly backups?: number
   /** Answered by a backup, since the owner was slow: it may lag behind. */
   readonly isCopy?: boolean
+  /** Answered from a copy in the member's own process: it may lag behind. */
+  readonly isNear?: boolean
   /** A delete that is one of all keys of the cache. */
   readonly isClear?: boolean
 }

@@ -28,7 +28,8 @@ export function freshness(calm: Calm, { backups: ofAll, loss }: Pick<Knobs, 'bac
         changes.set(name, [...known.slice(1 - REMEMBERED), change])
         return
       }
-      if (call.value === undefined || call.failed !== undefined) return
+      // `near-lag.ts` judges those.
+      if (call.value === undefined || call.failed !== undefined || call.isNear) return
       const newer = known.find(
         change => change.failed === undefined && isOverruled(call, change, known) && isJudged(call, change, calm, loss)
       )

@@ -37,6 +37,7 @@ beforeEach(() => {
     table: () => ({ primary: () => 'self' }) as unknown as Table,
     isWarming: () => false,
     apartSince: () => undefined,
+    onChanged: () => {},
     onTakenIn: () => {},
     reconciled: () => undefined
   })

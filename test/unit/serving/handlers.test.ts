@@ -63,6 +63,7 @@ beforeEach(() => {
     }),
     page: () => ({ type: 'page', keys: ['sk'], partition: 1, after: '' }),
     filters: () => ({ type: 'filterPart', bytes: new Uint8Array(0) }),
+    confirm: () => ({ type: 'confirmed', boot: 1, number: 0, isWhole: true, changes: [] }),
     replicas: () => undefined
   })
 })

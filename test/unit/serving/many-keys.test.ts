@@ -29,6 +29,9 @@ function findMany(keys: readonly string[], stored: Record<string, { bytes: Uint8
     },
     isCertain: () => true,
     settleWith: () => undefined,
+    confirm: () => {
+      throw new Error('nobody keeps near copies')
+    },
     owns: (_, key) => !key.startsWith('x')
   })
   const parts: { last: boolean; items: (string | number)[][] }[] = []

@@ -1,0 +1,258 @@
+/**
+ * Near copies of one cache: values of keys that other members own, kept in this process, so that a read of them asks
+ * nobody.
+ *
+ * A copy is served while its line of changes (`invalidation/origins.ts`) was confirmed less than two seconds ago; beyond
+ * that the owner is asked, and only if nobody answers does the copy, until `near.ttl`. It goes when its line names the
+ * key with a later version, when the line is over, when its partition has another owner, and when it is too old.
+ *
+ * What is put in must not have been overtaken while it was on its way:
+ *
+ *   1. get k leaves ─ its owner answers v1 ─ k changes to v2, and gossip of that is here first ─ v1 arrives.
+ *
+ * So a key that is named, or changed from here, is closed to every read that began before that moment. Times are the
+ * mesh clock's, which never runs back.
+ *
+ * Not promised: that two members see a change at the same moment; `from: 'owner'` asks past the copies.
+ */
+import { LRUCache } from 'lru-cache'
+import { isInRange, type Key, rangeOf } from '../codec/keys.ts'
+import type { NearTerms } from '../fill/definition.ts'
+import { LAG_MS_MAX, type Line } from '../invalidation/origins.ts'
+import type { Stats } from '../observe/stats.ts'
+import type { PeerId } from '../ports/transport.ts'
+import type { Changed } from '../rpc/near-talk.ts'
+import type { MeshClock } from '../store/version.ts'
+
+/** A key that is read near costs about so much beside its text and its value. */
+const OVERHEAD_BYTES = 200
+/** Keys closed to reads under way; of those beyond, every read that began before is refused. */
+const CLOSED_MAX = 4_096
+
+/** What a read has brought, as far as a copy of it needs. */
+export interface Brought {
+  readonly bytes: Uint8Array
+  readonly negative: boolean
+  readonly stamp: number
+  readonly writer: string
+  readonly expiresAtMs: number
+  readonly stale: boolean
+  readonly tags: Uint8Array
+  /** Who owned the key and answered; undefined where somebody else did. */
+  readonly owner: PeerId | undefined
+}
+
+export interface NearCopy extends Brought {
+  /** As encoded, and the text it was made of, if it was one. */
+  readonly key: string
+  readonly text: string | undefined
+  readonly from: 'near'
+  readonly partition: number
+  readonly line: Line
+  /** When it is over, whoever confirms it. */
+  readonly untilMs: number
+  /** The one value that all callers share, once it is decoded; undefined where each decodes its own. */
+  shared: { readonly value: unknown } | undefined
+  /** Its owner has been told, or will be, that it is used. */
+  isUsed: boolean
+}
+
+export interface NearDeps {
+  readonly meshClock: MeshClock
+  readonly stats: Stats
+  readonly self: PeerId
+  readonly viewHash: () => number
+  readonly partitionOf: (key: string) => number
+  readonly primaryOf: (partition: number) => PeerId | undefined
+  readonly lineOf: (origin: PeerId) => Line | undefined
+  /** Its confirmation is old, or soon will be, and somebody asks for the copy. */
+  readonly unconfirmed: (line: Line) => void
+  readonly used: (line: Line, key: string) => void
+}
+
+export class NearCache {
+  readonly #deps: NearDeps
+  readonly #ttlMs: number
+  readonly #copies: LRUCache<string, NearCopy>
+  /** Those of text keys, by the text itself: to encode a key and hash it anew costs more than all else of a read. */
+  readonly #texts = new Map<string, NearCopy>()
+  /** When each key was last named or changed. */
+  readonly #closed = new Map<string, number>()
+  /** Reads that began before are refused, whatever they bring. */
+  #allClosedAtMs = Number.NEGATIVE_INFINITY
+  /** The view for which the owners of all that is here were looked at. */
+  #viewHash: number
+
+  constructor(terms: NearTerms, deps: NearDeps) {
+    this.#deps = deps
+    this.#ttlMs = terms.ttlMs
+    this.#viewHash = deps.viewHash()
+    this.#copies = new LRUCache({
+      max: terms.maxEntries,
+      maxSize: terms.maxBytes,
+      dispose: copy => this.#gone(copy),
+      sizeCalculation: ({ bytes, tags }, key) => bytes.length + tags.length + 2 * key.length + OVERHEAD_BYTES
+    })
+  }
+
+  get size(): number {
+    return this.#copies.size
+  }
+
+  get bytes(): number {
+    return this.#copies.calculatedSize
+  }
+
+  /** By the clock that a read notes when it begins. */
+  now(): number {
+    return this.#deps.meshClock.now()
+  }
+
+  /** A copy that may be answered with. */
+  find(key: string): NearCopy | undefined {
+    this.#lookAgain()
+    const copy = this.#copies.get(key)
+    return copy === undefined ? undefined : this.#confirmed(copy)
+  }
+
+  /** The same of a text key that is not encoded yet. */
+  findText(text: string): NearCopy | undefined {
+    this.#lookAgain()
+    const copy = this.#texts.get(text)
+    if (copy === undefined) return undefined
+    // A use of it, that it may stay.
+    this.#copies.get(copy.key)
+    return this.#confirmed(copy)
+  }
+
+  #confirmed(copy: NearCopy): NearCopy | undefined {
+    const nowMs = this.#deps.meshClock.now()
+    const { line } = copy
+    if (line.isOver || nowMs >= copy.untilMs) {
+      this.#copies.delete(copy.key)
+      return undefined
+    }
+    const lagMs = nowMs - line.confirmedAtMs
+    // Asked for in time: who comes back after a pause need not ask the owner for the value itself.
+    if (lagMs > LAG_MS_MAX / 2) this.#deps.unconfirmed(line)
+    if (lagMs > LAG_MS_MAX) return undefined
+    if (!copy.isUsed) {
+      copy.isUsed = true
+      this.#deps.used(line, copy.key)
+    }
+    this.#deps.stats.readsNearTotal++
+    return copy
+  }
+
+  /** A copy that its owner has not confirmed of late, for whoever could not be answered by anybody. */
+  findLast(key: string): NearCopy | undefined {
+    this.#lookAgain()
+    const copy = this.#copies.get(key)
+    if (copy === undefined || copy.line.isOver || this.#deps.meshClock.now() >= copy.untilMs) return undefined
+    this.#deps.stats.readsNearTotal++
+    return copy
+  }
+
+  /**
+   * What was answered to a read that began at `beganMs`. Kept where its owner of now has said it, where it cannot have
+   * been overtaken, and where we would be told when it is. What we own ourselves is here already.
+   */
+  keep(key: string, asked: Key, brought: Brought, beganMs: number): void {
+    const { owner, stale, stamp } = brought
+    const { self, primaryOf, partitionOf, lineOf, meshClock, stats } = this.#deps
+    if (owner === undefined || owner === self || stale) return
+    this.#lookAgain()
+    const partition = partitionOf(key)
+    if (primaryOf(partition) !== owner || (this.#copies.peek(key)?.stamp ?? 0) >= stamp) return
+    const line = lineOf(owner)
+    if (line === undefined || line.sinceMs > beganMs || this.#isClosed(key, beganMs)) return
+    const untilMs = Math.min(brought.expiresAtMs, beganMs + this.#ttlMs)
+    if (untilMs <= meshClock.now()) return
+    const { negative, writer, expiresAtMs } = brought
+    const copy: NearCopy = {
+      key,
+      text: typeof asked === 'string' ? asked : undefined,
+      // What came in a frame must not keep all of the frame.
+      bytes: brought.bytes.slice(),
+      tags: brought.tags.slice(),
+      negative,
+      stamp,
+      writer,
+      expiresAtMs,
+      stale: false,
+      owner,
+      from: 'near',
+      partition,
+      line,
+      untilMs,
+      shared: undefined,
+      isUsed: false
+    }
+    this.#copies.set(key, copy)
+    if (copy.text !== undefined && this.#copies.has(key)) this.#texts.set(copy.text, copy)
+    stats.nearKeptTotal++
+  }
+
+  /** Changed from here, or it may have been: whoever reads next reads what there is now. */
+  changedHere(key: string): void {
+    this.#copies.delete(key)
+    this.#close(key)
+  }
+
+  /** Changed somewhere. A copy of what it has become may be here already, and stays. */
+  changed({ key, stamp, expiresAtMs }: Changed): void {
+    const copy = this.#copies.peek(key)
+    if (copy !== undefined && (stamp > copy.stamp || (stamp === copy.stamp && expiresAtMs !== copy.expiresAtMs))) {
+      this.#copies.delete(key)
+      this.#deps.stats.nearDroppedTotal++
+    }
+    this.#close(key)
+  }
+
+  /** All that begins so and is older is dead. */
+  cleared(prefix: string, stamp: number): void {
+    const range = rangeOf(prefix)
+    for (const [key, copy] of this.#copies.entries())
+      if (copy.stamp < stamp && isInRange(key, range)) {
+        this.#copies.delete(key)
+        this.#deps.stats.nearDroppedTotal++
+      }
+    this.#closeAll()
+  }
+
+  clear(): void {
+    this.#copies.clear()
+    this.#closeAll()
+  }
+
+  #gone(copy: NearCopy): void {
+    if (copy.text !== undefined && this.#texts.get(copy.text) === copy) this.#texts.delete(copy.text)
+  }
+
+  /** In another view other members own what is here, and change it without a word in the lines we follow. */
+  #lookAgain(): void {
+    const viewHash = this.#deps.viewHash()
+    if (viewHash === this.#viewHash) return
+    this.#viewHash = viewHash
+    for (const [key, { partition, line }] of this.#copies.entries())
+      if (this.#deps.primaryOf(partition) !== line.origin) this.#copies.delete(key)
+  }
+
+  #isClosed(key: string, beganMs: number): boolean {
+    return beganMs <= this.#allClosedAtMs || beganMs <= (this.#closed.get(key) ?? Number.NEGATIVE_INFINITY)
+  }
+
+  #close(key: string): void {
+    this.#closed.delete(key)
+    this.#closed.set(key, this.now())
+    if (this.#closed.size <= CLOSED_MAX) return
+    const [oldest, atMs] = this.#closed.entries().next().value as [string, number]
+    this.#closed.delete(oldest)
+    this.#allClosedAtMs = Math.max(this.#allClosedAtMs, atMs)
+  }
+
+  #closeAll(): void {
+    this.#closed.clear()
+    this.#allClosedAtMs = this.now()
+  }
+}

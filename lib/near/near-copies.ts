@@ -1,0 +1,139 @@
+/**
+ * All near copies of this member, and what both sides of them say to each other: as an owner, what has changed; as a
+ * reader, which copies that ends.
+ */
+import { ByteReader, ByteWriter } from '../base/bytes.ts'
+import type { CacheDefinition } from '../fill/definition.ts'
+import { Origins } from '../invalidation/origins.ts'
+import { Stream } from '../invalidation/stream.ts'
+import type { Complaints } from '../observe/complaints.ts'
+import type { Stats } from '../observe/stats.ts'
+import type { Cancel, Clock } from '../ports/clock.ts'
+import type { PubSub } from '../ports/pubsub.ts'
+import type { PeerId } from '../ports/transport.ts'
+import type { Client } from '../rpc/client.ts'
+import type { MessageOf } from '../rpc/messages.ts'
+import { type Announcement, type Changed, readAnnouncement, writeAnnouncement } from '../rpc/near-talk.ts'
+import type { Entry } from '../store/entry.ts'
+import type { Floor } from '../store/floors.ts'
+import { freshUntil } from '../store/keeping.ts'
+import type { Store } from '../store/store.ts'
+import type { MeshClock } from '../store/version.ts'
+import { NearCache } from './near-cache.ts'
+
+export interface NearCopiesDeps {
+  readonly self: PeerId
+  readonly boot: number
+  readonly mesh: string
+  readonly clock: Clock
+  readonly meshClock: MeshClock
+  readonly pubsub: PubSub
+  readonly client: Client
+  readonly store: Store
+  readonly stats: Stats
+  readonly complaints: Complaints
+  readonly viewHash: () => number
+  readonly primaryOf: (partition: number) => PeerId | undefined
+  readonly partitionOf: (namespace: string, key: string) => number
+}
+
+export class NearCopies {
+  readonly #deps: NearCopiesDeps
+  readonly #caches = new Map<string, NearCache>()
+  readonly #stream: Stream
+  readonly #origins: Origins
+  readonly #topic: string
+  #unsubscribe: Cancel = () => {}
+
+  constructor(deps: NearCopiesDeps) {
+    this.#deps = deps
+    this.#topic = `cachemesh/${deps.mesh}/changes`
+    this.#stream = new Stream({ ...deps, publish: announcement => this.#publish(announcement) })
+    this.#origins = new Origins({ ...deps, apply: change => this.#apply(change) })
+  }
+
+  /** A cache that keeps near copies from now on. */
+  declare({ namespace, near }: Pick<CacheDefinition, 'namespace' | 'near'>): void {
+    if (near === undefined || this.#caches.has(namespace)) return
+    const { self, meshClock, stats, viewHash, primaryOf, partitionOf } = this.#deps
+    const cache = new NearCache(near, {
+      ...{ self, meshClock, stats, viewHash, primaryOf },
+      partitionOf: key => partitionOf(namespace, key),
+      lineOf: origin => this.#origins.lineOf(origin),
+      unconfirmed: line => this.#origins.wanted(line),
+      used: (line, key) => this.#origins.used(line, namespace, key)
+    })
+    if (this.#caches.size === 0)
+      this.#unsubscribe = this.#deps.pubsub.subscribe(this.#topic, message => this.#hear(message))
+    this.#caches.set(namespace, cache)
+  }
+
+  of(namespace: string): NearCache | undefined {
+    return this.#caches.get(namespace)
+  }
+
+  get size(): number {
+    return [...this.#caches.values()].reduce((sum, cache) => sum + cache.size, 0)
+  }
+
+  get bytes(): number {
+    return [...this.#caches.values()].reduce((sum, cache) => sum + cache.bytes, 0)
+  }
+
+  stop(): void {
+    this.#unsubscribe()
+    this.#stream.stop()
+    this.#origins.stop()
+  }
+
+  /** A record of a key that we own is another, or has another end. */
+  changed(entry: Entry): void {
+    const { namespace, key, version } = entry
+    this.#stream.changed({ kind: 'key', namespace, key, stamp: version.stamp, expiresAtMs: freshUntil(entry) })
+  }
+
+  /** All of that below its stamp is dead: also what is kept here of others' keys. */
+  cleared({ namespace, prefix, stamp }: Floor): void {
+    const change = { kind: 'prefix', namespace, key: prefix, stamp, expiresAtMs: 0 } as const
+    this.#stream.changed(change)
+    this.#apply(change)
+  }
+
+  /** Records of ours have gone that nobody names. */
+  forgotten(): void {
+    this.#stream.startOver()
+  }
+
+  /** A reader of ours asks how far we are, and tells what it reads near: those keys are used, though nobody asks us. */
+  confirm(ask: MessageOf<'confirm'>): MessageOf<'confirmed'> {
+    const { store, meshClock } = this.#deps
+    for (const { namespace, key } of ask.used) store.glance(namespace, key, meshClock.now())
+    return this.#stream.confirm(ask)
+  }
+
+  gone(peer: PeerId): void {
+    this.#origins.forget(peer)
+  }
+
+  #apply(change: Changed): void {
+    const cache = this.#caches.get(change.namespace)
+    if (change.kind === 'key') cache?.changed(change)
+    else cache?.cleared(change.key, change.stamp)
+  }
+
+  #publish(announcement: Announcement): void {
+    const to = new ByteWriter()
+    writeAnnouncement(to, announcement)
+    this.#deps.pubsub.publish(this.#topic, to.finish())
+  }
+
+  /** Gossip comes from anybody who holds the secret, and is checked as anything from outside. */
+  #hear(message: Uint8Array): void {
+    try {
+      this.#origins.hear(readAnnouncement(new ByteReader(message)))
+    } catch (error) {
+      const complaint = { err: error, type: 'changes', code: 'CACHEMESH_GOSSIP_REFUSED' }
+      this.#deps.complaints.warn(complaint, 'refused a malformed message of changes')
+    }
+  }
+}

@@ -1,0 +1,45 @@
+/**
+ * Near copies of five real processes, over real gossip: whoever changes a value never reads what was there before, the
+ * others stop showing it, and after a time of many writes everybody reads what there is. How quickly is printed here and
+ * judged by `npm run bench:near`.
+ */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { NearCrew } from './crew.ts'
+
+const KEYS = Array.from({ length: 100 }, (_, i) => `key ${i}`)
+const ROUNDS = 10
+
+let crew: NearCrew
+
+beforeAll(async () => {
+  crew = await NearCrew.open(5)
+})
+afterAll(() => crew.end())
+
+describe('near copies', () => {
+  it('are gone everywhere once their value has changed, and at once where it was changed', async () => {
+    await crew.trial(KEYS, 0)
+    const delaysMs: number[] = []
+    for (let round = 1; round <= ROUNDS; round++) {
+      const trial = await crew.trial(KEYS, round)
+      expect({ stuck: trial.stuck, oldReads: trial.oldReads }).toEqual({ stuck: 0, oldReads: 0 })
+      delaysMs.push(...trial.delaysMs)
+    }
+    delaysMs.sort((a, b) => a - b)
+    const p99 = delaysMs[Math.floor(delaysMs.length * 0.99)] as number
+    console.log(
+      `${delaysMs.length} copies were shown for ${p99.toFixed(1)} ms at p99 and ${delaysMs.at(-1)?.toFixed(1)} ms at most after a change`
+    )
+    // Every key is owned by one of five and changed by one: three others hold it, or four.
+    expect(delaysMs.length).toBeGreaterThan(ROUNDS * KEYS.length * 2)
+  })
+
+  it('are what their owners have after many writes', async () => {
+    const { writes, slowestMs, wrong, read } = await crew.steady(KEYS, 500, 3_000)
+    console.log(
+      `${writes} writes, the slowest ${slowestMs.toFixed(0)} ms; ${wrong} of ${read} keys wrong after 2 s of quiet`
+    )
+    expect(writes).toBeGreaterThan(1_000)
+    expect(wrong).toBe(0)
+  })
+})
