@@ -2,12 +2,18 @@
 import { fork } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AskedProcess } from '../asked.ts'
 import type { NearCommands } from './member.ts'
 
-const PROGRAM = new URL('./member.js', import.meta.url)
+/** The compiled program, also for tests, which run from the sources. */
+const PROGRAM = join(
+  import.meta.filename.endsWith('.ts')
+    ? resolve(import.meta.dirname, '../../../dist/test/e2e/near')
+    : import.meta.dirname,
+  'member.js'
+)
 /** Longer than a watcher needs to begin. */
 const HEAD_START_MS = 20
 const QUIET_MS = 2_000
