@@ -17,6 +17,7 @@ const PROGRAM = join(
 /** Longer than a watcher needs to begin. */
 const HEAD_START_MS = 20
 const QUIET_MS = 2_000
+const PART_MS = 10_000
 
 type NearMember = AskedProcess<NearCommands>
 
@@ -97,7 +98,12 @@ export class NearCrew {
   async steady(keys: readonly string[], perSecond: number, ms: number): Promise<Steady> {
     const each = perSecond / this.members.length
     const before = await this.#writes()
-    const slowest = await Promise.all(this.members.map(member => member.ask('write', keys, each, ms)))
+    const slowest: number[] = []
+    // In parts, each of which a process can be waited for.
+    for (let leftMs = ms; leftMs > 0; leftMs -= PART_MS) {
+      const part = this.members.map(member => member.ask('write', keys, each, Math.min(leftMs, PART_MS)))
+      slowest.push(...(await Promise.all(part)))
+    }
     await sleep(QUIET_MS)
     const read = await Promise.all(this.members.map(member => member.ask('values', keys)))
     const truth = await (this.members[0] as NearMember).ask('truth', keys)
