@@ -328,8 +328,6 @@ export class Replication {
       const [was, is] = [ranksBefore[partition] as number, ranks[partition] as number]
       if (is > 0 && (was < 0 || was > is)) this.#copies.behind(partition)
     }
-    // Alone until now: the others have gone on without us, and what we have made may be older than what they have.
-    if (before.ids.length === 1) for (const partition of shared) this.#assured.won(partition, -1)
     this.#intake.tableChanged([...won, ...shared], lost)
     this.#backups.tableChanged(before, after, isRenewed)
     this.#offers.viewChanged()
