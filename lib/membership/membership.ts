@@ -5,7 +5,6 @@
  * gossip, the ticks and the discovery rounds, each with a deadline and none of them able to stop the others.
  */
 import { unlessAborted, whenAborted } from '../base/abort.ts'
-import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { MeshError } from '../base/errors.ts'
 import type { Complaints } from '../observe/complaints.ts'
 import type { Stats } from '../observe/stats.ts'
@@ -15,7 +14,8 @@ import type { Logger } from '../ports/log.ts'
 import type { PubSub } from '../ports/pubsub.ts'
 import type { Random } from '../ports/random.ts'
 import type { Address, PeerId, Transport } from '../ports/transport.ts'
-import { type MemberFields, type MemberTalk, type MessageOf, readGossip, writeGossip } from '../rpc/messages.ts'
+import { Gossip } from '../rpc/gossip.ts'
+import { type MemberGossip, type MemberTalk, type MessageOf, readGossip, writeGossip } from '../rpc/messages.ts'
 import type { Outbox } from '../rpc/outbox.ts'
 import { expandRange } from './discovery.ts'
 import { type MembershipEvent, Protocol, TICK_EVERY_MS } from './protocol.ts'
@@ -53,7 +53,7 @@ export interface MembershipDeps {
 export class Membership {
   readonly #deps: MembershipDeps
   readonly #protocol: Protocol
-  readonly #topic: string
+  readonly #gossip: Gossip<MemberGossip>
   /** Who answered at an address that a discovery named, so that a linked member is not dialled under a second name. */
   readonly #answered = new Map<Address, PeerId>()
   /** Those who wait for an exchange of views with a peer to end. */
@@ -69,7 +69,7 @@ export class Membership {
 
   constructor(deps: MembershipDeps, self: MemberRecord) {
     this.#deps = deps
-    this.#topic = `cachemesh/${deps.mesh}/members`
+    this.#gossip = new Gossip({ name: 'members', write: writeGossip, read: readGossip }, deps)
     this.#protocol = new Protocol({ self, random: deps.random, stats: deps.stats, nowMs: deps.clock.monotonic() })
   }
 
@@ -85,7 +85,7 @@ export class Membership {
   async join(addresses: readonly Address[]): Promise<void> {
     for (const address of addresses) this.#answered.set(address, this.self.id)
     this.#step({ type: 'listening', addresses })
-    this.#unsubscribe = this.#deps.pubsub.subscribe(this.#topic, message => this.#hearGossip(message))
+    this.#unsubscribe = this.#gossip.listen(told => this.#step({ type: 'gossip', ...told }))
     this.#tickLater()
     await this.#announce()
     await this.#within(JOIN_ROUND_MS_MAX, this.#firstRound())
@@ -237,7 +237,7 @@ export class Membership {
       case 'close':
         return this.#deps.transport.close(effect.peer, effect.reason)
       case 'gossip':
-        return this.#gossip(effect.records)
+        return this.#gossip.tell({ teller: this.self.id, records: effect.records })
       case 'exchanged':
         return this.#exchangeEnded(effect.peer)
       case 'viewChanged':
@@ -269,29 +269,6 @@ export class Membership {
   #exchangeEnded(peer: PeerId): void {
     this.#agreed.get(peer)?.resolve()
     this.#agreed.delete(peer)
-  }
-
-  #gossip(records: readonly MemberFields[]): void {
-    const to = new ByteWriter()
-    writeGossip(to, this.self.id, records)
-    this.#deps.pubsub.publish(this.#topic, to.finish())
-  }
-
-  #hearGossip(message: Uint8Array): void {
-    const told = this.#readGossip(message)
-    if (told !== undefined) this.#step({ type: 'gossip', ...told })
-  }
-
-  /** Only the reading is guarded: what fails in a step is a mistake of ours, and not to be laid to the message. */
-  #readGossip(message: Uint8Array): ReturnType<typeof readGossip> | undefined {
-    try {
-      return readGossip(new ByteReader(message))
-    } catch (error) {
-      this.#deps.stats.linksRefusedTotal++
-      const complaint = { err: error, type: 'gossip', code: 'CACHEMESH_GOSSIP_REFUSED' }
-      this.#deps.complaints.warn(complaint, 'refused a malformed gossip message')
-      return undefined
-    }
   }
 
   #tickLater(): void {

@@ -2,16 +2,13 @@
  * All near copies of this member, and what both sides of them say to each other: as an owner, what has changed; as a
  * reader, which copies that ends.
  */
-import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import type { CacheDefinition } from '../fill/definition.ts'
 import { Origins } from '../invalidation/origins.ts'
 import { Stream } from '../invalidation/stream.ts'
-import type { Complaints } from '../observe/complaints.ts'
-import type { Stats } from '../observe/stats.ts'
 import type { Cancel, Clock } from '../ports/clock.ts'
-import type { PubSub } from '../ports/pubsub.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { Client } from '../rpc/client.ts'
+import { Gossip, type GossipDeps } from '../rpc/gossip.ts'
 import type { MessageOf } from '../rpc/messages.ts'
 import { type Announcement, type Changed, readAnnouncement, writeAnnouncement } from '../rpc/near-talk.ts'
 import type { Entry } from '../store/entry.ts'
@@ -21,17 +18,13 @@ import type { Store } from '../store/store.ts'
 import type { MeshClock } from '../store/version.ts'
 import { NearCache } from './near-cache.ts'
 
-export interface NearCopiesDeps {
+export interface NearCopiesDeps extends GossipDeps {
   readonly self: PeerId
   readonly boot: number
-  readonly mesh: string
   readonly clock: Clock
   readonly meshClock: MeshClock
-  readonly pubsub: PubSub
   readonly client: Client
   readonly store: Store
-  readonly stats: Stats
-  readonly complaints: Complaints
   readonly viewHash: () => number
   readonly primaryOf: (partition: number) => PeerId | undefined
   readonly partitionOf: (namespace: string, key: string) => number
@@ -42,13 +35,13 @@ export class NearCopies {
   readonly #caches = new Map<string, NearCache>()
   readonly #stream: Stream
   readonly #origins: Origins
-  readonly #topic: string
+  readonly #gossip: Gossip<Announcement>
   #unsubscribe: Cancel = () => {}
 
   constructor(deps: NearCopiesDeps) {
     this.#deps = deps
-    this.#topic = `cachemesh/${deps.mesh}/changes`
-    this.#stream = new Stream({ ...deps, publish: announcement => this.#publish(announcement) })
+    this.#gossip = new Gossip({ name: 'changes', write: writeAnnouncement, read: readAnnouncement }, deps)
+    this.#stream = new Stream({ ...deps, publish: announcement => this.#gossip.tell(announcement) })
     this.#origins = new Origins({ ...deps, apply: change => this.#apply(change) })
   }
 
@@ -63,8 +56,7 @@ export class NearCopies {
       unconfirmed: line => this.#origins.wanted(line),
       used: (line, key) => this.#origins.used(line, namespace, key)
     })
-    if (this.#caches.size === 0)
-      this.#unsubscribe = this.#deps.pubsub.subscribe(this.#topic, message => this.#hear(message))
+    if (this.#caches.size === 0) this.#unsubscribe = this.#gossip.listen(told => this.#origins.hear(told))
     this.#caches.set(namespace, cache)
   }
 
@@ -119,21 +111,5 @@ export class NearCopies {
     const cache = this.#caches.get(change.namespace)
     if (change.kind === 'key') cache?.changed(change)
     else cache?.cleared(change.key, change.stamp)
-  }
-
-  #publish(announcement: Announcement): void {
-    const to = new ByteWriter()
-    writeAnnouncement(to, announcement)
-    this.#deps.pubsub.publish(this.#topic, to.finish())
-  }
-
-  /** Gossip comes from anybody who holds the secret, and is checked as anything from outside. */
-  #hear(message: Uint8Array): void {
-    try {
-      this.#origins.hear(readAnnouncement(new ByteReader(message)))
-    } catch (error) {
-      const complaint = { err: error, type: 'changes', code: 'CACHEMESH_GOSSIP_REFUSED' }
-      this.#deps.complaints.warn(complaint, 'refused a malformed message of changes')
-    }
   }
 }

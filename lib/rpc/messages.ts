@@ -409,12 +409,14 @@ export const KINDS = [
 
 const gossip = { teller: peerText, records: members }
 
+export type MemberGossip = Fields<typeof gossip>
+
 /** Records of members as bytes of their own, with the one who tells them. */
-export function writeGossip(to: ByteWriter, teller: string, records: readonly MemberFields[]): void {
-  writeFields(gossip, to, { teller, records })
+export function writeGossip(to: ByteWriter, told: MemberGossip): void {
+  writeFields(gossip, to, told)
 }
 
-export function readGossip(from: ByteReader): { readonly teller: string; readonly records: readonly MemberFields[] } {
+export function readGossip(from: ByteReader): MemberGossip {
   const told = readFields(gossip, from)
   from.end('gossip')
   return told

@@ -15,7 +15,8 @@ import { decodeFailure, encodeFailure, FAILURE_BYTES_MAX } from '../../lib/codec
 import { customCodec, defaultCodec } from '../../lib/codec/values.ts'
 import { expandRange } from '../../lib/membership/discovery.ts'
 import { type Frame, FrameBuilder, readFrame } from '../../lib/rpc/frame.ts'
-import { KINDS, type Kind, type MessageOf, readGossip, writeGossip } from '../../lib/rpc/messages.ts'
+import { KINDS, type Kind, type MemberGossip, type MessageOf, readGossip, writeGossip } from '../../lib/rpc/messages.ts'
+import { type Announcement, readAnnouncement, writeAnnouncement } from '../../lib/rpc/near-talk.ts'
 import type { Dice } from './dice.ts'
 import { assemble, type Draft, invented, inventedMessage, noted, type Part, partOf } from './messages.ts'
 import { concat, mutated } from './mutate.ts'
@@ -80,8 +81,22 @@ export const DECODERS: readonly Decoder[] = [
     isRefusal: isMalformed,
     judge: outcome => {
       checkNumbers(outcome)
-      const again = gossipOf(outcome as Gossip)
+      const again = gossipOf(outcome as MemberGossip)
       sameBytes(again, gossipOf(readGossip(new ByteReader(again))))
+      return 'accepted'
+    }
+  },
+  {
+    name: 'announcement',
+    share: 6,
+    bytesPerByte: RECORDS,
+    make: dice => maybeMutated(dice, inventedAnnouncement(dice)),
+    read: input => readAnnouncement(new ByteReader(input)),
+    isRefusal: isMalformed,
+    judge: outcome => {
+      checkNumbers(outcome)
+      const again = announcementOf(outcome as Announcement)
+      sameBytes(again, announcementOf(readAnnouncement(new ByteReader(again))))
       return 'accepted'
     }
   },
@@ -197,8 +212,6 @@ export const DECODERS: readonly Decoder[] = [
   }
 ]
 
-type Gossip = ReturnType<typeof readGossip>
-
 const AT = { cache: 'fuzz', key: 'k' }
 const CANARY = { a: 64, b: [65, 'x'], c: { d: null } }
 const CANARY_TEXT = JSON.stringify(CANARY)
@@ -278,18 +291,25 @@ function encoded({ clockMs, viewHash, messages }: Frame): Uint8Array {
 
 export function inventedGossip(dice: Dice): Draft {
   const { records } = inventedMessage(dice, 'news') as MessageOf<'news'>
+  return noted(to => writeGossip(to, { teller: invented(dice, from => from.text(256, 'teller')), records }))
+}
+
+function inventedAnnouncement(dice: Dice): Draft {
+  const { boot, number: from, changes } = inventedMessage(dice, 'confirmed') as MessageOf<'confirmed'>
   return noted(to =>
-    writeGossip(
-      to,
-      invented(dice, from => from.text(256, 'teller')),
-      records
-    )
+    writeAnnouncement(to, { origin: invented(dice, by => by.text(256, 'origin')), boot, from, changes })
   )
 }
 
-function gossipOf({ teller, records }: Gossip): Uint8Array {
+function gossipOf(told: MemberGossip): Uint8Array {
   const to = new ByteWriter()
-  writeGossip(to, teller, records)
+  writeGossip(to, told)
+  return to.finish()
+}
+
+function announcementOf(told: Announcement): Uint8Array {
+  const to = new ByteWriter()
+  writeAnnouncement(to, told)
   return to.finish()
 }
 

@@ -515,7 +515,7 @@ describe('gossip', () => {
     fc.assert(
       fc.property(shortText, members, (teller, records) => {
         const to = new ByteWriter()
-        writeGossip(to, teller, records as never)
+        writeGossip(to, { teller, records: records as never })
         expect(readGossip(new ByteReader(to.finish()))).toStrictEqual({ teller, records })
       }),
       { numRuns: 200 }
@@ -524,7 +524,7 @@ describe('gossip', () => {
 
   it('with a byte too many is malformed', () => {
     const to = new ByteWriter()
-    writeGossip(to, 'a', [])
+    writeGossip(to, { teller: 'a', records: [] })
     const input = Uint8Array.from([...to.finish(), 0])
     expect(() => readGossip(new ByteReader(input))).toThrow(Malformed)
   })
