@@ -46,7 +46,7 @@ import type { Changes } from './serving/changes.ts'
 import type { Explanations } from './serving/explanations.ts'
 import type { FilterChanges } from './serving/filter-changes.ts'
 import type { Flushes } from './serving/flushes.ts'
-import type { Found, ManyReads } from './serving/many-reads.ts'
+import type { Found, ManyAsk, ManyReads } from './serving/many-reads.ts'
 import type { NearReads } from './serving/near-reads.ts'
 import { type Answer, type ReadAsk, type ReadTerms, STORED, type Stored } from './serving/question.ts'
 import type { Reads } from './serving/reads.ts'
@@ -329,11 +329,11 @@ export class MeshCache implements Cache<unknown, Key> {
     const loads = options?.load !== false && (call === 'getOrSetMany' || definition.load !== undefined)
     const isBatched = call === 'getOrSetMany' || definition.loadMany !== undefined
     const isQuorum = options?.from === 'quorum'
+    const ask = { definition, encodedKeys, loads, isBatched, isQuorum, alone }
     const near = this.#deps.near.findMany(definition, keys, options?.from)
-    const asked = { encodedKeys: near.missing.map(place => encodedKeys[place] as string), isQuorum }
-    const ask = { definition, loads, isBatched, ...asked, alone: (i: number) => alone(near.missing[i] as number) }
-    const found = near.filled(await this.#deps.many.read(ask, patienceOf(options)))
-    const settled = found.map((one, place) => this.#settledOf(definition, keys[place] as Key, one))
+    const found = await this.#deps.many.read(near === undefined ? ask : askFor(ask, near.missing), patienceOf(options))
+    const all = near === undefined ? found : near.filled(found)
+    const settled = all.map((one, place) => this.#settledOf(definition, keys[place] as Key, one))
     return allOrPartial(settled, this.name)
   }
 
@@ -435,4 +435,10 @@ export class MeshCache implements Cache<unknown, Key> {
     const timeoutMs = ownTimeoutMs(options) ?? changeTimeoutMs(this.#deps.timeoutMs, storing)
     return unlessAborted(options?.signal, () => work(timeoutMs))
   }
+}
+
+/** The same of some of its keys, by their places. */
+function askFor(ask: ManyAsk, places: readonly number[]): ManyAsk {
+  const encodedKeys = places.map(place => ask.encodedKeys[place] as string)
+  return { ...ask, encodedKeys, alone: i => ask.alone(places[i] as number) }
 }

@@ -7,16 +7,16 @@
 
 /** Frozen where it holds objects and arrays only; true when the whole of it is. */
 export function freeze(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return isSound(value)
-  if (!isSound(value)) return false
+  if (typeof value !== 'object' || value === null) return true
+  // Frozen by whoever made it, and nobody knows how deep; or seen before, in a circle.
+  if (Object.isFrozen(value) || !isSound(value)) return false
   Object.freeze(value)
   let isWhole = true
   for (const part of Object.values(value)) isWhole = freeze(part) && isWhole
   return isWhole
 }
 
-function isSound(value: unknown): boolean {
-  if (typeof value !== 'object' || value === null) return true
+function isSound(value: object): boolean {
   return !(
     value instanceof Map ||
     value instanceof Set ||

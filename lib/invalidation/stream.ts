@@ -100,9 +100,12 @@ export class Stream {
   }
 
   #forget(): void {
-    this.#log = []
-    this.#oldest = 0
-    this.#logText = 0
+    // Of nearly every change: nobody follows, and there is nothing to forget.
+    if (this.#log.length > 0) {
+      this.#log = []
+      this.#oldest = 0
+      this.#logText = 0
+    }
     this.#told = this.#number
   }
 

@@ -98,6 +98,7 @@ export class Done {
   /** What was answered of late about keys of these partitions, for their next primary. */
   answeredIn(partitions: ReadonlySet<number>, most: number): (Answered & {})[] {
     const found: (Answered & {})[] = []
+    if (partitions.size === 0) return found
     for (const [peer, { replies }] of this.#writers) {
       for (const { once, partition, reply } of replies.values()) {
         const answer = partitions.has(partition) ? answeredBy(peer, once, partition, reply) : undefined

@@ -27,17 +27,18 @@ export class NearReads {
 
   /** A copy in this process, where a read `from` there may be answered with one. */
   find(definition: CacheDefinition, key: Key, from: From): NearCopy | undefined {
-    if (definition.near === undefined || from === 'owner' || from === 'quorum') return undefined
-    const near = this.#near.of(definition.namespace)
+    if (from === 'owner' || from === 'quorum') return undefined
+    const near = this.#for(definition)
     return typeof key === 'string' ? near?.findText(key) : near?.find(encodeKey(key, definition.name))
   }
 
-  /** What is here of many, and how to put what others say of the rest between. */
+  /** What is here of many, and how to put what others say of the rest between; undefined where none are kept. */
   findMany(
     definition: CacheDefinition,
     keys: readonly Key[],
     from: From
-  ): { readonly missing: readonly number[]; filled(rest: readonly Found[]): Found[] } {
+  ): { readonly missing: readonly number[]; filled(rest: readonly Found[]): Found[] } | undefined {
+    if (definition.near === undefined) return undefined
     const copies = keys.map(key => this.find(definition, key, from))
     const missing = [...copies.keys()].filter(place => copies[place] === undefined)
     const filled = (rest: readonly Found[]): Found[] => {
@@ -50,7 +51,7 @@ export class NearReads {
 
   read(ask: ReadAsk, patience: Patience, from: From): Promise<Answer | NearCopy | undefined> {
     const { definition, encodedKey, wish } = ask
-    const near = wish === 'warm' || from === 'quorum' ? undefined : this.#near.of(definition.namespace)
+    const near = wish === 'warm' || from === 'quorum' ? undefined : this.#for(definition)
     if (near === undefined) return this.#reads.read(ask, patience)
     const mayBeHere = from !== 'owner' && wish !== 'refresh'
     const copy = mayBeHere ? near.find(encodedKey) : undefined
@@ -61,14 +62,17 @@ export class NearReads {
    * A change from here: however it ends, it may have been made, so whoever of this process asks next is not answered with
    * a copy of before. Without a key all of the cache has changed.
    */
-  async changing<T>({ namespace }: CacheDefinition, encodedKey: string | undefined, work: Promise<T>): Promise<T> {
-    try {
-      return await work
-    } finally {
-      const near = this.#near.of(namespace)
-      if (encodedKey === undefined) near?.clear()
-      else near?.changedHere(encodedKey)
-    }
+  changing<T>(definition: CacheDefinition, encodedKey: string | undefined, work: Promise<T>): Promise<T> {
+    const near = this.#for(definition)
+    if (near === undefined) return work
+    return work.finally(() => {
+      if (encodedKey === undefined) near.clear()
+      else near.changedHere(encodedKey)
+    })
+  }
+
+  #for({ near, namespace }: CacheDefinition): NearCache | undefined {
+    return near === undefined ? undefined : this.#near.of(namespace)
   }
 
   /** Kept also where the caller asked past the copies: a member that has seen a value never sees an older one after it. */

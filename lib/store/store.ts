@@ -304,8 +304,6 @@ export class Store {
   }
 
   mergeFloors(floors: readonly Floor[]): void {
-    // One that nobody would have made throws here, before anything has changed.
-    for (const { prefix } of floors) rangeOf(prefix)
     for (const floor of floors) this.addFloor(floor)
   }
 

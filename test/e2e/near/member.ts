@@ -32,10 +32,6 @@ function the<T>(part: T | undefined): T {
   return part
 }
 
-async function isKept(key: string): Promise<boolean> {
-  return (await the(numbers).getEntry(key))?.from === 'near'
-}
-
 const commands = {
   async create({ name, dir }: NearPlan): Promise<string> {
     mesh = await createMesh({ name, discovery: [local({ dir })] })
@@ -48,22 +44,15 @@ const commands = {
   async stats(): Promise<MeshStats> {
     return the(mesh).stats()
   },
-  async set(key: string, number: number): Promise<void> {
-    await the(numbers).set(key, number)
-  },
-  async get(key: string): Promise<number | undefined> {
-    return the(numbers).get(key)
-  },
-  /** Reads them until they are answered near; which of them are. Its own are not. */
+  /** Reads them until those that others own are answered near; which those are. */
   async keep(keys: readonly string[]): Promise<readonly string[]> {
-    const kept = new Set<string>()
-    for (let i = 0; i < KEEP_TRIES && kept.size < keys.length; i++) {
-      for (const key of keys) if (!kept.has(key) && (await isKept(key))) kept.add(key)
-      if (i > 3) await sleep(5)
-      const entries = await Promise.all(keys.map(async key => (await the(numbers).getEntry(key))?.from))
-      if (entries.every((from, k) => from === 'local' || kept.has(keys[k] as string))) break
+    let from: readonly (string | undefined)[] = []
+    for (let i = 0; i < KEEP_TRIES; i++) {
+      from = await Promise.all(keys.map(async key => (await the(numbers).getEntry(key))?.from))
+      if (from.every(each => each === 'near' || each === 'local')) break
+      await sleep(5)
     }
-    return [...kept]
+    return keys.filter((_, k) => from[k] === 'near')
   },
   /** When each of them no longer shows what it shows now; undefined for one that shows it for ever. */
   async watch(keys: readonly string[]): Promise<readonly (number | undefined)[]> {

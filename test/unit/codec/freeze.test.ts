@@ -23,3 +23,16 @@ describe('a value that callers share', () => {
     expect([value, value.before, value.after].every(Object.isFrozen)).toBe(true)
   })
 })
+
+describe('a value that somebody has frozen already', () => {
+  it('is not whole, for nobody knows how deep', () => {
+    expect(freeze(Object.freeze({ at: new Date(7) }))).toBe(false)
+    expect(freeze({ part: Object.freeze({ a: 1 }) })).toBe(false)
+  })
+
+  it('nor is one that goes in a circle', () => {
+    const value: { self?: unknown } = {}
+    value.self = value
+    expect(freeze(value)).toBe(false)
+  })
+})
