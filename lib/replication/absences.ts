@@ -9,7 +9,10 @@
  *   sides C and D, of those who knew each other: C stays if it has lost fewer than it has kept. What C has lost includes
  *   all of D, and what D has lost all of C, so both cannot stay; that both give up costs misses and nothing else.
  *
- * Not promised: that a delete made on the smaller side of so long a split outlives it.
+ * Who came to the smaller side meanwhile knows nobody of the other, and is made equal by whoever it has its records from.
+ *
+ * Not promised: that a delete made on the smaller side of so long a split outlives it, and that what such a newcomer
+ * brings as a primary was not deleted on the larger side.
  */
 import type { PeerId } from '../ports/transport.ts'
 

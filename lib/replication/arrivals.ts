@@ -8,6 +8,9 @@
  *   1. v1 at us and at our backup ─ v2 at us, not yet there ─ our link is lost ─ v2 is given up ─ the link is back: the
  *      backup has a record that we lack, and it was overwritten. It is not taken, and the backup is told to forget it.
  *
+ *   2. v1 at us and at our backup ─ deleted at us, and our backup does not hear of it ─ the tombstone's time is over ─
+ *      our backup is there again: the same.
+ *
  * Not promised: that what is refused so was old. In a partition where something was given up, it only may have been.
  */
 import type { Stats } from '../observe/stats.ts'
@@ -15,6 +18,7 @@ import { PARTITIONS } from '../placement/partitions.ts'
 import type { Table } from '../placement/table.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { Entry } from '../store/entry.ts'
+import type { Evicted } from '../store/room.ts'
 import type { Store } from '../store/store.ts'
 import { isNewer, type MeshClock, stampMs, type Version } from '../store/version.ts'
 import type { Backups } from './backups.ts'
@@ -26,7 +30,7 @@ export interface ArrivalsDeps {
   readonly meshClock: MeshClock
   readonly store: Store
   readonly stats: Stats
-  readonly backups: Pick<Backups, 'changed' | 'outdated' | 'evicted'>
+  readonly backups: Pick<Backups, 'changed' | 'outdated' | 'evicted' | 'isKnownLevel'>
   readonly table: () => Table
   readonly isWarming: (partition: number) => boolean
   /** Since when we and that one could not hear each other, if it was so of late. */
@@ -39,7 +43,7 @@ export interface ArrivalsDeps {
 
 export class Arrivals {
   readonly #deps: ArrivalsDeps
-  /** By partition, the highest stamp of what was given up for want of room since it is ours. */
+  /** By partition, the highest stamp of what was given up since it is ours, for want of room or unheard by a backup. */
   readonly #evictedUpTo = new Float64Array(PARTITIONS)
 
   constructor(deps: ArrivalsDeps) {
@@ -75,9 +79,10 @@ export class Arrivals {
     this.#put({ ...ours, version: { stamp: meshClock.stamp(), writer: self } })
   }
 
-  /** The backups forget it too; where a mark stays in its place, they get that. */
-  evicted(gone: Gone): void {
+  /** The backups forget it too; where a mark stays in its place, they get that. Tombstones that all have end by themselves. */
+  evicted(gone: Gone & Pick<Evicted, 'isOver'>): void {
     const { store, backups } = this.#deps
+    if (gone.isOver && backups.isKnownLevel(gone.partition, gone.backups)) return
     this.#evictedUpTo[gone.partition] = Math.max(this.#evictedUpTo[gone.partition] as number, gone.version.stamp)
     const mark = store.entry(gone.namespace, gone.key)
     if (mark === undefined) backups.evicted(gone)

@@ -143,6 +143,14 @@ export class Backups {
     return true
   }
 
+  /** So many backups are known to have no less and no more than we, also where nothing is left here. */
+  isKnownLevel(partition: number, backups: number): boolean {
+    const { ranks } = this.#deps.table()
+    for (let rank = Math.min(backups, ranks - 1); rank > 0; rank--)
+      if (!this.#levels.isLevel(partition, rank)) return false
+    return true
+  }
+
   /** The first of them has all. */
   hasBackup(partition: number): boolean {
     return this.#levels.isLevel(partition, 1)
@@ -172,23 +180,25 @@ export class Backups {
     const { self, store, isWarming } = this.#deps
     const renewed = new Set(after.ids.filter(isRenewed))
     const toCompare = new Map<PeerId, number[]>()
-    // What is empty here is level: whoever has something of it offers it.
+    const partitions = this.#inQuestion()
     const bitsBefore = this.#levels.setAll()
-    for (const partition of store.heldPartitions()) {
+    for (const partition of partitions) {
       if (after.at(partition, 0) !== self) continue
       const wasOurs = before.at(partition, 0) === self
       const bits = bitsBefore[partition] as number
       for (let rank = 1; rank < after.ranks; rank++) {
-        if (store.digestOf(partition, rank).count === 0) break
         const peer = after.at(partition, rank) as PeerId
-        const isCarried = wasOurs && !renewed.has(peer) && wasLevel(before, partition, bits, peer, rank)
-        this.#levels.set(partition, rank, isCarried)
-        if (!isCarried && !isWarming(partition)) push(toCompare, peer, partition)
+        const isCarried = wasOurs && !renewed.has(peer)
+        const was = isCarried ? wasLevel(before, partition, bits, peer, rank) : undefined
+        // What is empty here is level: whoever has something of it offers it, unless it has done so already.
+        const isLevel = was ?? store.digestOf(partition, rank).count === 0
+        this.#levels.set(partition, rank, isLevel)
+        if (!isLevel && !isWarming(partition)) push(toCompare, peer, partition)
       }
     }
     this.#closeStreams(peer => after.ids.includes(peer) && !renewed.has(peer))
     this.#repairs.tableChanged()
-    for (const [peer, partitions] of toCompare) this.#compare(peer, partitions)
+    for (const [peer, differing] of toCompare) this.#compare(peer, differing)
   }
 
   /** Something has come into what warms: whatever was level with it before is not any more. */
@@ -200,10 +210,11 @@ export class Backups {
   warmed(partition: number): void {
     const table = this.#deps.table()
     for (let rank = 1; rank < table.ranks; rank++) {
-      // What has come while it warmed has gone to nobody yet.
+      // What has come while it warmed has gone to nobody yet, even if it is over by now.
       const isEmpty = this.#deps.store.digestOf(partition, rank).count === 0
-      this.#levels.set(partition, rank, isEmpty)
-      if (!isEmpty) this.#compare(table.at(partition, rank) as PeerId, [partition])
+      const isLevel = isEmpty && this.#levels.isLevel(partition, rank)
+      this.#levels.set(partition, rank, isLevel)
+      if (!isLevel) this.#compare(table.at(partition, rank) as PeerId, [partition])
     }
   }
 
@@ -238,19 +249,26 @@ export class Backups {
     }
   }
 
-  /** Of each partition that is ours, warm and not empty. */
+  /** Of each partition that is ours and warm, and not empty or not known to be so everywhere. */
   #eachRank(visit: (partition: number, rank: number, peer: PeerId) => void): void {
     const { self, store, isWarming } = this.#deps
-    const held = store.heldPartitions()
+    const partitions = this.#inQuestion()
     // A table may have to be made: a mesh that forms holds nothing yet, and would make one with each link.
-    if (held.length === 0) return
+    if (partitions.size === 0) return
     const table = this.#deps.table()
-    for (const partition of held) {
+    for (const partition of partitions) {
       if (table.at(partition, 0) !== self || isWarming(partition)) continue
-      for (let rank = 1; rank < table.ranks; rank++)
-        if (store.digestOf(partition, rank).count > 0 && !this.#isShort(table.at(partition, rank) as PeerId, partition))
-          visit(partition, rank, table.at(partition, rank) as PeerId)
+      for (let rank = 1; rank < table.ranks; rank++) {
+        const peer = table.at(partition, rank) as PeerId
+        const isEmpty = store.digestOf(partition, rank).count === 0 && this.#levels.isLevel(partition, rank)
+        if (!isEmpty && !this.#isShort(peer, partition)) visit(partition, rank, peer)
+      }
     }
+  }
+
+  /** What we hold, and what we held when it was not level yet: a backup may hold it still. */
+  #inQuestion(): ReadonlySet<number> {
+    return new Set([...this.#deps.store.heldPartitions(), ...this.#levels.open()])
   }
 
   #rankFor(partition: number, peer: PeerId): number {
@@ -380,11 +398,11 @@ export class Backups {
   }
 }
 
-/** With a rank as low as this one: what a backup of a higher rank keeps is less. */
-function wasLevel(before: Table, partition: number, bits: number, peer: PeerId, rank: number): boolean {
+/** With a rank as low as this one, for what a backup of a higher rank keeps is less; undefined where it had none. */
+function wasLevel(before: Table, partition: number, bits: number, peer: PeerId, rank: number): boolean | undefined {
   for (let old = 1; old <= rank && old < before.ranks; old++)
     if (before.at(partition, old) === peer) return (bits & (1 << old)) !== 0
-  return false
+  return undefined
 }
 
 function push(map: Map<PeerId, number[]>, peer: PeerId, partition: number): void {

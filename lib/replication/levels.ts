@@ -7,8 +7,10 @@
  */
 import { PARTITIONS } from '../placement/partitions.ts'
 
+const ALL = 0xff
+
 export class Levels {
-  readonly #bits = new Uint8Array(PARTITIONS)
+  readonly #bits = new Uint8Array(PARTITIONS).fill(ALL)
 
   isLevel(partition: number, rank: number): boolean {
     return ((this.#bits[partition] as number) & (1 << rank)) !== 0
@@ -17,13 +19,20 @@ export class Levels {
   /** All are level from now on; answers with what was. */
   setAll(): Uint8Array {
     const before = this.#bits.slice()
-    this.#bits.fill(0xff)
+    this.#bits.fill(ALL)
     return before
   }
 
   set(partition: number, rank: number, level: boolean): void {
     const bit = 1 << rank
     this.#bits[partition] = level ? (this.#bits[partition] as number) | bit : (this.#bits[partition] as number) & ~bit
+  }
+
+  /** Those that somebody may have differently, empty ones too. */
+  open(): number[] {
+    const open: number[] = []
+    for (let partition = 0; partition < PARTITIONS; partition++) if (this.#bits[partition] !== ALL) open.push(partition)
+    return open
   }
 
   /** Nobody is known to have all of it. */

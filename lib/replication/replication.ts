@@ -440,6 +440,8 @@ export class Replication {
 
   #giveUpOlder(ms: number): void {
     const { stats, store, onForgotten } = this.#deps
+    // Who has come to us since may hold what we give up, and is compared.
+    for (const partition of store.heldPartitions()) this.#backups.outdated(partition)
     stats.recordsOutdatedTotal += store.dropOlder(stampOf(ms))
     onForgotten()
   }

@@ -37,6 +37,8 @@ export interface Evicted {
   readonly partition: number
   readonly version: Version
   readonly backups: number
+  /** A tombstone whose time was over, and nothing that there was no room for. */
+  readonly isOver: boolean
 }
 
 export interface Leaving {
@@ -98,6 +100,7 @@ export class Room {
 
   expired(share: Share, id: number, nowMs: number): void {
     if (!this.#holdings.isTombstone(id)) this.#stats.expirationsTotal++
+    else if (!this.#holdings.isCopied(this.#holdings.records.partitionOf(id))) this.#note(share, id, true)
     this.#leave(share, id, nowMs)
   }
 
@@ -154,7 +157,7 @@ export class Room {
     const id = share.policy.victim()
     if (id === NOBODY) return this.#evictTombstone(share)
     this.#stats.evictionsTotal++
-    this.#noteEvicted(share, id)
+    this.#note(share, id, false)
     this.#leave(share, id, this.#holdings.nowMs)
   }
 
@@ -162,7 +165,7 @@ export class Room {
     const id = share.tombstones.first(0)
     assert(id !== NOBODY, 'a store that is full holds something')
     this.#stats.tombstonesEvictedTotal++
-    this.#noteEvicted(share, id)
+    this.#note(share, id, false)
     this.#holdings.remove(share, id)
   }
 
@@ -186,12 +189,12 @@ export class Room {
     holdings.replace(share, id, mark)
   }
 
-  #noteEvicted(share: Share, id: number): void {
+  #note(share: Share, id: number, isOver: boolean): void {
     if (this.hooks.evicted === undefined) return
     const { records } = this.#holdings
     const [partition, backups] = [records.partitionOf(id), records.backupsOf(id)]
     const [namespace, key, version] = [share.name, records.key(id), records.versionOf(id)]
-    this.#untold.push({ namespace, key, partition, version, backups })
+    this.#untold.push({ namespace, key, partition, version, backups, isOver })
   }
 
   /** A cache that deletes more than others forgets its own deletes first. */

@@ -106,7 +106,7 @@ export class Store {
     return this.#records.heldBytes
   }
 
-  /** A record of a partition of ours went for want of room, own tombstones too; at its place there may be a mark. */
+  /** Of a partition of ours a record went for want of room, or a tombstone in its time; there may be a mark in its place. */
   set onEvicted(told: (entry: Evicted) => void) {
     this.#room.hooks.evicted = told
   }

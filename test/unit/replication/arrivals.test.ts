@@ -13,6 +13,7 @@ let store: Store
 let stats: Stats
 let toldGone: string[]
 let arrivals: Arrivals
+let isLevel: boolean
 
 function record(key: string, stamp: number, kind: Entry['kind'] = 'value'): Entry {
   const terms = { namespace: 'n', partition: 7, bytes: new Uint8Array(), negative: false, keeping: undefined }
@@ -24,6 +25,7 @@ beforeEach(() => {
   store = new Store({ bytesMax: 1e6, stats, random: seededRandom(1) })
   store.setRole(7, true)
   toldGone = []
+  isLevel = false
   arrivals = new Arrivals({
     self: 'self',
     meshClock: { now: () => 1_000, stamp: () => 100 } as MeshClock,
@@ -32,6 +34,7 @@ beforeEach(() => {
     backups: {
       changed: () => {},
       outdated: () => {},
+      isKnownLevel: () => isLevel,
       evicted: ({ key, version }) => void toldGone.push(`${key} up to ${version.stamp}`)
     },
     table: () => ({ primary: () => 'self' }) as unknown as Table,
@@ -44,7 +47,7 @@ beforeEach(() => {
 })
 
 it('what may be older than something given up is not taken, and its holder is told to forget it', () => {
-  arrivals.evicted(record('a', 5))
+  arrivals.evicted({ ...record('a', 5), isOver: false })
   arrivals.takeIn(record('a', 4), 'backup')
   expect(store.entry('n', 'a')).toBeUndefined()
   expect(toldGone).toEqual(['a up to 5', 'a up to 4'])
@@ -53,14 +56,29 @@ it('what may be older than something given up is not taken, and its holder is to
 
 it('what is newer is taken, and so are marks of deletes, and newer versions of what is here', () => {
   store.put(record('c', 2))
-  arrivals.evicted(record('a', 5))
+  arrivals.evicted({ ...record('a', 5), isOver: false })
   for (const each of [record('a', 6), record('b', 1, 'tombstone'), record('c', 3)]) arrivals.takeIn(each, 'backup')
   expect(['a', 'b', 'c'].map(key => store.entry('n', key)?.version.stamp)).toEqual([6, 1, 3])
 })
 
 it('a partition that is won begins without that', () => {
-  arrivals.evicted(record('a', 5))
+  arrivals.evicted({ ...record('a', 5), isOver: false })
   arrivals.won(7)
   arrivals.takeIn(record('a', 4), 'backup')
   expect(store.entry('n', 'a')?.version.stamp).toBe(4)
+})
+
+it('a tombstone that a backup may not have heard of goes like something given up', () => {
+  arrivals.evicted({ ...record('a', 5, 'tombstone'), isOver: true })
+  arrivals.takeIn(record('a', 4), 'backup')
+  expect(store.entry('n', 'a')).toBeUndefined()
+  expect(toldGone).toEqual(['a up to 5', 'a up to 4'])
+})
+
+it('one that all have heard of goes without a word', () => {
+  isLevel = true
+  arrivals.evicted({ ...record('a', 5, 'tombstone'), isOver: true })
+  arrivals.takeIn(record('b', 4), 'backup')
+  expect(store.entry('n', 'b')?.version.stamp).toBe(4)
+  expect(toldGone).toEqual([])
 })
