@@ -1,6 +1,7 @@
 /**
  * Waits until what was changed here until now is held by so many backups: every stream has come past the place where it
- * stands now, and every partition with something to copy has so many backups that are level.
+ * stands now, and every partition with something to copy has so many backups that are level. What was ours a moment ago
+ * counts until its owner of now has said that it has it: were we to die first, nobody else would.
  */
 import type { Table } from '../placement/table.ts'
 import type { Clock } from '../ports/clock.ts'
@@ -9,6 +10,7 @@ import { ACKS_ALL } from '../rpc/words.ts'
 import type { Store } from '../store/store.ts'
 import type { MeshClock } from '../store/version.ts'
 import type { Backups } from './backups.ts'
+import type { Offers } from './offers.ts'
 
 /** Whoever asks for longer asks again. */
 const FLUSH_MS_MAX = 60_000
@@ -26,6 +28,7 @@ export interface FlushDeps {
   readonly store: Store
   readonly table: () => Table
   readonly backups: Backups
+  readonly offers: Offers
 }
 
 export async function flushed(deps: FlushDeps, acks: number, untilMs: number): Promise<Reached> {
@@ -42,10 +45,11 @@ export async function flushed(deps: FlushDeps, acks: number, untilMs: number): P
 }
 
 /** How many backups all partitions have that are to have some; as many as there can be count as all. */
-function reachedIn({ store, table, self, backups }: FlushDeps, acks: number): Reached {
+function reachedIn({ store, table, self, backups, offers }: FlushDeps, acks: number): Reached {
   const all = acks === ACKS_ALL ? 0 : acks
   let reached = { acked: all, wanted: all }
   for (const partition of store.heldPartitions()) {
+    if (store.digestOf(partition, 1).count > 0 && offers.isUnproved(partition)) return { acked: 0, wanted: all || 1 }
     if (table().at(partition, 0) !== self || store.digestOf(partition, 1).count === 0) continue
     const wanted = acks === ACKS_ALL ? backups.copiesWanted(partition) : acks
     const acked = Math.min(wanted, backups.copiesOf(partition))

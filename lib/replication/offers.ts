@@ -53,6 +53,8 @@ export class Offers {
   readonly #told = new Float64Array(PARTITIONS)
   /** And with what rank of ours, plus one. */
   readonly #toldRank = new Uint8Array(PARTITIONS)
+  /** What was ours and is another's now, until that one has said that it and its backups have all we had of it. */
+  readonly #unproved = new Set<number>()
   /** Members that have had all of our offer for our table of now, with how many tables they had had themselves. */
   readonly #complete = new Map<PeerId, number>()
   #tables = -1
@@ -104,6 +106,12 @@ export class Offers {
   /** What was ours may have changed since its primary of now was told, when it was that before. */
   lost(partition: number): void {
     this.#told[partition] = 0
+    if (this.#deps.store.holds(partition)) this.#unproved.add(partition)
+  }
+
+  /** We have something of it from when it was ours, and nobody has said yet that it is safe with others. */
+  isUnproved(partition: number): boolean {
+    return this.#unproved.has(partition) && this.#deps.table().primary(partition) !== this.#deps.self
   }
 
   /** Everything we have is to be offered again: those who have it may have changed it without us. */
@@ -152,7 +160,7 @@ export class Offers {
       const isTold =
         this.#told[partition] === this.#deps.bootOf(primary) &&
         this.#toldRank[partition] === this.#rankIn(table, partition)
-      if (isTold && this.#excess(table, partition) === 0) continue
+      if (isTold && this.#excess(table, partition) === 0 && !this.#unproved.has(partition)) continue
       const known = byPeer.get(primary)
       if (known === undefined) byPeer.set(primary, [partition])
       else known.push(partition)
@@ -203,7 +211,7 @@ export class Offers {
       }
       const level = new Set(reply.level)
       // Level in the table that holds now, or in none.
-      if (viewHash() === hash) for (const holding of holdings) if (level.has(holding.partition)) this.#drop(holding)
+      if (viewHash() === hash) for (const holding of holdings) if (level.has(holding.partition)) this.#proved(holding)
       return viewHash() === hash ? reply.tables : undefined
     } catch (error) {
       if (!(error instanceof CallFailed)) throw error
@@ -221,10 +229,11 @@ export class Offers {
   }
 
   /** What is here and none of our copies goes, unless something has changed since it was offered. */
-  #drop(offered: Holding): void {
+  #proved(offered: Holding): void {
     const { store, table, stats } = this.#deps
     const { partition } = offered
     if (!isSame(store.digestOf(partition, 0), offered)) return
+    this.#unproved.delete(partition)
     const rank = table().rankOf(this.#deps.self, partition)
     if (rank === 0) return
     stats.recordsMovedAwayTotal += store.dropExcess(partition, rank < 0 ? Number.POSITIVE_INFINITY : rank)
@@ -239,9 +248,11 @@ export class Offers {
     return rank < 0 ? all : all - store.digestOf(partition, rank).count
   }
 
+  /** Of what is here, so much is to be offered again. */
   #leftovers(table: Table): number {
     let left = 0
-    for (const partition of this.#deps.store.heldPartitions()) left += this.#excess(table, partition)
+    for (const partition of this.#deps.store.heldPartitions())
+      left += this.#excess(table, partition) + (this.isUnproved(partition) ? 1 : 0)
     return left
   }
 }

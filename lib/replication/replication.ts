@@ -372,7 +372,7 @@ export class Replication {
 
   /** Is all that was changed here until now held by so many backups, where there are as many? */
   flush(acks: number, untilMs: number): Promise<Reached> {
-    return flushed({ ...this.#deps, backups: this.#backups }, acks, untilMs)
+    return flushed({ ...this.#deps, backups: this.#backups, offers: this.#offers }, acks, untilMs)
   }
 
   /** Waits until others have all that is here, and says what they have got and what not. */

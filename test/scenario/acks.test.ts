@@ -123,6 +123,22 @@ describe('with too few members for it', () => {
 })
 
 describe('flush', () => {
+  it('waits for what was ours a moment ago, until its owner of now has it', async () => {
+    for (let seed = 8260; seed < 8266; seed++) {
+      const t = await story(seed, 4, { backups: 1 })
+      const keys = times(60, i => `alone-${i}`).filter(key => !holdersIn(t)(key).slice(0, 2).includes(3))
+      t.cut([3], [0, 1, 2])
+      await t.run('15s')
+      await t.until(products(t, 3).setMany(keys.map(key => [key, 1] as const)))
+      t.heal()
+      while (mesh(t, 3).members.length < 4) await t.run('10ms')
+      await t.until(products(t, 3).flush({ backupAcks: 1 }))
+      t.crash(3)
+      await t.run('8s')
+      expect(await t.until(products(t, 0).getMany(keys)), `seed ${seed}`).toEqual(keys.map(() => 1))
+    }
+  })
+
   const KEYS = times(200, i => `key-${i}`)
 
   it('resolves when what this member wrote is copied: then no single death costs anything of it', async () => {
