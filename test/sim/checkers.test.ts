@@ -316,4 +316,15 @@ describe('members that come and go', () => {
     checker.died?.(0)
     say(stage, checker, { kind: 'get', cache: 'safe', version: 'a' })
   })
+
+  it('but for what a member wrote before it knew of anybody', () => {
+    const stage = new Stage().at(5_000)
+    const checker = sessionsGoForward(stage.calm, ROOMY)
+    say(stage, checker, { kind: 'set', cache: 'safe', version: 'b' })
+    stage.at(6_000)
+    checker.joins?.('member-1')
+    say(stage, checker, { kind: 'set', cache: 'safe', version: 'a', member: 1 })
+    stage.at(7_000)
+    say(stage, checker, { kind: 'get', cache: 'safe', version: 'a' })
+  })
 })
