@@ -12,7 +12,8 @@ import { Newcomers } from './newcomers.ts'
  * losses (`losses.ts`): k is what the write waited for, or what a flush of its member has waited for since; `all`
  * counts as all of them only where the view was one from before the write until its end. Reads are judged in the
  * settled mesh, and before that where the owner answered, in a view that was calm since before, and no members had been
- * kept apart since the mesh was level; then they see only what was acknowledged before they began. A miss is judged only where nothing of the key was
+ * kept apart since the mesh was level; then they see only what was acknowledged before they began. Not judged are those
+ * of what a member wrote before it knew of anybody (`newcomers.ts`). A miss is judged only where nothing of the key was
  * deleted since, or might have been, nor evicted. Nothing is expected to outlive a split that took longer than deletes
  * are remembered: the smaller side brings back nothing, and of three sides none may be the larger.
  */
@@ -29,6 +30,7 @@ export function ackedWritesSurvive(
     beganMs: number,
     isSettled = false
   ): void => {
+    if (!isSettled && newcomers.isMadeAlone(read)) return
     const name = nameOf(read)
     for (const write of writes.get(name) ?? []) {
       if (write.ackedMs >= beganMs || (!isSettled && write.wasAlone)) continue
@@ -53,6 +55,7 @@ export function ackedWritesSurvive(
     called: call => {
       const name = nameOf(call)
       deletes.ended(call)
+      newcomers.called(call)
       if (call.kind === 'flush' && call.failed === undefined) flushed(writes, call)
       else if (isWrite(call) && call.version !== undefined && call.backups !== undefined && isJudged(call)) {
         const { member, beganMs, endedMs, version, backups } = call

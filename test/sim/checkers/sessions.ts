@@ -14,23 +14,26 @@ import { Newcomers } from './newcomers.ts'
 export function sessionsGoForward(calm: Calm, { pressure }: Pick<Knobs, 'pressure'>): Checker {
   const seen = new Map<string, ClientCall>()
   const newcomers = new Newcomers(calm)
-  const madeAlone = new Set<string>()
   return {
     ...newcomers.hooks,
     died: member => {
       for (const name of seen.keys()) if (name.startsWith(`${member} `)) seen.delete(name)
     },
     called: call => {
+      newcomers.called(call)
       const { version, member, beganMs, endedMs, backups = 0 } = call
       if (version === undefined || (call.kind !== 'get' && !isWrite(call))) return
-      const record = `${nameOf(call)} ${version}`
-      if (isWrite(call) && newcomers.wasAlone(member, beganMs)) madeAlone.add(record)
       const name = `${member} ${nameOf(call)}`
       const before = seen.get(name)
       if (before === undefined || (before.version as string) < version) seen.set(name, call)
       if (before === undefined || call.kind !== 'get' || version >= (before.version as string)) return
-      if (before.endedMs >= beganMs || !isUnitedSinceLevel(calm, before.beganMs) || pressure) return
-      if (madeAlone.has(record)) return
+      if (
+        before.endedMs >= beganMs ||
+        !isUnitedSinceLevel(calm, before.beganMs) ||
+        pressure ||
+        newcomers.isMadeAlone(call)
+      )
+        return
       const acked = typeof before.acks === 'number' ? before.acks : 0
       if (calm.losses.mayHaveLost({ sinceMs: before.beganMs, untilMs: endedMs, acked, backups })) return
       throw new Violation(
