@@ -42,13 +42,16 @@ export function asking(deps: AskingDeps): Asking {
   const { router, reads, many, near, sessions } = reading(deps)
   const { changes, flushes, writes } = writing({ ...deps, random: random.fork('writes'), sessions })
   const explanations = new Explanations(deps)
+  const clearHere: SurveysDeps['clearHere'] = ({ namespace }, { kind, texts }, stamp) => {
+    for (const text of texts) deps.store.addFloor({ kind, namespace, text, stamp, atMs: meshClock.now() })
+  }
   const shared = { routes, clock, meshClock, client }
   const caches = new Caches(
     {
       ...{ reads, many, near, router, changes, explanations, writes, flushes, ownsKeys, checkOpen },
       ...{ clock, meshClock, stats, log, detach, timeoutMs },
       filterChanges: new FilterChanges({ ...shared, filters, attemptMs: timeoutMs }),
-      surveys: new Surveys({ routes, client, changes, meshClock, ownPage }),
+      surveys: new Surveys({ routes, client, changes, meshClock, ownPage, clearHere }),
       random: random.fork('updates')
     },
     onDeclared

@@ -11,10 +11,12 @@ import {
   cacheDefinition,
   counterDefinition
 } from './cache-options.ts'
+import type { CallOptions } from './calls.ts'
 import type { KeyPart } from './codec/keys.ts'
 import { MeshCounter } from './counter.ts'
 import { type CacheDefinition, checkRedefinition, type LoadMany, type May } from './fill/definition.ts'
 import { type CacheDeps, MeshCache } from './mesh-cache.ts'
+import { invalidateTags } from './tags.ts'
 
 type SharedDeps = Omit<CacheDeps, 'definition'>
 
@@ -85,6 +87,12 @@ export class Caches {
       return cache.get(args)
     }
     return Object.assign(call, { cache: cache as unknown as LoadingCache<unknown, KeyPart[]> })
+  }
+
+  /** In all caches, also in those that only others have declared. */
+  invalidateTag(tag: string | readonly string[], options: CallOptions | undefined): Promise<void> {
+    this.#deps.checkOpen()
+    return invalidateTags(this.#deps, undefined, tag, options)
   }
 
   counter(name: string, options: CounterOptions): MeshCounter {

@@ -96,6 +96,7 @@ const SHAPES = {
   delete: { before: ['key'], options: CALL },
   deleteMany: { before: ['keys'], options: CALL },
   clear: { before: [], options: PREFIX },
+  invalidateTag: { before: ['tag'], options: CALL },
   keys: { before: [], options: PREFIX },
   flush: { before: [], options: ACK },
   add: { before: ['key', 'by'], options: ACK },
@@ -108,14 +109,15 @@ const SHAPES = {
 const PLACES = ['first', 'second', 'third', 'fourth'] as const
 
 export type CallName = keyof typeof SHAPES
-export type Kind = 'cache' | 'counter'
+/** Of the mesh are the calls that go through all caches, and have no name. */
+export type Kind = 'cache' | 'counter' | 'mesh'
 
 interface AnyOptions extends GetOptions, SetOptions {}
 
 export function checkCall(given: unknown, call: CallName, kind: Kind, name: string): void {
   if (given === undefined) return
   if (typeof given !== 'object' || given === null) throw notOptions(given, call, kind, name)
-  const where = `${call} of ${kind} '${name}'`
+  const where = kind === 'mesh' ? `${call} of the mesh` : `${call} of ${kind} '${name}'`
   if (LOADED.has(call) && 'backupAcks' in given) throw notWritten(where, name)
   checkNames(given, SHAPES[call].options, where)
   const options = given as AnyOptions
@@ -151,7 +153,7 @@ function notOptions(given: unknown, call: CallName, kind: Kind, name: string): M
   return new MeshError(
     'ERR_MESH_OPTION',
     `Expected the ${PLACES[before.length]} argument of ${call} to be an object, got ${got(given)}. Write ${line}; a number is milliseconds.`,
-    { cache: name }
+    kind === 'mesh' ? {} : { cache: name }
   )
 }
 

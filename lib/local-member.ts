@@ -11,6 +11,7 @@ import { type Duration, durationMs, TIMER_MS_MAX } from './base/units.ts'
 import type { Cache, LoadingCache } from './cache.ts'
 import type { CacheOptions, CounterOptions } from './cache-options.ts'
 import type { Cached } from './caches.ts'
+import type { CallOptions } from './calls.ts'
 import type { Key, KeyPart } from './codec/keys.ts'
 import type { Counter } from './counter.ts'
 import { checkNames, checkSignal, refuse, timerMs } from './door.ts'
@@ -105,6 +106,10 @@ export class LocalMember implements Mesh {
   counter<K extends Key = string>(name: string, options: CounterOptions): Counter<K> {
     this.#checkOpen()
     return this.#parts.caches.counter(name, options) as never
+  }
+
+  async invalidateTag(tag: string | readonly string[], options?: CallOptions): Promise<void> {
+    await this.#parts.caches.invalidateTag(tag, options)
   }
 
   async ready(options: ReadyOptions = {}): Promise<void> {

@@ -54,6 +54,7 @@ import type { Router } from './serving/router.ts'
 import type { Surveys } from './serving/surveys.ts'
 import type { Writes } from './serving/writes.ts'
 import { type MeshClock, versionText } from './store/version.ts'
+import { invalidateTags } from './tags.ts'
 import { updating } from './update.ts'
 import { type Warmed, warming, warmRate } from './warming.ts'
 import { compareOf, flushAcksOf, removeOf, touchOf, writeOf } from './write-terms.ts'
@@ -280,10 +281,14 @@ export class MeshCache implements Cache<unknown, Key> {
 
   async clear(options?: PrefixOptions): Promise<void> {
     const definition = this.#enter('clear', options)
-    const prefix = prefixOf(options, this.name)
     this.#deps.stats.clearsTotal++
-    const work = this.#change(options, ms => this.#deps.surveys.clear(definition, prefix, ms))
+    const what = { kind: 'prefix', texts: [prefixOf(options, this.name)] } as const
+    const work = this.#change(options, ms => this.#deps.surveys.clear(definition, what, ms))
     await this.#deps.near.changing(definition, undefined, work)
+  }
+
+  async invalidateTag(tag: string | readonly string[], options?: CallOptions): Promise<void> {
+    await invalidateTags(this.#deps, this.#enter('invalidateTag', options), tag, options)
   }
 
   /** Checked here and not when it is begun: a mistake must not wait for somebody to iterate. */

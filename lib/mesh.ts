@@ -65,6 +65,8 @@ export interface Mesh extends AsyncDisposable {
   ): Cached<A, R>
   /** Numbers that are added to, each with a TTL from its first add on. */
   counter<K extends Key = string>(name: string, options: CounterOptions): Counter<K>
+  /** Everything of any cache that was written or loaded under one of these tags until now is gone, in every member. */
+  invalidateTag(tag: string | readonly string[], options?: CallOptions): Promise<void>
   /** Resolves when every member here is linked and agrees on who is here, and what `options` ask for is so. */
   ready(options?: ReadyOptions): Promise<void>
   /**

@@ -33,6 +33,7 @@ const LADDER = [
   'batches.ts',
   'cache.ts',
   'warming.ts',
+  'tags.ts',
   'exists.ts',
   'calls.ts',
   'options.ts',

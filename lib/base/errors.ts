@@ -91,7 +91,7 @@ export const ERROR_CODES = {
     todo: 'Try again, or spread what so many change over several keys or a counter.'
   },
   ERR_MESH_PARTIAL: {
-    when: 'A part failed: of a batch some keys, of a clear or of what exists some members. `values` has what succeeded, `errors` the failures by position.',
+    when: 'A part failed: of a batch some keys, of a clear, of tags or of what exists some members. `values` has what succeeded, `errors` the failures by position.',
     retryable: false,
     todo: 'Look at `errors`; of members it is retryable.'
   },

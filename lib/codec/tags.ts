@@ -6,7 +6,7 @@ import { got, MeshError } from '../base/errors.ts'
 import { isWellFormed, utf8Bytes } from './text.ts'
 
 /** Few and short: they are stored with every value that has them. */
-const TAGS_MAX = 64
+export const TAGS_MAX = 64
 const TAG_BYTES_MAX = 200
 /** What tags take at most, as bytes. */
 export const TAGS_BYTES_MAX = TAGS_MAX * (TAG_BYTES_MAX + 1)

@@ -23,7 +23,7 @@ import type { LeaseTalk, LoadReason, MessageOf, Reply } from '../rpc/messages.ts
 import { isNewer } from '../store/version.ts'
 import type { CacheDefinition, LoadContext, May } from './definition.ts'
 import type { Flight, Waiter } from './flight.ts'
-import { isTakenBy, Landings, type LandingsDeps, ownVersionOf } from './landings.ts'
+import { isTakenBy, Landings, type LandingsDeps, ownVersionOf, withoutValue } from './landings.ts'
 import type { Moves } from './moves.ts'
 import type { Origin } from './origin.ts'
 
@@ -31,7 +31,6 @@ import type { Origin } from './origin.ts'
 export const LEASE_MS = 3_000
 /** How long a load may take where this member has not declared the cache. */
 const UNKNOWN_LOAD_MS_MAX = 10 * 60_000
-const NOTHING = new Uint8Array(0)
 
 type Respond = (reply: Reply) => void
 export type Ask = MessageOf<'read'>
@@ -76,13 +75,13 @@ export class Fills {
 
   constructor(deps: FillsDeps, readAnew: (peer: PeerId, ask: Ask, respond: Respond) => Cancel | undefined) {
     this.#deps = deps
-    this.#landings = new Landings(deps)
+    this.#landings = new Landings(deps, (flight, waiter) => this.#asksAnew(flight, waiter))
     this.#readAnew = readAnew
   }
 
   /** For a read that nothing stored has answered; what it returns takes the asker out again. */
   join(peer: PeerId, ask: Ask, respond: Respond): Cancel | undefined {
-    const { flights, partitionOf, clock } = this.#deps
+    const { flights, partitionOf, clock, meshClock } = this.#deps
     const { namespace, key, mode, wish } = ask
     const running = flights.find(namespace, key)
     if (running === undefined) {
@@ -94,6 +93,7 @@ export class Fills {
       peer,
       mode: mode === 'lease' ? 'lease' : 'load',
       wish,
+      sinceMs: meshClock.now(),
       respond: wish === 'warm' ? withoutValue(respond) : respond,
       withdraw: () => {},
       disarm: () => {}
@@ -234,6 +234,13 @@ export class Fills {
     this.#landings.forgetStandIns()
   }
 
+  /** Of a cache, or of all: a load under way shows its tags when it lands, but only if we know when it began. */
+  tagInvalidated(namespace: string): void {
+    this.#deps.flights.fenceFollowed(namespace)
+    this.#deps.moves.cleared(namespace)
+    this.#landings.forgetStandIns()
+  }
+
   lose(lost: (partition: number) => boolean): void {
     this.#deps.flights.movePartitions(lost)
     this.#deps.moves.lost(lost)
@@ -257,9 +264,9 @@ export class Fills {
 
   #follow(flight: Flight): boolean {
     const { moves, flights, meshClock } = this.#deps
-    const before = flight.open && !flight.followed ? moves.before(flight.partition, flight.namespace) : undefined
+    const before = flight.mayFollow ? moves.before(flight.partition, flight.namespace) : undefined
     if (before === undefined) return false
-    flight.followed = true
+    flight.followed = 'now'
     this.#note(flight, `asked ${before}, its owner until now, for a load under way`)
     flights.lease(flight, meshClock.stamp(), undefined)
     const { namespace, key } = flight
@@ -277,9 +284,9 @@ export class Fills {
   #followOwn(flight: Flight): boolean {
     const { flights, meshClock, self, versionOf } = this.#deps
     const { namespace, key } = flight
-    const alone = flight.open && !flight.followed ? flights.findAlone(namespace, key) : undefined
+    const alone = flight.mayFollow ? flights.findAlone(namespace, key) : undefined
     if (alone === undefined) return false
-    flight.followed = true
+    flight.followed = 'now'
     this.#note(flight, 'waits for what was begun here before the key had an owner')
     flights.lease(flight, meshClock.stamp(), undefined)
     // Nothing fences it: a change that its owner has made meanwhile has come here as a copy.
@@ -294,6 +301,7 @@ export class Fills {
   /** What the load of somebody else has come to. */
   #followedTo(flight: Flight, reply: Reply | undefined): void {
     flight.stop = () => {}
+    flight.followed = 'before'
     this.#deps.stats.loadsFollowedTotal++
     if (reply?.type === 'followed' && isTakenBy(flight, reply) && this.#isNews(flight, reply))
       this.#landings.land(flight, reply, ownVersionOf(reply))
@@ -313,8 +321,7 @@ export class Fills {
 
   #loadHere(flight: Flight, definition: CacheDefinition, load: NonNullable<CacheDefinition['load']>): void {
     this.#deps.flights.lease(flight, this.#deps.meshClock.stamp(), undefined)
-    const key = decodeKey(flight.key)
-    const call = (context: LoadContext): May<unknown> => this.#deps.detach(() => load(key, context))
+    const call = (context: LoadContext): May<unknown> => this.#deps.detach(() => load(decodeKey(flight.key), context))
     this.#begin(flight, definition, { call, ttlMs: definition.ttlMs, tags: undefined, loadMany: definition.loadMany })
   }
 
@@ -390,17 +397,17 @@ export class Fills {
 
   /** The key has changed since these began to wait, and their worker is lost: they ask again, and may find it stored. */
   #askAnew(flight: Flight): void {
-    const { namespace, key } = flight
     this.#deps.flights.end(flight)
-    const stillOurs = this.#deps.owns(flight.partition)
-    for (const waiter of flight.waiters) {
-      flight.waiters.delete(waiter)
-      waiter.disarm()
-      const { mode, wish, respond, peer } = waiter
-      if (mode === 'follow') respond({ type: 'absent' })
-      else if (!stillOurs) respond({ type: 'notOwner' })
-      else waiter.withdraw = this.#readAnew(peer, { type: 'read', namespace, key, mode, wish }, respond) ?? (() => {})
-    }
+    for (const waiter of flight.waiters) this.#asksAnew(flight, waiter)
+  }
+
+  #asksAnew({ waiters, namespace, key, partition }: Flight, waiter: Waiter): void {
+    waiters.delete(waiter)
+    waiter.disarm()
+    const { mode, wish, respond, peer } = waiter
+    if (mode === 'follow') respond({ type: 'absent' })
+    else if (!this.#deps.owns(partition)) respond({ type: 'notOwner' })
+    else waiter.withdraw = this.#readAnew(peer, { type: 'read', namespace, key, mode, wish }, respond) ?? (() => {})
   }
 
   #withdraw(flight: Flight, waiter: Waiter): void {
@@ -439,9 +446,4 @@ export class Fills {
       waiter.respond(this.#landings.stale(stale))
     })
   }
-}
-
-/** `warm` only wants to know that it is there. */
-function withoutValue(respond: Respond): Respond {
-  return reply => respond(reply.type === 'loaded' ? { ...reply, bytes: NOTHING } : reply)
 }

@@ -26,6 +26,8 @@ export interface Waiter {
    */
   readonly mode: 'load' | 'lease' | 'follow'
   readonly wish: MessageOf<'read'>['wish']
+  /** When it began to wait, by the mesh clock, where another load would do for it as well. */
+  readonly sinceMs?: number
   readonly respond: (reply: Reply) => void
   /** Takes it out of the flight it is in now. */
   withdraw: () => void
@@ -52,8 +54,8 @@ export class Flight {
   holderWaits = false
   /** Wanted by the cache itself, to have something fresh: it goes on when nobody waits. */
   behind = false
-  /** Whether the owner before us was asked. */
-  followed = false
+  /** Whether the owner before us was asked, or is being asked. */
+  followed: 'never' | 'now' | 'before' = 'never'
   state: FlightState = 'open'
   /** Stops the worker's timer or the loader itself. */
   stop: () => void = () => {}
@@ -71,6 +73,11 @@ export class Flight {
   /** False once anything else happened to the key: then the result is for the waiters only. */
   get open(): boolean {
     return this.state === 'open'
+  }
+
+  /** Somebody else may load it already, and was not asked. */
+  get mayFollow(): boolean {
+    return this.open && this.followed === 'never'
   }
 
   /** Somebody would miss it. */
@@ -154,8 +161,16 @@ export class Flights {
 
   /** A part of a cache was cleared. */
   fenceMatching(namespace: string, matches: (key: string) => boolean): void {
-    for (const flight of [...this.#open.values()])
-      if (flight.namespace === namespace && matches(flight.key)) this.#close(flight, 'fenced')
+    this.#fenceWhere(flight => flight.namespace === namespace && matches(flight.key))
+  }
+
+  /** Of a cache, or of all: what others load for us, who knows since when. */
+  fenceFollowed(namespace: string): void {
+    this.#fenceWhere(flight => flight.followed === 'now' && (namespace === '' || flight.namespace === namespace))
+  }
+
+  #fenceWhere(matches: (flight: Flight) => boolean): void {
+    for (const flight of [...this.#open.values()]) if (matches(flight)) this.#close(flight, 'fenced')
   }
 
   /** It has landed, or nobody is left in it. */

@@ -2,7 +2,8 @@
  * What becomes of the result of a load, and what is said where none is made.
  *
  * A value is stored only if nothing has happened to the key since its lease; those who wait get it in any case, for
- * their reads began before. A failure reaches each waiter once, or what is stale in its place where the caller allows
+ * their reads began before. What has a tag that was invalidated meanwhile is not stored either, and is for those who
+ * waited already when it was; the others ask anew (PROTOCOL F3). A failure reaches each waiter once, or what is stale in its place where the caller allows
  * that, and begins a back-off.
  */
 import { recordName } from '../base/record-name.ts'
@@ -13,11 +14,12 @@ import type { Stats } from '../observe/stats.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { MessageOf, Outcome, Reply } from '../rpc/messages.ts'
 import type { Entry } from '../store/entry.ts'
+import type { Floor } from '../store/floor.ts'
 import { freshUntil, keptFrom, termsLeft } from '../store/keeping.ts'
-import type { MeshClock, Version } from '../store/version.ts'
+import { type MeshClock, stampOf, type Version } from '../store/version.ts'
 import type { BackOff, BackOffs } from './back-off.ts'
 import type { CacheDefinition } from './definition.ts'
-import type { Flight, Flights } from './flight.ts'
+import type { Flight, Flights, Waiter } from './flight.ts'
 import { type LoadResult, withCause } from './load.ts'
 
 const UNKNOWN_BACK_OFF_MS = 100
@@ -42,6 +44,8 @@ export interface LandingsDeps {
   /** What is stored of a key and may be answered with, stale or not. */
   readonly stored: (namespace: string, key: string) => Entry | undefined
   readonly keep: (entry: Entry) => boolean
+  /** What it lies below, if it is dead. */
+  readonly killer: (entry: Entry) => Floor | undefined
 }
 
 export class Landings {
@@ -54,8 +58,11 @@ export class Landings {
     { readonly result: LoadResult; readonly stamp: number; readonly untilMs: number }
   >()
 
-  constructor(deps: LandingsDeps) {
+  readonly #askAnew: (flight: Flight, waiter: Waiter) => void
+
+  constructor(deps: LandingsDeps, askAnew: (flight: Flight, waiter: Waiter) => void) {
     this.#deps = deps
+    this.#askAnew = askAnew
   }
 
   /** The last load failed a moment ago: answered without another. */
@@ -91,8 +98,16 @@ export class Landings {
     const entry = { namespace, key, partition, version, kind: 'value', bytes, negative, backups, ...kept } as const
     const stored = keep && wasOpen && this.#deps.keep(entry)
     if (keep && flight.state === 'moved' && this.#deps.isLeaving()) this.#keepForSuccessor(entry)
+    if (!stored && result.code === 'value') this.#sendBack(flight, this.#deps.killer(entry))
     this.#answer(flight, result, stored ? entry : undefined)
     return stored
+  }
+
+  /** Those who began to wait after it was dead. */
+  #sendBack(flight: Flight, killer: Floor | undefined): void {
+    if (killer === undefined) return
+    for (const waiter of flight.waiters)
+      if (waiter.sinceMs !== undefined && stampOf(waiter.sinceMs) > killer.stamp) this.#askAnew(flight, waiter)
   }
 
   #rememberStandIn({ namespace, key, stamp }: Flight, result: LoadResult): void {
@@ -242,4 +257,9 @@ export function isTakenBy({ reason }: Flight, { stamp }: MessageOf<'followed'>):
 /** What a member that leaves has stored keeps its version. */
 export function ownVersionOf({ stamp, writer }: MessageOf<'followed'>): Version | undefined {
   return stamp > 0 ? { stamp, writer } : undefined
+}
+
+/** `warm` only wants to know that it is there. */
+export function withoutValue(respond: (reply: Reply) => void): (reply: Reply) => void {
+  return reply => respond(reply.type === 'loaded' ? { ...reply, bytes: NOTHING } : reply)
 }

@@ -13,6 +13,9 @@
  * So a key that is named, or changed from here, is closed to every read that began before that moment. Times are the
  * mesh clock's, which never runs back.
  *
+ * What has a tag that was invalidated is found dead when it is read, or brought: a tag may be that of all that is here,
+ * and to look through all for each would cost more than the reads.
+ *
  * Not promised: that two members see a change at the same moment; `from: 'owner'` asks past the copies.
  */
 import { LRUCache } from 'lru-cache'
@@ -68,6 +71,8 @@ export interface NearDeps {
   /** Its confirmation is old, or soon will be, and somebody asks for the copy. */
   readonly unconfirmed: (line: Line) => void
   readonly used: (line: Line, key: string) => void
+  /** It lies below a floor. */
+  readonly isDead: (key: string, copy: Brought) => boolean
 }
 
 export class NearCache {
@@ -128,7 +133,7 @@ export class NearCache {
   #confirmed(copy: NearCopy): NearCopy | undefined {
     const nowMs = this.#deps.meshClock.now()
     const { line } = copy
-    if (line.isOver || nowMs >= copy.untilMs) {
+    if (line.isOver || nowMs >= copy.untilMs || this.#isDead(copy)) {
       this.#copies.delete(copy.key)
       return undefined
     }
@@ -149,6 +154,7 @@ export class NearCache {
     this.#lookAgain()
     const copy = this.#copies.get(key)
     if (copy === undefined || copy.line.isOver || this.#deps.meshClock.now() >= copy.untilMs) return undefined
+    if (this.#isDead(copy)) return undefined
     this.#deps.stats.readsNearTotal++
     return copy
   }
@@ -160,7 +166,7 @@ export class NearCache {
   keep(key: string, asked: Key, brought: Brought, beganMs: number): void {
     const { owner, stale, stamp } = brought
     const { self, primaryOf, partitionOf, lineOf, meshClock, stats } = this.#deps
-    if (owner === undefined || owner === self || stale) return
+    if (owner === undefined || owner === self || stale || this.#deps.isDead(key, brought)) return
     this.#lookAgain()
     const partition = partitionOf(key)
     if (primaryOf(partition) !== owner || (this.#copies.peek(key)?.stamp ?? 0) >= stamp) return
@@ -223,6 +229,11 @@ export class NearCache {
   clear(): void {
     this.#copies.clear()
     this.#closeAll()
+  }
+
+  /** A tag of it was invalidated; what was cleared by its key is not here any more. */
+  #isDead(copy: NearCopy): boolean {
+    return copy.tags.length > 0 && this.#deps.isDead(copy.key, copy)
   }
 
   #gone(copy: NearCopy): void {

@@ -12,7 +12,7 @@ import { Gossip, type GossipDeps } from '../rpc/gossip.ts'
 import type { MessageOf } from '../rpc/messages.ts'
 import { type Announcement, type Changed, readAnnouncement, writeAnnouncement } from '../rpc/near-talk.ts'
 import type { Entry } from '../store/entry.ts'
-import type { Floor } from '../store/floors.ts'
+import type { Floor } from '../store/floor.ts'
 import { freshUntil } from '../store/keeping.ts'
 import type { Store } from '../store/store.ts'
 import type { MeshClock } from '../store/version.ts'
@@ -48,13 +48,14 @@ export class NearCopies {
   /** A cache that keeps near copies from now on. */
   declare({ namespace, near }: Pick<CacheDefinition, 'namespace' | 'near'>): void {
     if (near === undefined || this.#caches.has(namespace)) return
-    const { self, meshClock, stats, viewHash, primaryOf, partitionOf } = this.#deps
+    const { self, meshClock, stats, viewHash, primaryOf, partitionOf, store } = this.#deps
     const cache = new NearCache(near, {
       ...{ self, meshClock, stats, viewHash, primaryOf },
       partitionOf: key => partitionOf(namespace, key),
       lineOf: origin => this.#origins.lineOf(origin),
       unconfirmed: line => this.#origins.wanted(line),
-      used: (line, key) => this.#origins.used(line, namespace, key)
+      used: (line, key) => this.#origins.used(line, namespace, key),
+      isDead: (key, { tags, stamp }) => store.killer({ namespace, key, keeping: { tags } }, stamp) !== undefined
     })
     if (this.#caches.size === 0) this.#unsubscribe = this.#gossip.listen(told => this.#origins.hear(told))
     this.#caches.set(namespace, cache)
@@ -85,10 +86,9 @@ export class NearCopies {
   }
 
   /** All of that below its stamp is dead: also what is kept here of others' keys. */
-  cleared({ namespace, prefix, stamp }: Floor): void {
-    const change = { kind: 'prefix', namespace, key: prefix, stamp, expiresAtMs: 0 } as const
-    this.#stream.changed(change)
-    this.#apply(change)
+  cleared({ kind, namespace, text, stamp }: Floor): void {
+    this.#stream.changed({ kind, namespace, key: text, stamp, expiresAtMs: 0 })
+    if (kind === 'prefix') this.#caches.get(namespace)?.cleared(text, stamp)
   }
 
   /** Records of ours have gone that nobody names. */
@@ -107,9 +107,10 @@ export class NearCopies {
     this.#origins.forget(peer)
   }
 
+  /** A floor is laid here too, if we do not have it yet: then it is told on, and ends what is kept here. */
   #apply(change: Changed): void {
-    const cache = this.#caches.get(change.namespace)
-    if (change.kind === 'key') cache?.changed(change)
-    else cache?.cleared(change.key, change.stamp)
+    const { kind, namespace, key: text, stamp } = change
+    if (kind === 'key') this.#caches.get(namespace)?.changed(change)
+    else this.#deps.store.addFloor({ kind, namespace, text, stamp, atMs: this.#deps.meshClock.now() })
   }
 }

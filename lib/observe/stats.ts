@@ -56,6 +56,8 @@ export class Stats {
   countsTotal = 0
   /** Caches cleared, in whole or in part, for this member's callers. */
   clearsTotal = 0
+  /** Tags invalidated, in one cache or in all, for this member's callers. */
+  tagsInvalidatedTotal = 0
   /** Pages of keys asked for by this member's callers. */
   keyPagesTotal = 0
   /** Changes sent once more, because a link was lost, nobody answered, or the key had another owner. */
@@ -122,7 +124,7 @@ export class Stats {
   tombstonesEvictedTotal = 0
   /** Partitions of copies given up for want of room. */
   copiesGivenUpTotal = 0
-  /** Floors folded into one for the whole cache, or forgotten, because there were too many. */
+  /** Floors folded into one for the whole cache, or for all that has tags in it, or forgotten, because there were too many. */
   floorsFoldedTotal = 0
   /** Records sent to backups, each once for each of them. */
   copiesSentTotal = 0

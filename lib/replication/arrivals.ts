@@ -57,7 +57,7 @@ export class Arrivals {
     const result = store.merge(entry, meshClock.now())
     if (result === 'kept' || result === 'refused') onChanged(entry)
     // Its holder has not heard of the clear that it lies below.
-    if (result === 'refused' && store.isDead(entry, entry.version.stamp)) return backups.evicted(entry)
+    if (result === 'refused' && store.killer(entry, entry.version.stamp) !== undefined) return backups.evicted(entry)
     if (result !== 'kept') return
     onTakenIn(entry)
     // Of what warms, all is compared when it is warm.

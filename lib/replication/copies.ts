@@ -105,15 +105,16 @@ export class Copies {
     const { store, mergeFloors, viewHash } = this.#deps
     if (batch.floors.length > 0) mergeFloors(batch.floors)
     const refused: Refused[] = []
-    let isDead = false
+    const killers = new Set<Floor>()
     for (const [place, { record, answer }] of batch.records.entries()) {
-      isDead ||= store.isDead(record, record.stamp)
+      const killer = store.killer(record, record.stamp)
+      if (killer !== undefined) killers.add(killer)
       const why = this.#keep(peer, record, answer, batch.delivers)
       if (why !== undefined) refused.push({ place, why, stamp: record.stamp, writer: record.writer })
     }
     for (const gone of batch.evicted) this.#forget(gone)
     const differing = batch.digests.flatMap(theirs => this.#compare(peer, theirs, batch.atMs))
-    return { type: 'copied', viewHash: viewHash(), refused, differing, floors: isDead ? store.floors() : [] }
+    return { type: 'copied', viewHash: viewHash(), refused, differing, floors: [...killers] }
   }
 
   #keep(peer: PeerId, record: RecordFields, answer: Answered, delivers: boolean): Why {
@@ -135,7 +136,7 @@ export class Copies {
     const nowMs = meshClock.now()
     const result = store.merge(entry, nowMs)
     if (result === 'older') return 'newer'
-    if (result === 'refused' && entry.expiresAtMs > nowMs && !store.isDead(entry, record.stamp)) {
+    if (result === 'refused' && entry.expiresAtMs > nowMs && store.killer(entry, record.stamp) === undefined) {
       // A copy that lacks one record is no copy.
       store.dropPartition(partition)
       this.gaveUp(partition)

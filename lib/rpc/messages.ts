@@ -5,7 +5,7 @@
  * A request carries a call number; its replies carry the same one. Notices (`hello`, `renew`, …) expect no reply.
  */
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
-import { TAGS_BYTES_MAX } from '../codec/tags.ts'
+import { TAGS_BYTES_MAX, TAGS_MAX } from '../codec/tags.ts'
 import {
   bytes,
   count,
@@ -206,9 +206,15 @@ export const LAYOUTS = {
   add: { namespace: namespaceText, key: keyText, by: real, ttlMs: real, ...copying, ...once },
   /**
    * Asked of every member that may hold something: all below this stamp is dead. A stamp of 0 only asks for an answer,
-   * and with it for the clock there. An empty prefix is the whole cache.
+   * and with it for the clock there. An empty prefix is the whole cache; tags may be those of all caches.
    */
-  clear: { namespace: namespaceText, prefix: keyText, stamp: real, ...once },
+  clear: {
+    kind: oneOf('prefix', 'tag'),
+    namespace: namespaceText,
+    texts: listOf(keyText, TAGS_MAX, 'texts'),
+    stamp: real,
+    ...once
+  },
   /** A page of keys from this partition on; within it, of those after `after`. Only between equal views. */
   keys: { namespace: namespaceText, prefix: keyText, viewHash: real, partition: count, after: keyText },
 

@@ -13,8 +13,11 @@ export const USED_MAX = 512
 
 const changes = listOf(
   object({
-    /** Of one key, which is another from now on; or all below the stamp of which the key is the beginning are dead. */
-    kind: oneOf('key', 'prefix'),
+    /**
+     * Of one key, which is another from now on. Or a floor: dead is all below the stamp of which the key is the
+     * beginning; what has the tag that stands in place of the key; what has any.
+     */
+    kind: oneOf('key', 'prefix', 'tag', 'tagged'),
     namespace: namespaceText,
     key: keyText,
     stamp: real,

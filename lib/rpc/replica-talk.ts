@@ -10,8 +10,8 @@ import { backups, keyText, namespaceText, once, peerText, valueBytes } from './w
 const RECORDS_MAX = 4_096
 /** Partitions named by one message. */
 const PARTITIONS_MAX = 16_384
-/** Floors that a member knows. */
-const FLOORS_MAX = 1_024
+/** Floors that a member knows, and that may be told before each folds as many as it has too many. */
+const FLOORS_MAX = 65_536
 
 const version = { stamp: real, writer: peerText }
 const name = { namespace: namespaceText, key: keyText }
@@ -56,8 +56,14 @@ const answer = object({
 /** What a member holds of a partition: how many records, and the sum of their versions. */
 const holding = object({ partition: count, count, low: count, high: count, heat: count })
 
-/** What lies below is dead: a cache that was cleared, or a part of it. */
-const floor = object({ namespace: namespaceText, prefix: keyText, stamp: real, atMs: real })
+/** What lies below is dead: a cache that was cleared, or a part of it; what has a tag. */
+const floor = object({
+  kind: oneOf('prefix', 'tag', 'tagged'),
+  namespace: namespaceText,
+  text: keyText,
+  stamp: real,
+  atMs: real
+})
 
 export const REPLICA_LAYOUTS = {
   /**

@@ -3,7 +3,7 @@
  * is decided here, synchronously, in one process; local callers and remote ones take the same way.
  */
 import { decodeCount, encodeCount, isExact } from '../codec/counts.ts'
-import { decodeKey, isInRange, rangeOf } from '../codec/keys.ts'
+import { decodeKey } from '../codec/keys.ts'
 import { Fills, type FillsDeps } from '../fill/fills.ts'
 import { keptReply } from '../fill/landings.ts'
 import type { WriteBehind } from '../fill/write-behind.ts'
@@ -25,6 +25,7 @@ import {
 } from '../store/keeping.ts'
 import type { Store } from '../store/store.ts'
 import type { Version } from '../store/version.ts'
+import { clear } from './clearing.ts'
 import { Tickets } from './tickets.ts'
 
 const NOTHING = new Uint8Array(0)
@@ -36,7 +37,7 @@ interface About {
   readonly backups?: number
 }
 
-export interface OwnerDeps extends Omit<FillsDeps, 'stored' | 'versionOf' | 'keep'> {
+export interface OwnerDeps extends Omit<FillsDeps, 'stored' | 'versionOf' | 'keep' | 'killer'> {
   readonly store: Store
   readonly behind: WriteBehind
   /** For early refreshes and tickets. */
@@ -72,6 +73,7 @@ export class Owner {
     this.#deps = deps
     const hooks = {
       stored: (namespace: string, key: string) => this.stored(namespace, key),
+      killer: (entry: Entry) => deps.store.killer(entry, entry.version.stamp),
       versionOf: (namespace: string, key: string) => deps.store.versionOf(namespace, key)?.version,
       keep: (entry: Entry) => {
         if (!entry.negative) deps.filters?.hasValue(entry.namespace, entry.key)
@@ -211,7 +213,8 @@ export class Owner {
       case 'add':
         return this.#add(change)
       case 'clear':
-        return this.#clear(change)
+        clear({ fills: this.fills, store: this.#deps.store, atMs: this.#deps.meshClock.now() }, change)
+        return { type: 'cleared', viewHash: this.#deps.viewHash() }
       case 'ticket':
         return this.#ticket(change)
       case 'originHas':
@@ -358,16 +361,6 @@ export class Owner {
     if (excess !== undefined) return excess
     this.#put(ask, 'value', bytes, kept)
     return { type: 'added', done: true, value: before + by, expiresAtMs }
-  }
-
-  /** Loads that run began before: their results go to those who wait and are not kept. */
-  #clear({ namespace, prefix, stamp }: ChangeOf<'clear'>): MessageOf<'cleared'> {
-    const { store, viewHash, meshClock } = this.#deps
-    if (stamp === 0) return { type: 'cleared', viewHash: viewHash() }
-    const range = rangeOf(prefix)
-    this.fills.changedMatching(namespace, key => isInRange(key, range))
-    store.addFloor({ namespace, prefix, stamp, atMs: meshClock.now() })
-    return { type: 'cleared', viewHash: viewHash() }
   }
 
   /** These partitions belong to another member now, and it has the say; our records are its to ask for. */

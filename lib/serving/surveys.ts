@@ -1,5 +1,5 @@
 /**
- * What is asked of many members: to clear a cache, and which keys there are.
+ * What is asked of many members: to clear a cache, a part of it or what has a tag, and which keys there are.
  *
  *   clear ─▶ the clock of every member that owns anything ─▶ a stamp above all of them: what lies below it is dead
  *         ─▶ told to every one, each until it has confirmed or is gone ─▶ somebody else by now? those too ─▶ done
@@ -40,11 +40,15 @@ export interface SurveysDeps {
   readonly client: Client
   readonly changes: Changes
   readonly meshClock: MeshClock
+  /** At this member, which may own nothing and still hold copies. */
+  readonly clearHere: (about: Pick<CacheDefinition, 'namespace'>, what: Cleared, stamp: number) => void
   /** The page of this member itself. */
   readonly ownPage: (ask: MessageOf<'keys'>) => MessageOf<'page'>
 }
 
 type Definition = Pick<CacheDefinition, 'name' | 'namespace'>
+/** What is to be cleared: keys that begin so, or what has one of these tags. */
+export type Cleared = Pick<MessageOf<'clear'>, 'kind' | 'texts'>
 type Owning = ReturnType<Routes['deps']['owners']>[number]
 
 export class Surveys {
@@ -54,7 +58,8 @@ export class Surveys {
     this.#deps = deps
   }
 
-  async clear(definition: Definition, prefix: string, timeoutMs: number): Promise<void> {
+  /** Tags of no cache are those of all. */
+  async clear(definition: Definition, what: Cleared, timeoutMs: number): Promise<void> {
     const { owners, clock } = this.#deps.routes.deps
     const endMs = clock.monotonic() + timeoutMs
     const confirmed = new Map<string, PeerId>()
@@ -63,29 +68,28 @@ export class Surveys {
       if (asked.length === 0) return
       const leftMs = (): number => endMs - clock.monotonic()
       // Whoever does not answer here does not in the second round either, and is told of then.
-      await Promise.allSettled(asked.map(one => this.#clearAt(one, definition, prefix, 0, leftMs() / 2)))
+      await Promise.allSettled(asked.map(one => this.#clearAt(one, definition, what, 0, leftMs() / 2)))
       const stamp = this.#deps.meshClock.stamp()
-      const results = await Promise.allSettled(
-        asked.map(one => this.#clearAt(one, definition, prefix, stamp, leftMs()))
-      )
+      this.#deps.clearHere(definition, what, stamp)
+      const results = await Promise.allSettled(asked.map(one => this.#clearAt(one, definition, what, stamp, leftMs())))
       const failures = asked.flatMap((member, i) => {
         const result = results[i] as PromiseSettledResult<void>
         if (result.status === 'fulfilled') confirmed.set(nameOf(member), member.id)
         return result.status === 'rejected' ? [{ id: member.id, error: result.reason as Error }] : []
       })
-      if (failures.length > 0) throw uncleared(definition, [...confirmed.values()], failures)
+      if (failures.length > 0) throw uncleared(definition, what, [...confirmed.values()], failures)
     }
   }
 
   async #clearAt(
     member: Owning,
     definition: Definition,
-    prefix: string,
+    what: Cleared,
     stamp: number,
     timeoutMs: number
   ): Promise<void> {
     const { viewHash, agreeWith, self } = this.#deps.routes.deps
-    const clear = { type: 'clear', namespace: definition.namespace, prefix, stamp } as const
+    const clear = { type: 'clear', namespace: definition.namespace, ...what, stamp } as const
     const reply = await this.#deps.changes.clearAt(definition, clear, member, timeoutMs)
     if (reply !== undefined && member.id !== self && reply.viewHash !== viewHash()) await agreeWith(member.id)
   }
@@ -184,6 +188,7 @@ function nameOf({ id, boot }: Owning): string {
 
 function uncleared(
   { name }: Definition,
+  what: Cleared,
   confirmed: readonly PeerId[],
   failures: readonly { readonly id: PeerId; readonly error: Error }[]
 ): PartialError {
@@ -191,15 +196,26 @@ function uncleared(
   const total = confirmed.length + failures.length
   const errors = failures.map(({ id, error }, i): [number, Error] => [i, named(error, name, id)])
   return new PartialError(
-    `${failures.length} of ${total} members have not confirmed that cache '${name}' is cleared: ${ids}. What they hold may still be served. Clear again.`,
+    `${failures.length} of ${total} members have not confirmed that ${nameIn(what, name)}: ${ids}. What they hold may still be served. Do it again.`,
     confirmed,
     new Map(errors),
-    { cache: name, retryable: true }
+    { ...(name !== '' && { cache: name }), retryable: true }
   )
+}
+
+function nameIn({ kind, texts }: Cleared, cache: string): string {
+  if (kind === 'prefix') return `cache '${cache}' is cleared`
+  const tags = `tag${texts.length > 1 ? 's' : ''} '${texts.join("', '")}'`
+  return `${tags} ${cache === '' ? 'of all caches' : `of cache '${cache}'`} ${texts.length > 1 ? 'are' : 'is'} invalidated`
 }
 
 function named(error: Error, cache: string, member: PeerId): MeshError {
   const text = `Member ${member} has not confirmed: ${error.message}`
   const { code, outcome } = error as Partial<MeshError>
-  return new MeshError(code ?? 'ERR_MESH_UNAVAILABLE', text, { cache, member, cause: error, outcome })
+  return new MeshError(code ?? 'ERR_MESH_UNAVAILABLE', text, {
+    ...(cache !== '' && { cache }),
+    member,
+    cause: error,
+    outcome
+  })
 }

@@ -1,9 +1,10 @@
 /**
  * Floors: whatever of a cache lies below one is dead, wherever it may still turn up. A clear leaves one behind, for a
- * member that was cut off may come back with what was cleared. Of one cache and prefix only the highest counts, so
- * tables of two members merge in any order to the same.
+ * member that was cut off may come back with what was cleared; and so does a tag that was invalidated
+ * (`tag-floors.ts`). Of one cache and prefix only the highest counts, so tables of two members merge in any order to the
+ * same.
  *
- * They are few and bounded: beyond `FLOORS_MAX` the oldest part of the cache that has most of them becomes a floor for
+ * They are few and bounded: beyond `PREFIXES_MAX` the oldest part of the cache that has most of them becomes a floor for
  * all of that cache, with its stamp: then more is dead than was asked for, but only what is older than it. Where all
  * are whole caches already, the oldest is forgotten. Both are counted. After `keepMs` each goes by itself.
  *
@@ -11,17 +12,10 @@
  */
 import { isInRange, type KeyRange, rangeOf } from '../codec/keys.ts'
 import type { Stats } from '../observe/stats.ts'
+import type { Floor, Floored } from './floor.ts'
+import { TagFloors } from './tag-floors.ts'
 
-export const FLOORS_MAX = 1_024
-
-export interface Floor {
-  readonly namespace: string
-  /** An encoded prefix; an empty one is the whole cache. */
-  readonly prefix: string
-  readonly stamp: number
-  /** When it was laid, by the mesh clock. */
-  readonly atMs: number
-}
+const PREFIXES_MAX = 1_024
 
 const WHOLE = ''
 
@@ -34,6 +28,7 @@ export class Floors {
   readonly #stats: Stats
   readonly #onLaid: (floor: Floor) => void
   readonly #byNamespace = new Map<string, Ground>()
+  readonly tags: TagFloors
   #size = 0
 
   /** `onLaid`: something below is dead from now on. */
@@ -41,36 +36,48 @@ export class Floors {
     this.#keepMs = keepMs
     this.#stats = stats
     this.#onLaid = onLaid
+    this.tags = new TagFloors(stats)
   }
 
   get size(): number {
-    return this.#size
+    return this.#size + this.tags.size
   }
 
-  kills(namespace: string, key: string, stamp: number): boolean {
-    return this.#size > 0 && this.#byNamespace.get(namespace)?.kills(key, stamp) === true
+  /** A floor that it lies below, of its tags the highest. */
+  killer({ namespace, key, keeping }: Floored, stamp: number): Floor | undefined {
+    const part = this.#size > 0 ? this.#byNamespace.get(namespace)?.killer(key, stamp) : undefined
+    return part ?? (keeping && this.tags.killer(namespace, keeping.tags, stamp))
   }
 
   list(): readonly Floor[] {
-    return [...this.#byNamespace.values()].flatMap(ground =>
-      [...ground.laid.values()].map(({ namespace, prefix, stamp, atMs }) => ({ namespace, prefix, stamp, atMs }))
-    )
+    return [...this.#parts(), ...this.tags.list()]
+  }
+
+  #parts(): Floor[] {
+    return [...this.#byNamespace.values()].flatMap(ground => [...ground.laid.values()].map(told))
   }
 
   /** What is to be enforced now: nothing where it was known, and more than itself where others had to be folded. */
   add(floor: Floor, nowMs: number): readonly Floor[] {
     if (floor.atMs + this.#keepMs <= nowMs) return []
-    const raised = this.#lay(floor) ? [floor] : []
-    while (this.#size > FLOORS_MAX) {
-      this.#stats.floorsFoldedTotal++
-      raised.push(...this.#fold())
-    }
+    const raised = floor.kind === 'prefix' ? this.#addPart(floor) : this.tags.add(floor)
     for (const one of raised) this.#onLaid(one)
     return raised
   }
 
   expire(nowMs: number): void {
-    if (this.#size > 0) this.#takeUp(floor => floor.atMs + this.#keepMs <= nowMs)
+    const isOver = (floor: Floor): boolean => floor.atMs + this.#keepMs <= nowMs
+    if (this.#size > 0) this.#takeUp(isOver)
+    this.tags.takeUp(isOver)
+  }
+
+  #addPart(floor: Floor): Floor[] {
+    const raised = this.#lay(floor) ? [floor] : []
+    while (this.#size > PREFIXES_MAX) {
+      this.#stats.floorsFoldedTotal++
+      raised.push(...this.#fold())
+    }
+    return raised
   }
 
   #lay(floor: Floor): boolean {
@@ -84,10 +91,10 @@ export class Floors {
 
   #fold(): Floor[] {
     const most = [...this.#byNamespace.values()].reduce((a, b) => (b.parts > a.parts ? b : a))
-    const oldest = most.parts > 0 ? most.oldestPart() : oldestOf(this.list())
-    this.#takeUp(one => one.namespace === oldest.namespace && one.prefix === oldest.prefix)
-    const whole = { ...oldest, prefix: WHOLE }
-    return oldest.prefix !== WHOLE && this.#lay(whole) ? [whole] : []
+    const oldest = most.parts > 0 ? most.oldestPart() : oldestOf(this.#parts())
+    this.#takeUp(one => one.namespace === oldest.namespace && one.text === oldest.text)
+    const whole = { ...oldest, text: WHOLE }
+    return oldest.text !== WHOLE && this.#lay(whole) ? [whole] : []
   }
 
   #takeUp(isGone: (floor: Floor) => boolean): void {
@@ -108,20 +115,20 @@ class Ground {
     return this.laid.size - (this.laid.has(WHOLE) ? 1 : 0)
   }
 
-  kills(key: string, stamp: number): boolean {
-    if (stamp >= this.#top) return false
-    for (const floor of this.laid.values()) if (stamp < floor.stamp && isInRange(key, floor.range)) return true
-    return false
+  killer(key: string, stamp: number): Floor | undefined {
+    if (stamp >= this.#top) return undefined
+    for (const floor of this.laid.values()) if (stamp < floor.stamp && isInRange(key, floor.range)) return told(floor)
+    return undefined
   }
 
   oldestPart(): Floor {
-    return oldestOf([...this.laid.values()].filter(({ prefix }) => prefix !== WHOLE))
+    return oldestOf([...this.laid.values()].filter(({ text }) => text !== WHOLE))
   }
 
   /** False where it kills nothing that the others do not. */
   lay(floor: Floor): boolean {
-    const { prefix, stamp, atMs } = floor
-    const known = this.laid.get(prefix)
+    const { text, stamp, atMs } = floor
+    const known = this.laid.get(text)
     if (known !== undefined && covers(known, floor)) return false
     const whole = this.laid.get(WHOLE)
     if (whole !== undefined && covers(whole, floor)) return false
@@ -129,20 +136,24 @@ class Ground {
       ...floor,
       stamp: Math.max(stamp, known?.stamp ?? stamp),
       atMs: Math.max(atMs, known?.atMs ?? atMs),
-      range: rangeOf(prefix)
+      range: rangeOf(text)
     }
-    if (prefix === WHOLE) this.takeUp(one => covers(laid, one))
-    this.laid.set(prefix, laid)
+    if (text === WHOLE) this.takeUp(one => covers(laid, one))
+    this.laid.set(text, laid)
     this.#top = Math.max(this.#top, laid.stamp)
     return true
   }
 
   takeUp(isGone: (floor: Floor) => boolean): number {
     const gone = [...this.laid.values()].filter(isGone)
-    for (const { prefix } of gone) this.laid.delete(prefix)
+    for (const { text } of gone) this.laid.delete(text)
     if (gone.length > 0) this.#top = Math.max(...[...this.laid.values()].map(({ stamp }) => stamp))
     return gone.length
   }
+}
+
+function told({ kind, namespace, text, stamp, atMs }: Laid): Floor {
+  return { kind, namespace, text, stamp, atMs }
 }
 
 /** Kills as much, for as long, of the same keys or more. */

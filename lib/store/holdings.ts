@@ -32,6 +32,8 @@ export class Holdings {
   bytes = 0
   tombstoneBytes = 0
   copyBytes = 0
+  /** Lies below a floor, and goes when somebody comes by. */
+  isDead: (id: number) => boolean = () => false
   /** The latest time seen. */
   nowMs = Number.NEGATIVE_INFINITY
   readonly #rows = this.records.rows

@@ -179,6 +179,11 @@ export function shadowIn(joined: Uint8Array): number {
   return new DataView(joined.buffer, joined.byteOffset, joined.length).getFloat64(SHADOW_AT)
 }
 
+/** Its tags alone, a view of it. */
+export function tagsIn(joined: Uint8Array): Uint8Array {
+  return joined.subarray(KEEPING_BYTES_MIN, KEEPING_BYTES_MIN + ((joined[0] as number) << 8) + (joined[1] as number))
+}
+
 /** Views of what `joinKeeping` made. */
 export function splitKeeping(joined: Uint8Array): { keeping: Keeping; value: Uint8Array } {
   const view = new DataView(joined.buffer, joined.byteOffset, joined.length)

@@ -10,7 +10,7 @@ import { recordName } from '../base/record-name.ts'
 import { type Digest, DigestSum } from './digests.ts'
 import { type Entry, entryBytes, isAhead, stubOf } from './entry.ts'
 import type { Holdings } from './holdings.ts'
-import { EXPIRES } from './rows.ts'
+import { EXPIRES, TRAIT } from './rows.ts'
 import type { Version } from './version.ts'
 
 export interface Name {
@@ -78,6 +78,21 @@ export interface RecordsPage {
   readonly isComplete: boolean
 }
 
+/** That have a value and begin so, in no order. */
+export function keysIn(
+  holdings: Holdings,
+  { namespace, partition, nowMs }: { namespace: string; partition: number; nowMs: number },
+  keyPrefix: string
+): string[] {
+  const { records, shares } = holdings
+  const cache = shares.get(namespace)?.id
+  const isValue = (id: number): boolean =>
+    !records.rows.has(id, TRAIT.tombstone) && !records.rows.has(id, TRAIT.negative) && !holdings.isDead(id)
+  const ids = holdings.ids(partition).filter(id => records.cacheOf(id) === cache && isValue(id))
+  const live = ids.filter(id => records.rows.getDouble(id, EXPIRES) > nowMs)
+  return live.map(id => records.key(id)).filter(key => key.startsWith(keyPrefix))
+}
+
 function following(holdings: Holdings, { partition, rank, after, nowMs }: PageTerms): Named[] {
   const last = after.namespace === '' && after.key === '' ? '' : recordName(after.namespace, after.key)
   const found: Named[] = []
@@ -91,7 +106,7 @@ function following(holdings: Holdings, { partition, rank, after, nowMs }: PageTe
 }
 
 function ranked(holdings: Holdings, partition: number, rank: number): number[] {
-  return holdings.ids(partition).filter(id => holdings.records.backupsOf(id) >= rank)
+  return holdings.ids(partition).filter(id => holdings.records.backupsOf(id) >= rank && !holdings.isDead(id))
 }
 
 function standsUntil({ records }: Holdings, id: number, nowMs: number): number {

@@ -9,7 +9,7 @@
  * written again, and handed out as they are.
  */
 import { costOf, type Entry, keyBytes, SLAB_VALUE_BYTES_MAX } from './entry.ts'
-import { joinKeeping, type Keeping, shadowIn, splitKeeping } from './keeping.ts'
+import { joinKeeping, type Keeping, shadowIn, splitKeeping, tagsIn } from './keeping.ts'
 import { KeyIndex } from './key-index.ts'
 import { isKey, isWide, readKey, writeKey } from './key-text.ts'
 import { FULL, Names } from './names.ts'
@@ -206,6 +206,13 @@ export class Records implements Tenants {
     const traits = this.rows.get(id, TRAITS)
     if ((traits & TRAIT.kept) === 0) return 0
     return shadowIn(this.#value(id, traits, this.rows.get(id, LENGTHS), this.rows.get(id, CELL), true))
+  }
+
+  /** In memory that the next change may write over. */
+  tagsOf(id: number): Uint8Array {
+    const traits = this.rows.get(id, TRAITS)
+    if ((traits & TRAIT.kept) === 0) return NOTHING
+    return tagsIn(this.#value(id, traits, this.rows.get(id, LENGTHS), this.rows.get(id, CELL), true))
   }
 
   costOf(id: number): number {

@@ -112,6 +112,11 @@ export class Rows {
     ;(this.#doubles[id >>> CHUNK_BITS] as Float64Array)[((id & IN_CHUNK) * ROW_WORDS + word) >>> 1] = value
   }
 
+  /** No record has this number or a higher one. */
+  get end(): number {
+    return this.#words.length << CHUNK_BITS
+  }
+
   has(id: number, trait: number): boolean {
     return (this.get(id, TRAITS) & trait) !== 0
   }

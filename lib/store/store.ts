@@ -4,9 +4,8 @@
  * collector; how, is told in `rows.ts`, `slab.ts` and `records.ts`.
  *
  * Bytes. A record costs its key, its value and a fixed overhead, the same whatever the policy (`entry.ts`); the sum is
- * exact and never above the limit, not even within a call. Measured at a million values of 100 bytes, on Node 20: 70
- * bytes of memory for each beyond key and value (74 with `lfu` or `random`), 79 to 93 as resident memory, so 80 are
- * counted; a full collection takes 4 to 14 ms. In plain Buffers in a map they take 224 and 320 to 740 ms.
+ * exact and never above the limit, not even within a call. Of a million values of 100 bytes each takes 70 to 74 bytes
+ * beyond key and value, 79 to 93 as resident memory, so 80 are counted.
  *
  * Room. A cache over its own limit gives up what its policy says. When the member is full, the cache that holds the
  * most gives something up, by its policy: so a cache that is small is safe from one that grows without end, and where
@@ -19,21 +18,22 @@
  * Time is an argument and may jump. An expired value is never answered; its memory comes back a little later, a bounded
  * number with each call, and by `expire`, which `sweep.ts` calls while nobody else does.
  *
- * Not promised: that anything is kept. And a `limit` with another policy walks through its cache, as `addFloor` and
+ * Not promised: that anything is kept. And a `limit` with another policy walks through its cache, as a clear and
  * `dropPartition` through what they drop, 300 ns each. And memory is the system's only after the next collection.
  */
 import { assert } from '../base/assert.ts'
-import { isInRange, rangeOf } from '../codec/keys.ts'
 import type { Stats } from '../observe/stats.ts'
 import type { Random } from '../ports/random.ts'
 import type { Digest } from './digests.ts'
 import { type Entry, entryBytes, stubOf } from './entry.ts'
 import type { EvictionName } from './eviction.ts'
-import { type Floor, Floors } from './floors.ts'
+import type { Floor, Floored } from './floor.ts'
+import { FloorSweep } from './floor-sweep.ts'
+import { Floors } from './floors.ts'
 import { Heat } from './heat.ts'
 import { Holdings } from './holdings.ts'
 import { shadowOf } from './keeping.ts'
-import { digestAt, type Listed, type Name, type RecordsPage, recordsIn, versionsIn } from './partition-pages.ts'
+import { digestAt, keysIn, type Listed, type Name, type RecordsPage, recordsIn, versionsIn } from './partition-pages.ts'
 import { KEY_UNITS_MAX } from './records.ts'
 import { type Evicted, Room } from './room.ts'
 import { EXPIRES, NOBODY, PARTITION_MASK, PARTITIONS_MAX, TRAIT, TRAITS } from './rows.ts'
@@ -46,6 +46,7 @@ const DUE_PER_EXPIRE = 2_000
 const COMPACTED_PER_EXPIRE_BYTES = 64 * 1024
 const STRAGGLERS_PER_PUT = 2
 const STRAGGLERS_PER_EXPIRE = 500
+const SWEPT_PER_EXPIRE = 20_000
 const FLOORS_MS = 3_600_000
 
 export interface StoreOptions {
@@ -74,6 +75,7 @@ export class Store {
   readonly #holdings: Holdings
   readonly #room: Room
   readonly #floors: Floors
+  readonly #sweep: FloorSweep
   readonly #heat = new Heat()
   readonly #bytesMax: number
   // Of the holdings, kept here for the reads.
@@ -87,6 +89,8 @@ export class Store {
     this.#holdings = new Holdings(random)
     this.#room = new Room({ holdings: this.#holdings, bytesMax, stats })
     this.#floors = new Floors(floorsMs, stats, onFloor)
+    this.#sweep = new FloorSweep(this.#holdings, this.#floors)
+    this.#holdings.isDead = id => this.#sweep.isDead(id)
     this.#records = this.#holdings.records
     this.#rows = this.#records.rows
     this.#wheel = this.#holdings.wheel
@@ -162,7 +166,7 @@ export class Store {
     if (nowMs >= this.#wheel.nextTickMs) this.#holdings.tick(nowMs)
     const share = this.#shares.get(namespace)
     if (share === undefined) return NOBODY
-    const id = this.#records.find(share.id, key, share.hashOf(key))
+    const id = this.#sweep.alive(this.#records.find(share.id, key, share.hashOf(key)))
     if (id === NOBODY) return NOBODY
     const traits = this.#rows.get(id, TRAITS)
     if ((traits & TRAIT.tombstone) !== 0) return NOBODY
@@ -176,15 +180,19 @@ export class Store {
     return id
   }
 
+  #find(namespace: string, key: string): number {
+    return this.#sweep.alive(this.#holdings.find(this.#shares.get(namespace), key))
+  }
+
   /** Whatever is known of a key, a tombstone or an expired value too. */
   entry(namespace: string, key: string): Entry | undefined {
-    const id = this.#holdings.find(this.#shares.get(namespace), key)
+    const id = this.#find(namespace, key)
     return id === NOBODY ? undefined : this.#records.entry(id, namespace, key)
   }
 
   /** The same of its version alone, and no use of it. */
   versionOf(namespace: string, key: string): { version: Version; expiresAtMs: number } | undefined {
-    const id = this.#holdings.find(this.#shares.get(namespace), key)
+    const id = this.#find(namespace, key)
     if (id === NOBODY) return undefined
     return { version: this.#records.versionOf(id), expiresAtMs: this.#rows.getDouble(id, EXPIRES) }
   }
@@ -194,12 +202,11 @@ export class Store {
    * Then it is not kept, nor what it was to replace, and where it can never fit nothing else is lost for it.
    */
   put(entry: Entry): boolean {
-    check(entry)
-    if (this.#floors.kills(entry.namespace, entry.key, entry.version.stamp)) return false
+    if (this.#isDead(entry)) return false
     const share = this.#shares.of(entry.namespace)
     if (share === undefined) return false
     const hash = share.hashOf(entry.key)
-    const isKept = this.#put(share, entry, this.#records.find(share.id, entry.key, hash), hash)
+    const isKept = this.#put(share, entry, this.#sweep.alive(this.#records.find(share.id, entry.key, hash)), hash)
     this.#tidy(entry)
     return isKept
   }
@@ -209,9 +216,8 @@ export class Store {
    * be refused: it is over, lies below a floor, or has no room; what is older than it goes even so.
    */
   merge(entry: Entry, nowMs: number): Merged {
-    check(entry)
     if (nowMs >= this.#wheel.nextTickMs) this.#holdings.tick(nowMs)
-    if (this.#floors.kills(entry.namespace, entry.key, entry.version.stamp)) return 'refused'
+    if (this.#isDead(entry)) return 'refused'
     const share = this.#shares.of(entry.namespace)
     if (share === undefined) return 'refused'
     const merged = this.#merge(share, entry, nowMs)
@@ -221,7 +227,7 @@ export class Store {
 
   #merge(share: Share, entry: Entry, nowMs: number): Merged {
     const hash = share.hashOf(entry.key)
-    const id = this.#records.find(share.id, entry.key, hash)
+    const id = this.#sweep.alive(this.#records.find(share.id, entry.key, hash))
     const known = id === NOBODY ? undefined : this.#records.versionOf(id)
     if (known !== undefined && isNewer(known, entry.version)) return 'older'
     const standing = entry.expiresAtMs > nowMs ? entry : stubOf(entry, nowMs)
@@ -237,13 +243,23 @@ export class Store {
 
   /** Till when something may come back that a record of this key with such an end would replace; 0 where nothing may. */
   shadowOver(namespace: string, key: string, expiresAtMs: number): number {
-    const id = this.#holdings.find(this.#shares.get(namespace), key)
+    const id = this.#find(namespace, key)
     return id === NOBODY ? 0 : shadowOf(this.#records.entry(id, namespace, key, true), expiresAtMs)
   }
 
-  /** Lies below a floor. */
-  isDead({ namespace, key }: Name, stamp: number): boolean {
-    return this.#floors.kills(namespace, key, stamp)
+  /** Lies below a floor; then what it was to replace goes even so, which may have other tags. */
+  #isDead(entry: Entry): boolean {
+    check(entry)
+    const { namespace, key, version } = entry
+    if (this.killer(entry, version.stamp) === undefined) return false
+    const known = this.versionOf(namespace, key)?.version
+    if (known !== undefined && isNewer(version, known)) this.drop(namespace, key)
+    return true
+  }
+
+  /** The floor it would lie below with that stamp. */
+  killer(record: Floored, stamp: number): Floor | undefined {
+    return this.#floors.killer(record, stamp)
   }
 
   /** Nothing would have to go for it. */
@@ -255,10 +271,9 @@ export class Store {
   }
 
   drop(namespace: string, key: string): boolean {
-    const share = this.#shares.get(namespace)
-    const id = this.#holdings.find(share, key)
-    if (share === undefined || id === NOBODY) return false
-    this.#holdings.remove(share, id)
+    const id = this.#find(namespace, key)
+    if (id === NOBODY) return false
+    this.#holdings.remove(this.#holdings.shareOf(id), id)
     this.#settle()
     return true
   }
@@ -278,14 +293,15 @@ export class Store {
   /** Forgets every record with a stamp below, and says how many those were: for who was away too long to vouch for them. */
   dropOlder(stamp: number): number {
     return this.heldPartitions().reduce(
-      (sum, partition) => sum + this.#dropIf(this.#holdings.ids(partition), id => this.#isBelow(id, stamp)),
+      (sum, partition) =>
+        sum + this.#dropIf(this.#holdings.ids(partition), id => this.#records.versionOf(id).stamp < stamp),
       0
     )
   }
 
   /** Marks a record as known to the partition's new primary, until it is written again. */
   markGiven(namespace: string, key: string): void {
-    const id = this.#holdings.find(this.#shares.get(namespace), key)
+    const id = this.#find(namespace, key)
     if (id !== NOBODY) this.#rows.set(id, TRAITS, this.#rows.get(id, TRAITS) | TRAIT.given)
   }
 
@@ -298,9 +314,10 @@ export class Store {
     return this.#dropIf(this.#holdings.ids(partition), id => this.#rows.has(id, TRAIT.given) && !isOurs(id))
   }
 
-  /** What lies below is dead: drops it, and takes none of it any more. */
+  /** What lies below is dead: drops it, at once or behind, and takes none of it any more. */
   addFloor(floor: Floor): void {
-    for (const raised of this.#floors.add(floor, this.#holdings.nowMs)) this.#dropBelow(raised)
+    for (const raised of this.#floors.add(floor, this.#holdings.nowMs)) this.#sweep.enforce(raised)
+    this.#settle()
   }
 
   mergeFloors(floors: readonly Floor[]): void {
@@ -349,17 +366,14 @@ export class Store {
 
   /** The keys that have a value, as they are when it is asked for the first. */
   *keysIn(namespace: string, partition: number, keyPrefix: string, nowMs: number): Iterable<string> {
-    const cache = this.#shares.get(namespace)?.id
-    const ids = this.#holdings.ids(partition).filter(id => this.#records.cacheOf(id) === cache)
-    const isValue = (id: number): boolean => !this.#rows.has(id, TRAIT.tombstone) && !this.#rows.has(id, TRAIT.negative)
-    const live = ids.filter(id => isValue(id) && this.#rows.getDouble(id, EXPIRES) > nowMs)
-    yield* live.map(id => this.#records.key(id)).filter(key => key.startsWith(keyPrefix))
+    yield* keysIn(this.#holdings, { namespace, partition, nowMs }, keyPrefix)
   }
 
   /** Time goes on: drops what is over, a bounded number, and compacts a little. */
   expire(nowMs: number): number {
     this.#holdings.tick(nowMs)
     const dropped = this.#room.dropDue(DUE_PER_EXPIRE)
+    this.#sweep.go(SWEPT_PER_EXPIRE)
     this.#floors.expire(nowMs)
     this.#heat.cool(nowMs)
     this.#records.tidy(COMPACTED_PER_EXPIRE_BYTES)
@@ -371,7 +385,7 @@ export class Store {
   /** Whether `expire` has more to do than one call did. */
   get isBehind(): boolean {
     const { wheels, hasStragglers } = this.#holdings
-    return wheels.some(wheel => wheel.hasDue) || this.#records.isWasteful || hasStragglers
+    return wheels.some(wheel => wheel.hasDue) || this.#records.isWasteful || hasStragglers || this.#sweep.isBehind
   }
 
   #put(share: Share, entry: Entry, known: number, hash: number): boolean {
@@ -403,18 +417,6 @@ export class Store {
 
   #recordBytesMax(share: Share | undefined): number {
     return Math.min(this.#bytesMax, share?.bytesMax ?? this.#bytesMax)
-  }
-
-  #isBelow(id: number, stamp: number): boolean {
-    return this.#records.versionOf(id).stamp < stamp
-  }
-
-  #dropBelow({ namespace, prefix, stamp }: Floor): void {
-    const share = this.#shares.get(namespace)
-    if (share === undefined) return
-    const range = rangeOf(prefix)
-    const isDead = (id: number): boolean => this.#isBelow(id, stamp) && isInRange(this.#records.key(id), range)
-    this.#dropIf(this.#holdings.idsOf(share), isDead)
   }
 
   #dropIf(ids: readonly number[], isGone: (id: number) => boolean): number {

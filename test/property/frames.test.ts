@@ -98,7 +98,13 @@ const answerFields = {
 }
 const few = (what: Record<string, fc.Arbitrary<unknown>>) => fc.array(fc.record(what, plain), { maxLength: 5 })
 const holdings = few({ partition: count, count, low: count, high: count, heat: count })
-const floors = few({ namespace: shortText, prefix: shortText, stamp: real, atMs: real })
+const floors = few({
+  kind: fc.constantFrom('prefix', 'tag', 'tagged'),
+  namespace: shortText,
+  text: shortText,
+  stamp: real,
+  atMs: real
+})
 const places = fc.array(count, { maxLength: 20 })
 const after = fc.record(where, plain)
 
@@ -176,7 +182,13 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   },
   touch: { ...where, ttlMs: real, ...copying, ...once },
   add: { ...where, by: real, ttlMs: real, ...copying, ...once },
-  clear: { namespace: shortText, prefix: shortText, stamp: real, ...once },
+  clear: {
+    kind: fc.constantFrom('prefix', 'tag'),
+    namespace: shortText,
+    texts: fc.array(shortText, { maxLength: 3 }),
+    stamp: real,
+    ...once
+  },
   keys: { namespace: shortText, prefix: shortText, viewHash: real, partition: count, after: shortText },
   compared: { done: fc.boolean(), stamp: real, writer: shortText, taken: fc.boolean() },
   touched: { existed: fc.boolean() },
@@ -308,7 +320,7 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
     boot: real,
     number: real,
     isWhole: fc.boolean(),
-    changes: few({ kind: fc.constantFrom('key', 'prefix'), ...where, stamp: real, expiresAtMs: real })
+    changes: few({ kind: fc.constantFrom('key', 'prefix', 'tag', 'tagged'), ...where, stamp: real, expiresAtMs: real })
   },
   unacked: {
     ...stamped,

@@ -290,7 +290,7 @@ describe('a clear whose caller dies in the midst of it', () => {
     const [key] = keysHeldBy(t, 1, 0, 1) as [string]
     await t.until(mesh(t, 2).cache<string>('products').set(key, 'v', { backupAcks: 1 }))
     const stamp = meshClock.stamp()
-    store.addFloor({ namespace: namespaceOf('products', 1), prefix: '', stamp, atMs: meshClock.now() })
+    store.addFloor({ kind: 'prefix', namespace: namespaceOf('products', 1), text: '', stamp, atMs: meshClock.now() })
     await t.run('40s')
     expect(await t.until(mesh(t, 2).cache('products').get(key))).toBeUndefined()
     expect(mesh(t, 0).stats().partitionsWithoutBackup).toBe(0)

@@ -15,6 +15,7 @@ let viewHash: number
 let primary: string
 let unconfirmed: number
 let used: string[]
+let deadBelow: number
 let near: NearCache
 
 beforeEach(() => {
@@ -25,6 +26,7 @@ beforeEach(() => {
   primary = 'a'
   unconfirmed = 0
   used = []
+  deadBelow = 0
   line = lineSince(meshClock.now())
   near = nearCache({})
 })
@@ -39,7 +41,8 @@ function nearCache(terms: { maxEntries?: number; maxBytes?: number }): NearCache
       primaryOf: () => primary,
       lineOf: () => line,
       unconfirmed: () => unconfirmed++,
-      used: (_, key) => used.push(key)
+      used: (_, key) => used.push(key),
+      isDead: (_, { tags, stamp }) => tags.length > 0 && stamp < deadBelow
     }
   )
 }
@@ -157,6 +160,20 @@ describe('a copy', () => {
     kept({ stamp: 20 }, undefined, 'sac')
     near.cleared('sa', 15)
     expect(['sab', 'sb', 'sac'].map(key => near.find(key) !== undefined)).toEqual([false, true, true])
+  })
+
+  it('goes when a tag of it was invalidated, and is not kept then', () => {
+    const [tags, key] = [Uint8Array.of(1, 97), 'stagged']
+    near.keep(key, 'tagged', value({ tags }), meshClock.now())
+    near.keep('splain', 'plain', value(), meshClock.now())
+    deadBelow = 11
+    expect(near.findText('tagged')).toBeUndefined()
+    expect(near.findLast(key)).toBeUndefined()
+    expect(near.size).toBe(1)
+    near.keep(key, 'tagged', value({ tags }), meshClock.now())
+    expect(near.size).toBe(1)
+    near.keep(key, 'tagged', value({ tags, stamp: 11 }), meshClock.now())
+    expect(near.findText('tagged')?.stamp).toBe(11)
   })
 
   it('goes when its partition has another owner in a new view, and when its line is over', () => {

@@ -112,7 +112,7 @@ describe('a change of another member', () => {
   it('that clears is made whoever owns what', () => {
     isOurs = false
     const once = { boot: 1, number: 1, openFrom: 1, untilMs: meshClock.now() + 1_000 }
-    expect(ask({ type: 'clear', namespace: 'n', prefix: '', stamp: 1, ...once })).toHaveLength(1)
+    expect(ask({ type: 'clear', kind: 'prefix', namespace: 'n', texts: [''], stamp: 1, ...once })).toHaveLength(1)
     expect(made).toHaveLength(1)
   })
 })

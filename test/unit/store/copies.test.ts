@@ -88,7 +88,14 @@ describe('room, where there are copies', () => {
     expect(keysHeld(told.store, 0)).toEqual(['k06', 'k07', 'k08', 'k09', 'k10', 'k11'])
     expect(keysHeld(told.store, 1)).toHaveLength(14)
     expect(told.evicted.map(({ key }) => key)).toEqual(['k00', 'k01', 'k02', 'k03', 'k04', 'k05'])
-    expect(told.evicted[0]).toEqual({ namespace: 'n', key: 'k00', partition: 0, ...stamped(1), backups: 1 })
+    expect(told.evicted[0]).toEqual({
+      namespace: 'n',
+      key: 'k00',
+      partition: 0,
+      ...stamped(1),
+      backups: 1,
+      isOver: false
+    })
     expect([told.givenUp, told.stats.evictionsTotal]).toEqual([[], 6])
   })
 

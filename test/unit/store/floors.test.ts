@@ -2,7 +2,6 @@ import { beforeEach, describe, expect, it } from 'vitest'
 import { Stats } from '../../../lib/observe/stats.ts'
 import { seededRandom } from '../../../lib/sim/random.ts'
 import type { Entry } from '../../../lib/store/entry.ts'
-import { FLOORS_MAX } from '../../../lib/store/floors.ts'
 import { Store } from '../../../lib/store/store.ts'
 
 let stats: Stats
@@ -19,9 +18,13 @@ function entry(key: string, stamp: number, namespace = 'n'): Entry {
   return { ...rest, namespace, key, version: { stamp, writer: 'w' }, bytes: new Uint8Array(1) }
 }
 
-const floor = (prefix: string, stamp: number, over: { namespace?: string; atMs?: number } = {}) => ({
+/** Parts of caches that are remembered one by one. */
+const FLOORS_MAX = 1_024
+
+const floor = (text: string, stamp: number, over: { namespace?: string; atMs?: number } = {}) => ({
+  kind: 'prefix' as const,
   namespace: 'n',
-  prefix,
+  text,
   stamp,
   atMs: 100,
   ...over

@@ -1,0 +1,46 @@
+/**
+ * Everything under a tag is gone, in one cache or in all: asked of every member, as a clear is. The writer of a value
+ * gives the tags, and whoever invalidates one need not know which keys have it.
+ */
+import { unlessAborted } from './base/abort.ts'
+import { MeshError } from './base/errors.ts'
+import { type CallOptions, changeTimeoutMs, checkCall, ownTimeoutMs } from './calls.ts'
+import { decodeTags, encodeTags } from './codec/tags.ts'
+import type { CacheDefinition } from './fill/definition.ts'
+import type { Stats } from './observe/stats.ts'
+import type { Surveys } from './serving/surveys.ts'
+
+export interface TagsDeps {
+  readonly surveys: Surveys
+  readonly stats: Stats
+  readonly timeoutMs: number
+}
+
+/** Of all caches there are, whoever has declared them. */
+const ALL_CACHES = { name: '', namespace: '' } as const
+
+/** Without a definition: of all caches. */
+export async function invalidateTags(
+  { surveys, stats, timeoutMs }: TagsDeps,
+  definition: CacheDefinition | undefined,
+  tags: string | readonly string[],
+  options: CallOptions | undefined
+): Promise<void> {
+  const about = definition ?? ALL_CACHES
+  checkCall(options, 'invalidateTag', definition === undefined ? 'mesh' : 'cache', about.name)
+  if (tags === undefined) throw noTags(definition)
+  const texts = decodeTags(encodeTags(typeof tags === 'string' ? [tags] : tags, whatOf(definition)))
+  if (texts.length === 0) return
+  stats.tagsInvalidatedTotal += texts.length
+  const ms = ownTimeoutMs(options) ?? changeTimeoutMs(timeoutMs)
+  await unlessAborted(options?.signal, () => surveys.clear(about, { kind: 'tag', texts }, ms))
+}
+
+function whatOf(definition: CacheDefinition | undefined): string {
+  return definition === undefined ? 'the tags to invalidate' : `the tags to invalidate in cache '${definition.name}'`
+}
+
+function noTags(definition: CacheDefinition | undefined): MeshError {
+  const text = `Expected ${whatOf(definition)} to be a text or a list of texts, got undefined. Write invalidateTag('user:42').`
+  return new MeshError('ERR_MESH_OPTION', text, definition && { cache: definition.name })
+}
