@@ -15,9 +15,14 @@ import type { Filters } from './serving/filters.ts'
 import { Surveys, type SurveysDeps } from './serving/surveys.ts'
 import type { Writes } from './serving/writes.ts'
 import type { Store } from './store/store.ts'
+import { Topics, type TopicsDeps } from './topics/topics.ts'
 import { type WritingDeps, writing } from './writing.ts'
 
-export interface AskingDeps extends ReadingDeps, Omit<WritingDeps, 'sessions'>, Pick<SurveysDeps, 'ownPage'> {
+export interface AskingDeps
+  extends ReadingDeps,
+    Omit<WritingDeps, 'sessions'>,
+    Pick<SurveysDeps, 'ownPage'>,
+    Omit<TopicsDeps, 'self'> {
   readonly store: Store
   readonly flights: Flights
   readonly guard: Guard
@@ -34,6 +39,7 @@ export interface Asking {
   readonly caches: Caches
   readonly writes: Writes
   readonly explanations: Explanations
+  readonly topics: Topics
 }
 
 export function asking(deps: AskingDeps): Asking {
@@ -56,5 +62,6 @@ export function asking(deps: AskingDeps): Asking {
     },
     onDeclared
   )
-  return { caches, writes, explanations }
+  const topics = new Topics({ ...deps, self: routes.deps.self })
+  return { caches, writes, explanations, topics }
 }

@@ -25,6 +25,7 @@ import { withWarnings } from './observe/warnings.ts'
 import type { MeshSettings } from './options.ts'
 import { Parts, type Ports } from './parts.ts'
 import { sweep } from './store/sweep.ts'
+import { MeshTopic, type Topic } from './topic.ts'
 
 const LEAVE_DEADLINE = '5s'
 /** How often it is looked at how far a member that joins has come. */
@@ -112,6 +113,12 @@ export class LocalMember implements Mesh {
     await this.#parts.caches.invalidateTag(tag, options)
   }
 
+  topic<T>(name: string): Topic<T> {
+    this.#checkOpen()
+    const { topics } = this.#parts
+    return new MeshTopic(name, { self: this.id, topics, checkOpen: () => this.#checkOpen() }) as Topic<T>
+  }
+
   async ready(options: ReadyOptions = {}): Promise<void> {
     this.#checkOpen()
     checkNames(options, READY, 'ready')
@@ -193,6 +200,7 @@ export class LocalMember implements Mesh {
     // Others own our keys now and nothing more is taken on; whoever they are must still hear what is stored late.
     await this.#parts.behind.emptied(untilMs - this.#ports.clock.monotonic())
     this.#parts.behind.stop()
+    this.#parts.topics.stop()
     await this.#parts.membership.stop()
     this.#parts.budgets.stop()
     await this.#ports.transport.stop()

@@ -13,6 +13,7 @@ import type { LoadContext, May } from './fill/definition.ts'
 import type { Member } from './member.ts'
 import type { Left, Moved } from './observe/movement.ts'
 import type { Gauges, Stats } from './observe/stats.ts'
+import type { Topic } from './topic.ts'
 
 export interface MeshEvents {
   join: Member
@@ -67,6 +68,8 @@ export interface Mesh extends AsyncDisposable {
   counter<K extends Key = string>(name: string, options: CounterOptions): Counter<K>
   /** Everything of any cache that was written or loaded under one of these tags until now is gone, in every member. */
   invalidateTag(tag: string | readonly string[], options?: CallOptions): Promise<void>
+  /** News for every process that listens, at most once each. */
+  topic<T>(name: string): Topic<T>
   /** Resolves when every member here is linked and agrees on who is here, and what `options` ask for is so. */
   ready(options?: ReadyOptions): Promise<void>
   /**

@@ -47,6 +47,7 @@ import { Routes } from './serving/routes.ts'
 import type { Writes } from './serving/writes.ts'
 import { Store } from './store/store.ts'
 import { MeshClock } from './store/version.ts'
+import type { Topics } from './topics/topics.ts'
 
 export interface Ports {
   readonly clock: Clock
@@ -90,6 +91,7 @@ export class Parts {
   readonly caches: Caches
   readonly replication: Replication
   readonly near: NearCopies
+  readonly topics: Topics
   readonly #self: PeerId
   readonly #clock: Clock
   readonly #settings: MeshSettings
@@ -349,7 +351,8 @@ export class Parts {
     const calls = asking({
       ...{ routes, clock, meshClock, client, owner, stats, copies, mayExist, log, detach, random, behind, changing },
       ...{ timeoutMs, backOffs, journal },
-      boot: this.#boot,
+      ...forNear,
+      recordOf: peer => this.membership.view.get(peer),
       store: this.store,
       flights: this.flights,
       guard: this.guard,
@@ -364,7 +367,7 @@ export class Parts {
       checkOpen: () => life.checkOpen(),
       onDeclared: definition => this.#declared(definition)
     })
-    ;({ writes: this.writes, caches: this.caches } = calls)
+    ;({ writes: this.writes, caches: this.caches, topics: this.topics } = calls)
   }
 
   /** One that leaves is here until its link ends. */

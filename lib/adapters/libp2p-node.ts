@@ -73,7 +73,8 @@ const GOSSIP = {
   maxInboundDataLength: 16 * GOSSIP_BYTES_MAX,
   // What a stalled peer may cost here; over it the stream is reset, and opened again by the watchdog of the pubsub.
   maxOutboundBufferSize: 4 * MIB,
-  maxTopicBytesPerPeer: 64 * KIB,
+  // Of the topics that one peer listens to, for each a KiB and its name: room for those of `topics.ts`, and our own.
+  maxTopicBytesPerPeer: 256 * KIB,
   decodeRpcLimits: {
     maxSubscriptions: 256,
     maxMessages: 1_000,

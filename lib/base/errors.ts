@@ -31,7 +31,7 @@ export const ERROR_CODES = {
     todo: 'Store plain data, or give the cache a codec; the message has the path.'
   },
   ERR_MESH_VALUE_TOO_LARGE: {
-    when: 'A value is larger than maxValueBytes, or than all that its owner may hold of the cache.',
+    when: 'A value is larger than maxValueBytes, or than all that its owner may hold of the cache; or a message of a topic is over 64 KiB.',
     retryable: false,
     todo: 'Raise the limit that the message names, or cache something smaller.'
   },

@@ -17,16 +17,11 @@ import { got, MeshError } from '../base/errors.ts'
 import { inspect, type Refusal } from './faithful.ts'
 import { lower, raise } from './rich.ts'
 
-/** Which value it is: named in errors. */
-interface ValueAt {
-  readonly cache: string
-  readonly key: string
-}
+/** Which value it is, of a cache or published to a topic: named in errors. */
+type ValueAt = { readonly cache: string; readonly key: string } | { readonly topic: string }
 
 /** What is being encoded and for whom: a loader may answer undefined, `set` may not be given it. */
-interface EncodeAt extends ValueAt {
-  readonly allowUndefined?: boolean | undefined
-}
+type EncodeAt = ValueAt & { readonly allowUndefined?: boolean | undefined }
 
 export interface ValueCodec {
   /**
@@ -185,21 +180,25 @@ function bodyOf(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
 
 function refused({ path, reason, tooLarge }: Refusal, at: ValueAt): MeshError {
   if (!tooLarge) return unfit(at, `${path} ${reason}`)
-  return new MeshError('ERR_MESH_VALUE_TOO_LARGE', `value of cache '${at.cache}': ${path} ${reason}`, detailOf(at))
+  return new MeshError('ERR_MESH_VALUE_TOO_LARGE', `${nameOf(at)}: ${path} ${reason}`, detailOf(at))
 }
 
 function unfit(at: ValueAt, problem: string, cause?: unknown): MeshError {
-  return new MeshError('ERR_MESH_VALUE', `value of cache '${at.cache}': ${problem}`, { ...detailOf(at), cause })
+  return new MeshError('ERR_MESH_VALUE', `${nameOf(at)}: ${problem}`, { ...detailOf(at), cause })
 }
 
 function unreadable(at: ValueAt | undefined, problem: string, todo: string, cause?: unknown): MeshError {
-  const where = at === undefined ? '' : ` of cache '${at.cache}'`
-  return new MeshError('ERR_MESH_VALUE', `stored value${where} cannot be decoded: ${problem}; ${todo}`, {
+  const what = at === undefined ? 'stored value' : 'topic' in at ? nameOf(at) : `stored ${nameOf(at)}`
+  return new MeshError('ERR_MESH_VALUE', `${what} cannot be decoded: ${problem}; ${todo}`, {
     ...(at === undefined ? {} : detailOf(at)),
     cause
   })
 }
 
-function detailOf(at: ValueAt): ValueAt {
-  return { cache: at.cache, key: at.key }
+function nameOf(at: ValueAt): string {
+  return 'topic' in at ? `message of topic '${at.topic}'` : `value of cache '${at.cache}'`
+}
+
+function detailOf(at: ValueAt): { readonly cache?: string; readonly key?: string } {
+  return 'topic' in at ? {} : { cache: at.cache, key: at.key }
 }

@@ -158,6 +158,16 @@ export class Stats {
   recordsOutdatedTotal = 0
   /** Records dropped because their partition moved to another member. */
   recordsMovedAwayTotal = 0
+  /** Messages that this member's application has published to topics. */
+  topicMessagesPublishedTotal = 0
+  /** Of those, how many were dropped, because too many waited to be told. */
+  topicMessagesDroppedTotal = 0
+  /** Messages of topics that this member's listeners have heard, its own among them. */
+  topicMessagesHeardTotal = 0
+  /** Gossip of topics that came a second time, or too late to know whether it had, and was left unheard. */
+  topicGossipRepeatedTotal = 0
+  /** Gossip of topics from a publisher that this member does not know, or not any more, left unheard. */
+  topicGossipStrayTotal = 0
   /** Requests served for other members. */
   requestsServedTotal = 0
   /** Requests that met a member which does not own the key in its own view. */

@@ -17,6 +17,7 @@ import { expandRange } from '../../lib/membership/discovery.ts'
 import { type Frame, FrameBuilder, readFrame } from '../../lib/rpc/frame.ts'
 import { KINDS, type Kind, type MemberGossip, type MessageOf, readGossip, writeGossip } from '../../lib/rpc/messages.ts'
 import { type Announcement, readAnnouncement, writeAnnouncement } from '../../lib/rpc/near-talk.ts'
+import { type Published, readPublished, TOPIC_MESSAGE_BYTES_MAX, writePublished } from '../../lib/rpc/topic-talk.ts'
 import type { Dice } from './dice.ts'
 import { assemble, type Draft, invented, inventedMessage, noted, type Part, partOf } from './messages.ts'
 import { concat, mutated } from './mutate.ts'
@@ -97,6 +98,22 @@ export const DECODERS: readonly Decoder[] = [
       checkNumbers(outcome)
       const again = announcementOf(outcome as Announcement)
       sameBytes(again, announcementOf(readAnnouncement(new ByteReader(again))))
+      return 'accepted'
+    }
+  },
+  {
+    name: 'published',
+    share: 4,
+    // A view of each message, of which an empty one takes four bytes.
+    bytesPerByte: VIEWS,
+    make: dice => maybeMutated(dice, inventedPublished(dice)),
+    read: input => readPublished(new ByteReader(input)),
+    isRefusal: isMalformed,
+    judge: outcome => {
+      checkNumbers(outcome)
+      if (!Number.isSafeInteger((outcome as Published).number)) throw new Error('a number that cannot be counted on')
+      const again = publishedOf(outcome as Published)
+      sameBytes(again, publishedOf(readPublished(new ByteReader(again))))
       return 'accepted'
     }
   },
@@ -301,9 +318,24 @@ function inventedAnnouncement(dice: Dice): Draft {
   )
 }
 
+function inventedPublished(dice: Dice): Draft {
+  const messages = Array.from({ length: dice.size(30) }, () =>
+    invented(dice, by => by.bytes(TOPIC_MESSAGE_BYTES_MAX, 'message'))
+  )
+  const [publisher, boot] = [invented(dice, by => by.text(256, 'publisher')), invented(dice, by => by.f64())]
+  const number = dice.chance(0.9) ? 1 + dice.below(1_000_000) : dice.number()
+  return noted(to => writePublished(to, { publisher, boot, number, messages }))
+}
+
 function gossipOf(told: MemberGossip): Uint8Array {
   const to = new ByteWriter()
   writeGossip(to, told)
+  return to.finish()
+}
+
+function publishedOf(told: Published): Uint8Array {
+  const to = new ByteWriter()
+  writePublished(to, told)
   return to.finish()
 }
 
