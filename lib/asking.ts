@@ -6,6 +6,7 @@ import type { BackOffs } from './fill/back-off.ts'
 import type { CacheDefinition } from './fill/definition.ts'
 import type { Flights } from './fill/flight.ts'
 import type { Guard } from './fill/guard.ts'
+import type { Happenings } from './observe/happenings.ts'
 import type { Journal } from './observe/journal.ts'
 import type { Detach } from './ports/context.ts'
 import { type ReadingDeps, reading } from './reading.ts'
@@ -28,6 +29,7 @@ export interface AskingDeps
   readonly guard: Guard
   readonly backOffs: BackOffs
   readonly journal: Journal
+  readonly happenings: Happenings
   readonly filters: Filters
   readonly detach: Detach
   readonly ownsKeys: boolean
@@ -44,7 +46,7 @@ export interface Asking {
 
 export function asking(deps: AskingDeps): Asking {
   const { routes, client, clock, meshClock, random, stats, log, timeoutMs, filters, ownPage, onDeclared } = deps
-  const { detach, ownsKeys, checkOpen } = deps
+  const { detach, ownsKeys, checkOpen, happenings } = deps
   const { router, reads, many, near, sessions } = reading(deps)
   const { changes, flushes, writes } = writing({ ...deps, random: random.fork('writes'), sessions })
   const explanations = new Explanations(deps)
@@ -55,7 +57,7 @@ export function asking(deps: AskingDeps): Asking {
   const caches = new Caches(
     {
       ...{ reads, many, near, router, changes, explanations, writes, flushes, ownsKeys, checkOpen },
-      ...{ clock, meshClock, stats, log, detach, timeoutMs },
+      ...{ clock, meshClock, stats, log, detach, timeoutMs, happenings },
       filterChanges: new FilterChanges({ ...shared, filters, attemptMs: timeoutMs }),
       surveys: new Surveys({ routes, client, changes, meshClock, ownPage, clearHere }),
       random: random.fork('updates')

@@ -95,6 +95,8 @@ export interface Cache<V, K extends Key = string> {
    * long as no member is lost; one that comes or goes meanwhile may be told or not. `timeout` is for each page.
    */
   keys(options?: PrefixOptions): AsyncIterable<K>
+  /** What happens to its keys in this member; other members tell their own. Answers with what ends it. */
+  on<E extends keyof CacheEvents<K>>(event: E, listener: (event: CacheEvents<K>[E]) => void): () => void
 }
 
 /** What the owner of a key knows of it. */
@@ -149,10 +151,22 @@ export interface LoadingCache<R, K extends Key = string>
    * Tells how far it is by `on('warm')`. A key that fails is counted; only a signal or a bad key makes it reject.
    */
   warm(keys: Iterable<K> | AsyncIterable<K>, options?: WarmOptions): Promise<Warmed>
-  on<E extends keyof CacheEvents>(event: E, listener: (event: CacheEvents[E]) => void): () => void
 }
 
-export interface CacheEvents {
+/** Told after it has happened, in nobody's context. Not promised: that all are told when thousands happen at once. */
+export interface CacheEvents<K extends Key = string> {
+  /** A load that ran in this process has ended with a value, which was stored. `ms`: what the loader took. */
+  fill: { readonly key: K; readonly ms: number }
+  /**
+   * A key that this member owns or holds near was deleted, or left empty because nobody knows what the origin has; or a
+   * clear, of all or of a prefix, has reached this member.
+   */
+  invalidate: { readonly key: K } | { readonly tag: string } | { readonly clear: true }
+  /**
+   * A value of a key that this member owns went: for want of room, or because its time was over. That is found by the
+   * next read or a sweep, so it may be told late; not where something new is written first.
+   */
+  evict: { readonly key: K; readonly reason: 'size' | 'ttl' }
   /** How far a `warm` of this handle is, now and then and at its end. */
   warm: Warmed & { readonly done: boolean }
 }

@@ -9,6 +9,7 @@ import { unlessAborted } from './base/abort.ts'
 import type { Duration } from './base/units.ts'
 import { allOrPartial, inBatches, storesAtOnce } from './batches.ts'
 import type { Cache, CacheEvents, Explanation } from './cache.ts'
+import { CacheListeners } from './cache-events.ts'
 import {
   type AckOptions,
   type CallName,
@@ -34,7 +35,7 @@ import { explanationOf } from './explanation.ts'
 import type { CacheDefinition, Entry, LoadContext, LoadMany, May, Version } from './fill/definition.ts'
 import { aloneBy } from './fill/load-batches.ts'
 import type { NearCopy } from './near/near-cache.ts'
-import { Events } from './observe/events.ts'
+import type { Happenings } from './observe/happenings.ts'
 import type { Stats } from './observe/stats.ts'
 import type { Clock } from './ports/clock.ts'
 import type { Detach } from './ports/context.ts'
@@ -76,6 +77,7 @@ export interface CacheDeps {
   readonly stats: Stats
   readonly detach: Detach
   readonly log: Logger
+  readonly happenings: Happenings
   readonly timeoutMs: number
   readonly ownsKeys: boolean
   /** What is known of the cache now: a loader may be replaced while the handle lives. */
@@ -88,12 +90,12 @@ export class MeshCache implements Cache<unknown, Key> {
   readonly name: string
   readonly exists: MeshExists
   readonly #deps: CacheDeps
-  readonly #events: Events<CacheEvents>
+  readonly #listeners: CacheListeners
 
   constructor(name: string, deps: CacheDeps) {
     this.name = name
     this.#deps = deps
-    this.#events = new Events(deps.log)
+    this.#listeners = new CacheListeners(name, deps)
     this.exists = new MeshExists(name, { ...deps, changes: deps.filterChanges })
   }
 
@@ -191,12 +193,12 @@ export class MeshCache implements Cache<unknown, Key> {
       rate: warmRate(options?.rate, this.name),
       signal: options?.signal,
       warm,
-      onProgress: progress => this.#events.emit('warm', progress)
+      onProgress: progress => this.#listeners.warmed(progress)
     })
   }
 
-  on<E extends keyof CacheEvents>(event: E, listener: (event: CacheEvents[E]) => void): () => void {
-    return this.#events.on(event, listener)
+  on<E extends keyof CacheEvents<Key>>(event: E, listener: (event: CacheEvents<Key>[E]) => void): () => void {
+    return this.#listeners.on(event, listener)
   }
 
   async set(key: Key, value: unknown, options?: SetOptions): Promise<Version> {
@@ -428,7 +430,7 @@ export class MeshCache implements Cache<unknown, Key> {
     const remove = removeOf(definition, key)
     this.#deps.stats.deletesTotal++
     const work = this.#change(options, ms => this.#deps.writes.remove(definition, remove, ms), definition)
-    return this.#deps.near.changing(definition, remove.key, work)
+    return this.#deps.near.changing(definition, remove.key, work, true)
   }
 
   /** The caller's signal ends its wait; the change itself may still be made, and its deadline is its own. */

@@ -14,6 +14,7 @@ import type { MemberRecord, View } from './membership/view.ts'
 import { changesBetween, isPresentIn, type ViewChanges } from './membership/view-changes.ts'
 import { NearCopies } from './near/near-copies.ts'
 import { Complaints } from './observe/complaints.ts'
+import { Happenings } from './observe/happenings.ts'
 import { Journal } from './observe/journal.ts'
 import type { Moved } from './observe/movement.ts'
 import { Stats } from './observe/stats.ts'
@@ -121,6 +122,8 @@ export class Parts {
       random: random.fork('store'),
       onFloor: floor => this.near.cleared(floor)
     })
+    const happenings = new Happenings({ clock, detach, stats })
+    this.store.leaving.happenings = happenings
     this.guard = new Guard({
       clock,
       stats,
@@ -150,13 +153,8 @@ export class Parts {
       store: this.store,
       behind,
       flights: this.flights,
-      backOffs,
-      journal,
-      moves,
-      origin,
-      stats,
+      ...{ backOffs, journal, moves, origin, stats, detach, happenings },
       random: random.fork('owner'),
-      detach,
       definition: namespace => this.caches.definition(namespace),
       partitionOf: (namespace, key) => this.ownership.partitionOf(namespace, key),
       owns: partition => this.ownership.owns(partition),
@@ -339,8 +337,8 @@ export class Parts {
     })
     const routes = this.routes
     const forNear = { clock, meshClock, client, stats, complaints, pubsub, boot: this.#boot, mesh: settings.name }
-    this.near = new NearCopies({ ...forNear, ...routes.deps, store: this.store })
-    this.leased = new LeasedLoads({ self: transport.self, clock, client, outbox, owner, origin })
+    this.near = new NearCopies({ ...forNear, ...routes.deps, happenings, store: this.store })
+    this.leased = new LeasedLoads({ self: transport.self, clock, client, outbox, owner, origin, happenings })
     const mayExist = (namespace: string, key: string): boolean => this.filters.mayExist(namespace, key)
     const { timeoutMs } = settings
     this.filters = new Filters({
@@ -350,7 +348,7 @@ export class Parts {
     })
     const calls = asking({
       ...{ routes, clock, meshClock, client, owner, stats, copies, mayExist, log, detach, random, behind, changing },
-      ...{ timeoutMs, backOffs, journal },
+      ...{ timeoutMs, backOffs, journal, happenings },
       ...forNear,
       recordOf: peer => this.membership.view.get(peer),
       store: this.store,

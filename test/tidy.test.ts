@@ -27,6 +27,7 @@ const LADDER = [
   'member.ts',
   'counter.ts',
   'mesh-cache.ts',
+  'cache-events.ts',
   'read-terms.ts',
   'write-terms.ts',
   'explanation.ts',

@@ -9,6 +9,7 @@
 import { recordName } from '../base/record-name.ts'
 import { decodeFailure } from '../codec/load-failure.ts'
 import { NO_TAGS } from '../codec/tags.ts'
+import type { Happenings } from '../observe/happenings.ts'
 import type { Journal } from '../observe/journal.ts'
 import type { Stats } from '../observe/stats.ts'
 import type { PeerId } from '../ports/transport.ts'
@@ -36,6 +37,7 @@ export interface LandingsDeps {
   readonly backOffs: BackOffs
   readonly stats: Stats
   readonly journal: Journal
+  readonly happenings: Happenings
   readonly definition: (namespace: string) => CacheDefinition | undefined
   readonly owns: (partition: number) => boolean
   readonly isLeaving: () => boolean
@@ -97,6 +99,7 @@ export class Landings {
     const { bytes, negative, backups } = result
     const entry = { namespace, key, partition, version, kind: 'value', bytes, negative, backups, ...kept } as const
     const stored = keep && wasOpen && this.#deps.keep(entry)
+    if (stored) tellFilled(this.#deps.happenings, flight, result)
     if (keep && flight.state === 'moved' && this.#deps.isLeaving()) this.#keepForSuccessor(entry)
     if (!stored && result.code === 'value') this.#sendBack(flight, this.#deps.killer(entry))
     this.#answer(flight, result, stored ? entry : undefined)
@@ -230,6 +233,16 @@ export class Landings {
     const stale = expiresAtMs <= this.#deps.meshClock.now()
     return { ...entry.version, expiresAtMs, stale, bytes: entry.bytes, tags: entry.keeping?.tags ?? NO_TAGS }
   }
+}
+
+/** What was loaded here is stored: told to who listens, unless it is that there is nothing. */
+export function tellFilled(
+  happenings: Happenings,
+  { namespace, key }: { readonly namespace: string; readonly key: string },
+  { negative, loadMs }: LoadResult
+): void {
+  if (happenings.isHeard.fill && loadMs !== undefined && !negative)
+    happenings.tell('fill', namespace, { key, ms: loadMs })
 }
 
 /** A stored value with all that is known of it; without a lease. */

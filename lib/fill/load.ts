@@ -35,6 +35,8 @@ export interface LoadResult extends Outcome {
   readonly keep: KeepTerms | undefined
   /** Members beside its primary that are to keep a copy. */
   readonly backups: number
+  /** What the loader took, where it ran in this process. */
+  readonly loadMs?: number
 }
 
 export interface LoadDeps {
@@ -160,7 +162,8 @@ export function keep(deps: LoadDeps, run: LoadRun, value: unknown, chosen: Chose
       negative,
       ttlMs: fits(deps, definition, bytes) ? jittered(deps, definition, keepMs) : 0,
       keep: negative ? undefined : keepTermsOf(definition, tags, loadMs),
-      backups: definition.backups
+      backups: definition.backups,
+      loadMs
     }
   } catch (error) {
     if (isMeshError(error, 'ERR_MESH_VALUE')) return refused(deps, 'ERR_MESH_VALUE', error.message)

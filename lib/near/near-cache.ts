@@ -199,20 +199,24 @@ export class NearCache {
     stats.nearKeptTotal++
   }
 
-  /** Changed from here, or it may have been: whoever reads next reads what there is now. */
-  changedHere(key: string): void {
-    this.#copies.delete(key)
+  /** Changed from here, or it may have been: whoever reads next reads what there is now. True where there was a copy. */
+  changedHere(key: string): boolean {
+    const wasHere = this.#copies.delete(key)
     this.#close(key)
+    return wasHere
   }
 
-  /** Changed somewhere. A copy of what it has become may be here already, and stays. */
-  changed({ key, stamp, expiresAtMs }: Changed): void {
+  /** Changed somewhere. A copy of what it has become may be here already, and stays. True where one of before was. */
+  changed({ key, stamp, expiresAtMs }: Changed): boolean {
     const copy = this.#copies.peek(key)
-    if (copy !== undefined && (stamp > copy.stamp || (stamp === copy.stamp && expiresAtMs !== copy.expiresAtMs))) {
+    const isOld =
+      copy !== undefined && (stamp > copy.stamp || (stamp === copy.stamp && expiresAtMs !== copy.expiresAtMs))
+    if (isOld) {
       this.#copies.delete(key)
       this.#deps.stats.nearDroppedTotal++
     }
     this.#close(key)
+    return isOld
   }
 
   /** All that begins so and is older is dead. */

@@ -5,12 +5,13 @@
 import type { CacheDefinition } from '../fill/definition.ts'
 import { Origins } from '../invalidation/origins.ts'
 import { Stream } from '../invalidation/stream.ts'
+import type { Happenings } from '../observe/happenings.ts'
 import type { Cancel, Clock } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { Client } from '../rpc/client.ts'
 import { Gossip, type GossipDeps } from '../rpc/gossip.ts'
 import type { MessageOf } from '../rpc/messages.ts'
-import { type Announcement, type Changed, readAnnouncement, writeAnnouncement } from '../rpc/near-talk.ts'
+import { type Announcement, type Changed, DELETED, readAnnouncement, writeAnnouncement } from '../rpc/near-talk.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Floor } from '../store/floor.ts'
 import { freshUntil } from '../store/keeping.ts'
@@ -25,6 +26,7 @@ export interface NearCopiesDeps extends GossipDeps {
   readonly meshClock: MeshClock
   readonly client: Client
   readonly store: Store
+  readonly happenings: Happenings
   readonly viewHash: () => number
   readonly primaryOf: (partition: number) => PeerId | undefined
   readonly partitionOf: (namespace: string, key: string) => number
@@ -82,13 +84,17 @@ export class NearCopies {
   /** A record of a key that we own is another, or has another end. */
   changed(entry: Entry): void {
     const { namespace, key, version } = entry
-    this.#stream.changed({ kind: 'key', namespace, key, stamp: version.stamp, expiresAtMs: freshUntil(entry) })
+    const expiresAtMs = entry.kind === 'tombstone' ? DELETED : freshUntil(entry)
+    this.#stream.changed({ kind: 'key', namespace, key, stamp: version.stamp, expiresAtMs })
   }
 
   /** All of that below its stamp is dead: also what is kept here of others' keys. */
   cleared({ kind, namespace, text, stamp }: Floor): void {
     this.#stream.changed({ kind, namespace, key: text, stamp, expiresAtMs: 0 })
     if (kind === 'prefix') this.#caches.get(namespace)?.cleared(text, stamp)
+    const { happenings } = this.#deps
+    if (happenings.isHeard.invalidate)
+      happenings.tell('invalidate', namespace, kind === 'tag' ? { tag: text } : { clear: true })
   }
 
   /** Records of ours have gone that nobody names. */
@@ -107,10 +113,19 @@ export class NearCopies {
     this.#origins.forget(peer)
   }
 
+  /** A copy of ours has gone by a change from here, of a key that may be deleted now. */
+  removedHere(namespace: string, key: string): void {
+    this.#deps.happenings.tell('invalidate', namespace, { key })
+  }
+
   /** A floor is laid here too, if we do not have it yet: then it is told on, and ends what is kept here. */
   #apply(change: Changed): void {
-    const { kind, namespace, key: text, stamp } = change
-    if (kind === 'key') this.#caches.get(namespace)?.changed(change)
-    else this.#deps.store.addFloor({ kind, namespace, text, stamp, atMs: this.#deps.meshClock.now() })
+    const { kind, namespace, key, stamp, expiresAtMs } = change
+    if (kind !== 'key') {
+      this.#deps.store.addFloor({ kind, namespace, text: key, stamp, atMs: this.#deps.meshClock.now() })
+      return
+    }
+    const wasHere = this.#caches.get(namespace)?.changed(change) === true
+    if (wasHere && expiresAtMs === DELETED) this.removedHere(namespace, key)
   }
 }

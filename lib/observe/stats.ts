@@ -168,6 +168,8 @@ export class Stats {
   topicGossipRepeatedTotal = 0
   /** Gossip of topics from a publisher that this member does not know, or not any more, left unheard. */
   topicGossipStrayTotal = 0
+  /** Events of caches that listeners were not told of, because too many happened in one turn. */
+  cacheEventsDroppedTotal = 0
   /** Requests served for other members. */
   requestsServedTotal = 0
   /** Requests that met a member which does not own the key in its own view. */

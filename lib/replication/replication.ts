@@ -216,8 +216,8 @@ export class Replication {
       isWarming,
       apartSince: holder => this.#absences.apartSince(holder, meshClock.now())
     })
-    store.onEvicted = gone => this.#arrivals.evicted(gone)
-    store.onGivenUp = partition => this.#copies.gaveUp(partition)
+    store.leaving.evicted = gone => this.#arrivals.evicted(gone)
+    store.leaving.givenUp = partition => this.#copies.gaveUp(partition)
   }
 
   start(): void {

@@ -8,6 +8,8 @@ import { keyText, namespaceText, peerText } from './words.ts'
 
 /** Changes that an owner remembers, and so the most that one answer holds. */
 export const CHANGES_MAX = 4_096
+/** In place of an end. */
+export const DELETED = 0
 /** Keys that were read near, told at once. */
 export const USED_MAX = 512
 
@@ -21,7 +23,7 @@ const changes = listOf(
     namespace: namespaceText,
     key: keyText,
     stamp: real,
-    /** With the stamp it tells a record from the same one with another end. */
+    /** With the stamp it tells a record from the same one with another end; `DELETED` where there is none any more. */
     expiresAtMs: real
   }),
   CHANGES_MAX,

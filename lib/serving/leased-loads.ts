@@ -12,8 +12,10 @@
 
 import { LEASE_MS } from '../fill/fills.ts'
 import type { OriginRun } from '../fill/guarded-call.ts'
+import { tellFilled } from '../fill/landings.ts'
 import type { LoadResult } from '../fill/load.ts'
 import type { Origin } from '../fill/origin.ts'
+import type { Happenings } from '../observe/happenings.ts'
 import type { Cancel, Clock } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
 import { CallFailed, type Client } from '../rpc/client.ts'
@@ -30,6 +32,7 @@ export interface LeasedLoadsDeps {
   readonly outbox: Outbox
   readonly owner: Owner
   readonly origin: Origin
+  readonly happenings: Happenings
 }
 
 export interface Lease {
@@ -66,13 +69,15 @@ export class LeasedLoads {
     const held: Held = { ...lease, abort, isIdle: false, isOrphan: false }
     this.#held.add(held)
     const stopRenewing = this.#renewing(held)
-    void done.then(({ code, bytes, failure, ttlMs, negative, keep, backups }) => {
+    void done.then(async result => {
       stopRenewing()
       // Dropped by the owner: it has ended the flight, and what comes is for nobody.
       if (!this.#held.delete(held)) return
+      const { code, bytes, failure, ttlMs, negative, keep, backups } = result
       const about = { namespace: run.definition.namespace, key: encodedKey, ...token }
       const kept = { ttlMs, negative, keep, backups }
-      void this.#sendFill(lease.owner, { type: 'fill', ...about, code, bytes, failure, ...kept })
+      const fill = { type: 'fill', ...about, code, bytes, failure, ...kept } as const
+      if (await this.#isStored(lease.owner, fill)) tellFilled(this.#deps.happenings, about, result)
     })
     const callersGone = (): void => {
       if (!this.#held.has(held)) return
@@ -122,16 +127,16 @@ export class LeasedLoads {
     else this.#deps.outbox.post(owner, 0, notice)
   }
 
-  async #sendFill(owner: PeerId, fill: MessageOf<'fill'>): Promise<void> {
-    if (owner === this.#deps.self) {
-      this.#deps.owner.fills.fill(owner, fill)
-      return
-    }
+  /** The owner hears of it, and says whether it has kept it. */
+  async #isStored(owner: PeerId, fill: MessageOf<'fill'>): Promise<boolean> {
+    if (owner === this.#deps.self) return this.#deps.owner.fills.fill(owner, fill).stored
     try {
-      await this.#deps.client.call(owner, fill, { timeoutMs: LEASE_MS }).reply
+      const reply = await this.#deps.client.call(owner, fill, { timeoutMs: LEASE_MS }).reply
+      return reply.type === 'filled' && reply.stored
     } catch (error) {
       // The owner is gone or drowning. Its lease runs out and the next waiter loads; our callers have their value.
       if (!(error instanceof CallFailed)) throw error
+      return false
     }
   }
 }

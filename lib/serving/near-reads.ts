@@ -60,14 +60,19 @@ export class NearReads {
 
   /**
    * A change from here: however it ends, it may have been made, so whoever of this process asks next is not answered with
-   * a copy of before. Without a key all of the cache has changed.
+   * a copy of before. Without a key all of the cache is cleared.
    */
-  changing<T>(definition: CacheDefinition, encodedKey: string | undefined, work: Promise<T>): Promise<T> {
+  changing<T>(
+    definition: CacheDefinition,
+    encodedKey: string | undefined,
+    work: Promise<T>,
+    isRemoval = false
+  ): Promise<T> {
     const near = this.#for(definition)
     if (near === undefined) return work
     return work.finally(() => {
       if (encodedKey === undefined) near.clear()
-      else near.changedHere(encodedKey)
+      else if (near.changedHere(encodedKey) && isRemoval) this.#near.removedHere(definition.namespace, encodedKey)
     })
   }
 

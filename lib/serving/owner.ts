@@ -393,6 +393,8 @@ export class Owner {
   }
 
   #delete(about: About): Version {
+    const { happenings } = this.#deps
+    if (happenings.isHeard.invalidate) happenings.tell('invalidate', about.namespace, { key: about.key })
     return this.#put(about, 'tombstone', NOTHING, this.#forMs(this.#deps.tombstoneTtlMs))
   }
 

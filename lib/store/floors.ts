@@ -125,7 +125,7 @@ class Ground {
     return oldestOf([...this.laid.values()].filter(({ text }) => text !== WHOLE))
   }
 
-  /** False where it kills nothing that the others do not. */
+  /** False where it kills nothing that the others do not, though it may do so for longer. */
   lay(floor: Floor): boolean {
     const { text, stamp, atMs } = floor
     const known = this.laid.get(text)
@@ -141,7 +141,7 @@ class Ground {
     if (text === WHOLE) this.takeUp(one => covers(laid, one))
     this.laid.set(text, laid)
     this.#top = Math.max(this.#top, laid.stamp)
-    return true
+    return stamp > Math.max(known?.stamp ?? 0, whole?.stamp ?? 0)
   }
 
   takeUp(isGone: (floor: Floor) => boolean): number {

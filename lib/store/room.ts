@@ -16,10 +16,11 @@
  * Hooks are called at the end of a call, when everything stands as it should: what they ask of the store is served.
  */
 import { assert } from '../base/assert.ts'
+import type { Happenings } from '../observe/happenings.ts'
 import type { Stats } from '../observe/stats.ts'
 import { type Entry, entryBytes, isAhead, stubOf } from './entry.ts'
 import type { Holdings } from './holdings.ts'
-import { NOBODY } from './rows.ts'
+import { NOBODY, TRAIT } from './rows.ts'
 import type { Share } from './share.ts'
 import type { Version } from './version.ts'
 
@@ -42,12 +43,16 @@ export interface Evicted {
 }
 
 export interface Leaving {
+  /** Of a partition of ours a record went for want of room, or a tombstone in its time; there may be a mark in its place. */
   evicted: ((entry: Evicted) => void) | undefined
+  /** All copies of a partition went for want of room. */
   givenUp: ((partition: number) => void) | undefined
+  /** Of a partition of ours a value went for want of room or in its time: for the application, if it listens. */
+  happenings: Happenings | undefined
 }
 
 export class Room {
-  readonly hooks: Leaving = { evicted: undefined, givenUp: undefined }
+  readonly hooks: Leaving = { evicted: undefined, givenUp: undefined, happenings: undefined }
   readonly #holdings: Holdings
   readonly #bytesMax: number
   readonly #stats: Stats
@@ -99,8 +104,10 @@ export class Room {
   }
 
   expired(share: Share, id: number, nowMs: number): void {
-    if (!this.#holdings.isTombstone(id)) this.#stats.expirationsTotal++
-    else if (!this.#holdings.isCopied(this.#holdings.records.partitionOf(id))) this.#note(share, id, true)
+    if (!this.#holdings.isTombstone(id)) {
+      this.#stats.expirationsTotal++
+      if (this.hooks.happenings?.isHeard.evict) this.#tellGone(this.hooks.happenings, share, id, 'ttl')
+    } else if (!this.#holdings.isCopied(this.#holdings.records.partitionOf(id))) this.#note(share, id, true)
     this.#leave(share, id, nowMs)
   }
 
@@ -157,6 +164,7 @@ export class Room {
     const id = share.policy.victim()
     if (id === NOBODY) return this.#evictTombstone(share)
     this.#stats.evictionsTotal++
+    if (this.hooks.happenings?.isHeard.evict) this.#tellGone(this.hooks.happenings, share, id, 'size')
     this.#note(share, id, false)
     this.#leave(share, id, this.#holdings.nowMs)
   }
@@ -195,6 +203,13 @@ export class Room {
     const [partition, backups] = [records.partitionOf(id), records.backupsOf(id)]
     const [namespace, key, version] = [share.name, records.key(id), records.versionOf(id)]
     this.#untold.push({ namespace, key, partition, version, backups, isOver })
+  }
+
+  /** That there is nothing is no value. */
+  #tellGone(happenings: Happenings, share: Share, id: number, reason: 'size' | 'ttl'): void {
+    const { records } = this.#holdings
+    if (this.#holdings.isCopied(records.partitionOf(id)) || records.rows.has(id, TRAIT.negative)) return
+    happenings.tell('evict', share.name, { key: records.key(id), reason })
   }
 
   /** A cache that deletes more than others forgets its own deletes first. */

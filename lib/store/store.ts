@@ -35,7 +35,7 @@ import { Holdings } from './holdings.ts'
 import { shadowOf } from './keeping.ts'
 import { digestAt, keysIn, type Listed, type Name, type RecordsPage, recordsIn, versionsIn } from './partition-pages.ts'
 import { KEY_UNITS_MAX } from './records.ts'
-import { type Evicted, Room } from './room.ts'
+import { type Leaving, Room } from './room.ts'
 import { EXPIRES, NOBODY, PARTITION_MASK, PARTITIONS_MAX, TRAIT, TRAITS } from './rows.ts'
 import type { Share } from './share.ts'
 import { isNewer, type Version } from './version.ts'
@@ -110,14 +110,9 @@ export class Store {
     return this.#records.heldBytes
   }
 
-  /** Of a partition of ours a record went for want of room, or a tombstone in its time; there may be a mark in its place. */
-  set onEvicted(told: (entry: Evicted) => void) {
-    this.#room.hooks.evicted = told
-  }
-
-  /** All copies of a partition went for want of room. */
-  set onGivenUp(told: (partition: number) => void) {
-    this.#room.hooks.givenUp = told
+  /** Who is told of what goes. */
+  get leaving(): Leaving {
+    return this.#room.hooks
   }
 
   bytesOf(namespace: string): number {

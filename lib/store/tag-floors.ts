@@ -101,7 +101,8 @@ export class TagFloors {
       this.#inOrder.add(laid)
     } else cache.tagged = laid
     this.#top = Math.max(this.#top, laid.stamp)
-    return [laid]
+    // It may only be remembered for longer.
+    return stamp > Math.max(known?.stamp ?? 0, cache.tagged === laid ? 0 : (cache.tagged?.stamp ?? 0)) ? [laid] : []
   }
 
   #fold(): Floor[] {

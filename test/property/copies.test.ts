@@ -157,8 +157,8 @@ class Play {
     this.store = new Store({ bytesMax, stats: this.stats, random: seededRandom(1), floorsMs: NEVER })
     this.store.expire(this.#nowMs)
     for (const [partition, isPrimary] of this.#roles.entries()) this.store.setRole(partition, isPrimary)
-    this.store.onEvicted = entry => this.#evicted.push(entry)
-    this.store.onGivenUp = partition => this.#givenUp.push(partition)
+    this.store.leaving.evicted = entry => this.#evicted.push(entry)
+    this.store.leaving.givenUp = partition => this.#givenUp.push(partition)
   }
 
   step(one: Step): void {

@@ -30,7 +30,7 @@ async function expectFound(from: number): Promise<void> {
 
 describe('a planted bug is found', { timeout: 300_000 }, () => {
   it('a change that ends no copy', async () => {
-    vi.spyOn(NearCache.prototype, 'changed').mockImplementation(() => {})
+    vi.spyOn(NearCache.prototype, 'changed').mockImplementation(() => false)
     await expectFound(1)
   })
 
@@ -54,7 +54,7 @@ describe('a planted bug is found', { timeout: 300_000 }, () => {
   })
 
   it('a writer that keeps what it has overwritten', async () => {
-    vi.spyOn(NearCache.prototype, 'changedHere').mockImplementation(() => {})
+    vi.spyOn(NearCache.prototype, 'changedHere').mockImplementation(() => false)
     await expectFound(15)
   })
 })

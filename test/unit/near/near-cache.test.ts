@@ -78,7 +78,7 @@ function kept(over: Partial<Brought> = {}, meanwhile: () => void = () => {}, key
   return near.find(key) !== undefined
 }
 
-const changed = (stamp: number, expiresAtMs = 0, key = 'k'): void =>
+const changed = (stamp: number, expiresAtMs = 0, key = 'k'): boolean =>
   near.changed({ kind: 'key', namespace: 'n', key, stamp, expiresAtMs })
 
 describe('what a read has brought', () => {

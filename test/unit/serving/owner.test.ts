@@ -8,6 +8,7 @@ import type { OriginGuard } from '../../../lib/fill/guard.ts'
 import { Moves } from '../../../lib/fill/moves.ts'
 import { Origin } from '../../../lib/fill/origin.ts'
 import { WriteBehind } from '../../../lib/fill/write-behind.ts'
+import { Happenings } from '../../../lib/observe/happenings.ts'
 import { Journal } from '../../../lib/observe/journal.ts'
 import { Stats } from '../../../lib/observe/stats.ts'
 import { noLog } from '../../../lib/ports/log.ts'
@@ -83,6 +84,7 @@ beforeEach(() => {
     isLeaving: () => leaving,
     stats,
     journal: new Journal(() => clock.monotonic()),
+    happenings: new Happenings({ clock, stats, detach: fn => fn() }),
     random: seededRandom(2),
     origin: new Origin({ clock, meshClock, random: seededRandom(1), stats, log: noLog, guard: openGate }),
     tell: (peer, notice) => dropped.push([peer, notice]),

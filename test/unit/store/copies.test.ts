@@ -31,8 +31,8 @@ interface Told {
 function storeFor(records: number): Told {
   const [stats, evicted, givenUp] = [new Stats(), [] as Evicted[], [] as number[]]
   const store = new Store({ bytesMax: ONE * records, stats, random: seededRandom(1) })
-  store.onEvicted = one => evicted.push(one)
-  store.onGivenUp = partition => givenUp.push(partition)
+  store.leaving.evicted = one => evicted.push(one)
+  store.leaving.givenUp = partition => givenUp.push(partition)
   store.expire(1)
   return { store, stats, evicted, givenUp }
 }
@@ -182,7 +182,7 @@ describe('room, where there are copies', () => {
   it('tells of it when all is done, so that who hears of it may ask and put', () => {
     const { store } = storeFor(3)
     const seen: string[] = []
-    store.onEvicted = ({ key }) => {
+    store.leaving.evicted = ({ key }) => {
       seen.push(`${key} ${store.entry('n', key)?.kind} ${store.size}`)
       if (seen.length < 4) expect(store.put(entry(`again ${seen.length}`, { bytes: new Uint8Array(90) }))).toBe(true)
     }
@@ -194,13 +194,13 @@ describe('room, where there are copies', () => {
     const { store, givenUp } = storeFor(3)
     store.setRole(1, false)
     store.merge(entry('copy', { partition: 1 }), 1)
-    store.onEvicted = () => {
+    store.leaving.evicted = () => {
       throw new Error('broken hook')
     }
     store.put(entry('k1'))
     store.put(entry('k2'))
     expect(() => store.put(entry('k3', { bytes: new Uint8Array(290) }))).toThrow('broken hook')
-    store.onEvicted = () => {}
+    store.leaving.evicted = () => {}
     store.drop('n', 'k3')
     expect([givenUp, store.size]).toEqual([[1], 0])
   })
