@@ -5,6 +5,7 @@ import type { Duration } from './base/units.ts'
 import type {
   AckOptions,
   CallOptions,
+  DeleteOptions,
   GetOptions,
   KeepOptions,
   PrefixOptions,
@@ -67,10 +68,13 @@ export interface Cache<V, K extends Key = string> {
   compareAndSet(key: K, expected: Version | null, next: V, options?: SetOptions): Promise<Version | false>
   /** Gives the value there is a new TTL from now on; its version stays. False when there is none. */
   touch(key: K, ttl: Duration | 'forever', options?: AckOptions): Promise<boolean>
-  /** True when there was a value. Fences loads that run, whether there was one or not. */
-  delete(key: K, options?: CallOptions): Promise<boolean>
-  /** How many of them had a value. */
-  deleteMany(keys: readonly K[], options?: CallOptions): Promise<number>
+  /**
+   * True when there was a value; with `soft`, when there was a fresh one. Fences loads that run, whether there was one or
+   * not.
+   */
+  delete(key: K, options?: DeleteOptions): Promise<boolean>
+  /** How many of them had a value, or a fresh one. */
+  deleteMany(keys: readonly K[], options?: DeleteOptions): Promise<number>
   /**
    * Drops everything, or what lies under the prefix, in all members, and fences loads that run. Resolves when every
    * member has confirmed; otherwise ERR_MESH_PARTIAL names those that have not. Not promised: that it reaches the other

@@ -2,6 +2,7 @@
  * What a call of a cache or counter may be given besides its own arguments, and the check of that at the door. A
  * number in the place of options is what other libraries take for a TTL: it is refused with the line to write instead.
  */
+import { unlessAborted } from './base/abort.ts'
 import { got, MeshError } from './base/errors.ts'
 import { type Duration, ttlMs } from './base/units.ts'
 import { encodeKey, encodePrefix, type Key, type KeyPart } from './codec/keys.ts'
@@ -55,6 +56,14 @@ export interface AckOptions extends CallOptions {
 
 export interface SetOptions extends KeepOptions, AckOptions {}
 
+export interface DeleteOptions extends CallOptions {
+  /**
+   * True: stale from now on, and not gone. Where the cache has `staleWhileRevalidate` or `staleIfError`, these begin at
+   * this moment; where it has neither, the value is gone. A cache's `store` is not told. Default false.
+   */
+  soft?: boolean | undefined
+}
+
 export interface WarmOptions extends CallOptions {
   /** Keys looked at in a second. Default 1000. */
   rate?: number | undefined
@@ -73,6 +82,7 @@ const GET: ReadonlySet<string> = new Set([...CALL, 'load', 'allowStale', 'from']
 const ACK: ReadonlySet<string> = new Set([...CALL, 'backupAcks'])
 const KEEP: ReadonlySet<string> = new Set([...CALL, 'ttl', 'tags'])
 const SET: ReadonlySet<string> = new Set([...KEEP, ...ACK])
+const DELETE: ReadonlySet<string> = new Set([...CALL, 'soft'])
 const WARM: ReadonlySet<string> = new Set([...CALL, 'rate'])
 const PREFIX: ReadonlySet<string> = new Set([...CALL, 'prefix'])
 
@@ -93,8 +103,8 @@ const SHAPES = {
   compareAndSet: { before: ['key', 'version', 'next'], options: SET },
   explain: { before: ['key'], options: CALL },
   touch: { before: ['key', 'ttl'], options: ACK },
-  delete: { before: ['key'], options: CALL },
-  deleteMany: { before: ['keys'], options: CALL },
+  delete: { before: ['key'], options: DELETE },
+  deleteMany: { before: ['keys'], options: DELETE },
   clear: { before: [], options: PREFIX },
   invalidateTag: { before: ['tag'], options: CALL },
   keys: { before: [], options: PREFIX },
@@ -112,7 +122,7 @@ export type CallName = keyof typeof SHAPES
 /** Of the mesh are the calls that go through all caches, and have no name. */
 export type Kind = 'cache' | 'counter' | 'mesh'
 
-interface AnyOptions extends GetOptions, SetOptions {}
+interface AnyOptions extends GetOptions, SetOptions, DeleteOptions {}
 
 export function checkCall(given: unknown, call: CallName, kind: Kind, name: string): void {
   if (given === undefined) return
@@ -122,7 +132,7 @@ export function checkCall(given: unknown, call: CallName, kind: Kind, name: stri
   checkNames(given, SHAPES[call].options, where)
   const options = given as AnyOptions
   checkSignal(options.signal, where)
-  for (const name of ['load', 'allowStale'] as const) {
+  for (const name of ['load', 'allowStale', 'soft'] as const) {
     const value = options[name]
     if (value === undefined || typeof value === 'boolean') continue
     throw new MeshError('ERR_MESH_OPTION', `Expected ${name} of ${where} to be true or false, got ${got(value)}.`)
@@ -205,6 +215,17 @@ export function changeTimeoutMs(timeoutMs: number, storing?: CacheDefinition): n
   const changeMs = timeoutMs * 2.5
   if (storing?.store === undefined || storing.writeBehind !== undefined) return changeMs
   return 2 * changeMs + storing.storeTimeoutMs
+}
+
+/** The caller's signal ends its wait; the change itself may still be made, and its deadline is its own. */
+export function changeWithin<T>(
+  meshTimeoutMs: number,
+  options: CallOptions | undefined,
+  work: (timeoutMs: number) => Promise<T>,
+  storing?: CacheDefinition
+): Promise<T> {
+  const timeoutMs = ownTimeoutMs(options) ?? changeTimeoutMs(meshTimeoutMs, storing)
+  return unlessAborted(options?.signal, () => work(timeoutMs))
 }
 
 /** What setMany was given, as a list of well-formed entries. */

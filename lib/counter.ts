@@ -20,7 +20,7 @@ import { decodeCount } from './codec/counts.ts'
 import { encodeKey, type Key } from './codec/keys.ts'
 import type { CacheDefinition } from './fill/definition.ts'
 import type { CacheDeps } from './mesh-cache.ts'
-import { CACHE_ONLY } from './rpc/messages.ts'
+import { CACHE_ONLY, OUTRIGHT } from './rpc/messages.ts'
 import { ACKS_ALL } from './rpc/words.ts'
 import { STORED } from './serving/question.ts'
 import { flushAcksOf } from './write-terms.ts'
@@ -88,7 +88,8 @@ export class MeshCounter implements Counter<Key> {
     this.#enter('reset', options)
     const { namespace, backups } = this.#definition
     const copying = { backups, backupAcks: ACKS_ALL }
-    const remove = { type: 'remove', namespace, key: encodeKey(key, this.name), ...copying, ...CACHE_ONLY } as const
+    const about = { type: 'remove', namespace, key: encodeKey(key, this.name) } as const
+    const remove = { ...about, ...OUTRIGHT, ...copying, ...CACHE_ONLY }
     this.#deps.stats.deletesTotal++
     await this.#change(options, ms => this.#deps.changes.remove(this.#definition, remove, ms))
   }

@@ -14,9 +14,10 @@ import {
   type AckOptions,
   type CallName,
   type CallOptions,
-  changeTimeoutMs,
+  changeWithin,
   checkCall,
   checkFunction,
+  type DeleteOptions,
   encodeKeys,
   entriesOf,
   type GetOptions,
@@ -30,6 +31,7 @@ import {
 import { freeze } from './codec/freeze.ts'
 import { decodeKey, encodeKey, type Key } from './codec/keys.ts'
 import { decodeTags } from './codec/tags.ts'
+import { Drops } from './drops.ts'
 import { MeshExists } from './exists.ts'
 import { explanationOf } from './explanation.ts'
 import type { CacheDefinition, Entry, LoadContext, LoadMany, May, Version } from './fill/definition.ts'
@@ -58,7 +60,7 @@ import { type MeshClock, versionText } from './store/version.ts'
 import { invalidateTags } from './tags.ts'
 import { updating } from './update.ts'
 import { type Warmed, warming, warmRate } from './warming.ts'
-import { compareOf, flushAcksOf, removeOf, touchOf, writeOf } from './write-terms.ts'
+import { compareOf, flushAcksOf, touchOf, writeOf } from './write-terms.ts'
 
 export interface CacheDeps {
   readonly router: Router
@@ -91,11 +93,13 @@ export class MeshCache implements Cache<unknown, Key> {
   readonly exists: MeshExists
   readonly #deps: CacheDeps
   readonly #listeners: CacheListeners
+  readonly #drops: Drops
 
   constructor(name: string, deps: CacheDeps) {
     this.name = name
     this.#deps = deps
     this.#listeners = new CacheListeners(name, deps)
+    this.#drops = new Drops(deps)
     this.exists = new MeshExists(name, { ...deps, changes: deps.filterChanges })
   }
 
@@ -262,17 +266,12 @@ export class MeshCache implements Cache<unknown, Key> {
     return (await this.#deps.near.changing(definition, touch.key, work)).existed
   }
 
-  async delete(key: Key, options?: CallOptions): Promise<boolean> {
-    return this.#delete(this.#enter('delete', options), key, options)
+  async delete(key: Key, options?: DeleteOptions): Promise<boolean> {
+    return this.#drops.delete(this.#enter('delete', options), key, options)
   }
 
-  async deleteMany(keys: readonly Key[], options?: CallOptions): Promise<number> {
-    const definition = this.#enter('deleteMany', options)
-    encodeKeys(keys, 'deleteMany', this.name)
-    const atOnce = storesAtOnce(definition)
-    const settled = await inBatches(keys, key => this.#delete(definition, key, options), atOnce)
-    options?.signal?.throwIfAborted()
-    return allOrPartial(settled, this.name).filter(Boolean).length
+  async deleteMany(keys: readonly Key[], options?: DeleteOptions): Promise<number> {
+    return this.#drops.deleteMany(this.#enter('deleteMany', options), keys, options)
   }
 
   async flush(options?: AckOptions): Promise<{ readonly acked: number }> {
@@ -282,11 +281,7 @@ export class MeshCache implements Cache<unknown, Key> {
   }
 
   async clear(options?: PrefixOptions): Promise<void> {
-    const definition = this.#enter('clear', options)
-    this.#deps.stats.clearsTotal++
-    const what = { kind: 'prefix', texts: [prefixOf(options, this.name)] } as const
-    const work = this.#change(options, ms => this.#deps.surveys.clear(definition, what, ms))
-    await this.#deps.near.changing(definition, undefined, work)
+    return this.#drops.clear(this.#enter('clear', options), options)
   }
 
   async invalidateTag(tag: string | readonly string[], options?: CallOptions): Promise<void> {
@@ -426,21 +421,12 @@ export class MeshCache implements Cache<unknown, Key> {
     return false
   }
 
-  async #delete(definition: CacheDefinition, key: Key, options: CallOptions | undefined): Promise<boolean> {
-    const remove = removeOf(definition, key)
-    this.#deps.stats.deletesTotal++
-    const work = this.#change(options, ms => this.#deps.writes.remove(definition, remove, ms), definition)
-    return this.#deps.near.changing(definition, remove.key, work, true)
-  }
-
-  /** The caller's signal ends its wait; the change itself may still be made, and its deadline is its own. */
   #change<T>(
     options: CallOptions | undefined,
     work: (timeoutMs: number) => Promise<T>,
     storing?: CacheDefinition
   ): Promise<T> {
-    const timeoutMs = ownTimeoutMs(options) ?? changeTimeoutMs(this.#deps.timeoutMs, storing)
-    return unlessAborted(options?.signal, () => work(timeoutMs))
+    return changeWithin(this.#deps.timeoutMs, options, work, storing)
   }
 }
 

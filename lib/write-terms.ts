@@ -4,7 +4,16 @@
  */
 import { MeshError } from './base/errors.ts'
 import { type Duration, ttlMs } from './base/units.ts'
-import { type AckOptions, copyingOf, expectedVersion, type Kind, keepMs, keepOf, type SetOptions } from './calls.ts'
+import {
+  type AckOptions,
+  copyingOf,
+  type DeleteOptions,
+  expectedVersion,
+  type Kind,
+  keepMs,
+  keepOf,
+  type SetOptions
+} from './calls.ts'
 import { encodeKey, type Key } from './codec/keys.ts'
 import type { CacheDefinition, Version } from './fill/definition.ts'
 import type { ChangeOf, WriteOf } from './rpc/messages.ts'
@@ -60,8 +69,9 @@ export function touchOf(
 }
 
 /** Every backup that is here must know: one that does not would answer with the value when it becomes the owner. */
-export function removeOf(definition: CacheDefinition, key: Key): WriteOf<'remove'> {
-  return { type: 'remove', ...named(definition, key), backups: definition.backups, backupAcks: ACKS_ALL }
+export function removeOf(definition: CacheDefinition, key: Key, options: DeleteOptions | undefined): WriteOf<'remove'> {
+  const { backups } = definition
+  return { type: 'remove', ...named(definition, key), soft: options?.soft === true, backups, backupAcks: ACKS_ALL }
 }
 
 /** How many backups a flush waits for: unless it is told, as many as the cache has. */

@@ -28,6 +28,7 @@ const LADDER = [
   'counter.ts',
   'mesh-cache.ts',
   'cache-events.ts',
+  'drops.ts',
   'read-terms.ts',
   'write-terms.ts',
   'explanation.ts',

@@ -110,6 +110,9 @@ const origin = {
 /** Of a write that has nothing to do with the origin. */
 export const CACHE_ONLY = { origin: 'none', ticket: 0 } as const
 
+/** Of a delete after which nothing is left. */
+export const OUTRIGHT = { soft: false } as const
+
 export const LAYOUTS = {
   hello: {
     mesh: text(256, 'mesh name'),
@@ -147,7 +150,8 @@ export const LAYOUTS = {
     ...once,
     ...origin
   },
-  remove: { namespace: namespaceText, key: keyText, ...copying, ...once, ...origin },
+  /** `soft`: what is there is stale from now on, and gone only where nothing stale may be answered. */
+  remove: { namespace: namespaceText, key: keyText, soft: flag, ...copying, ...once, ...origin },
   fill: {
     namespace: namespaceText,
     key: keyText,

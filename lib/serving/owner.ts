@@ -14,21 +14,26 @@ import type { Answered } from '../rpc/replica-talk.ts'
 import { BACKUPS_MAX } from '../rpc/words.ts'
 import type { Entry } from '../store/entry.ts'
 import {
+  freshUntil,
   isDue,
   isPlainlyFresh,
   type KeepTerms,
   type Kept,
   keptAnew,
+  keptAs,
   keptFrom,
-  retagged,
+  softened,
   withShadow
 } from '../store/keeping.ts'
 import type { Store } from '../store/store.ts'
-import type { Version } from '../store/version.ts'
+import { isExpected, type Version } from '../store/version.ts'
 import { clear } from './clearing.ts'
 import { Tickets } from './tickets.ts'
 
 const NOTHING = new Uint8Array(0)
+
+/** What the origin may be to get. */
+type ForOrigin = ChangeOf<'write' | 'remove' | 'compareAndSet'>
 
 /** A key, and how many backups it is to have where somebody has said so. */
 interface About {
@@ -235,10 +240,22 @@ export class Owner {
 
   /** Fences fills even where there is nothing to delete: the value may be on its way. */
   remove(ask: ChangeOf<'remove'>): MessageOf<'removed'> {
-    const existed = this.#valueOf(ask) !== undefined
+    const found = this.#valueOf(ask)
     this.#isKept(ask)
+    // What is handed back later was stored before this was asked for.
+    if (ask.origin === 'none') this.#tickets.contest(ask.namespace, ask.key)
+    if (ask.soft && found !== undefined) return this.#soften(ask, found)
     const version = this.#delete(ask)
-    return { type: 'removed', existed, ...version, taken: this.#takeOn(ask, undefined, version) }
+    return { type: 'removed', existed: found !== undefined, ...version, taken: this.#takeOn(ask, undefined, version) }
+  }
+
+  /** A new version, though the value is the one it was: near copies, running loads and comparisons must know of it. */
+  #soften(ask: ChangeOf<'remove'>, found: Entry): MessageOf<'removed'> {
+    const nowMs = this.#deps.meshClock.now()
+    const existed = freshUntil(found) > nowMs
+    const kept = softened(found, nowMs, this.#deps.definition(ask.namespace))
+    const version = kept === undefined ? this.#delete(ask) : this.#put(ask, 'value', found.bytes, kept)
+    return { type: 'removed', existed, ...version, taken: false }
   }
 
   /** With a ticket it has been compared when that was given, and stored since: then nothing is left to compare. */
@@ -246,8 +263,8 @@ export class Owner {
     if (ask.origin === 'through') return this.#compared(ask)
     const { namespace, key, bytes, ttlMs, keepTtl, keep } = ask
     const found = this.#valueOf(ask)
-    if (!isExpected(found, ask)) return { type: 'compared', done: false, stamp: 0, writer: '', taken: false }
-    const kept = keepTtl && found !== undefined ? keptOf(found, keep) : this.#forMs(ttlMs, keep)
+    if (!isExpected(found?.version, ask)) return { type: 'compared', done: false, stamp: 0, writer: '', taken: false }
+    const kept = keepTtl && found !== undefined ? keptAs(found, keep) : this.#forMs(ttlMs, keep)
     const excess = this.#excess(namespace, key, bytes, kept)
     if (excess !== undefined) return excess
     const version = this.#put(ask, 'value', bytes, kept)
@@ -259,8 +276,7 @@ export class Owner {
     const closed = this.#tickets.close(namespace, key, ticket)
     if (closed === undefined) return { type: 'compared', done: true, ...this.#leaveEmpty(ask), taken: false }
     const before = keepTtl ? closed.kept : undefined
-    const kept =
-      before === undefined ? this.#forMs(ttlMs, keep) : keep === undefined ? before : retagged(before, keep.tags)
+    const kept = before === undefined ? this.#forMs(ttlMs, keep) : keptAs(before, keep)
     if (this.#excess(namespace, key, bytes, kept) !== undefined)
       return { type: 'compared', done: true, ...this.#leaveEmpty(ask), taken: false }
     return { type: 'compared', done: true, ...this.#put(ask, 'value', bytes, kept), taken: false }
@@ -274,9 +290,9 @@ export class Owner {
     if (this.#tickets.isFull) return refused('full')
     if (this.#tickets.isBusy(namespace, key, exclusive)) return refused('busy')
     const found = this.#valueOf(ask)
-    if (exclusive && !isExpected(found, ask)) return refused('differs')
+    if (exclusive && !isExpected(found?.version, ask)) return refused('differs')
     const partition = this.#deps.partitionOf(namespace, key)
-    const kept = found && keptOf(found)
+    const kept = found && keptAs(found)
     const { number } = this.#tickets.open(namespace, key, { partition, exclusive, kept, lifeMs })
     const stamp = this.#deps.meshClock.stamp()
     return { type: 'ticketed', state: 'open', ticket: number, stamp, writer: this.#deps.self }
@@ -314,11 +330,7 @@ export class Owner {
     return this.#deps.behind.hasRoom(change.namespace, change.key, change.bytes?.length ?? 0)
   }
 
-  #takeOn(
-    ask: ChangeOf<'write' | 'remove' | 'compareAndSet'>,
-    bytes: Uint8Array | undefined,
-    version: Version
-  ): boolean {
+  #takeOn(ask: ForOrigin, bytes: Uint8Array | undefined, version: Version): boolean {
     if (ask.origin !== 'behind') return false
     const { namespace, key } = ask
     const partition = this.#deps.partitionOf(namespace, key)
@@ -353,7 +365,7 @@ export class Owner {
     const { namespace, key, by, ttlMs } = ask
     const found = this.#valueOf(ask)
     const before = found === undefined ? 0 : decodeCount(found.bytes)
-    const kept = found === undefined ? this.#forMs(ttlMs) : keptOf(found)
+    const kept = found === undefined ? this.#forMs(ttlMs) : keptAs(found)
     const { expiresAtMs } = kept
     if (!isExact(before + by)) return { type: 'added', done: false, value: before, expiresAtMs }
     const bytes = encodeCount(before + by)
@@ -422,15 +434,4 @@ export class Owner {
     const untilMs = Math.min(shadowMs, entry.expiresAtMs + this.#deps.tombstoneTtlMs)
     return { ...entry, ...withShadow({ expiresAtMs: entry.expiresAtMs, keeping: entry.keeping }, untilMs) }
   }
-}
-
-/** As it was, but for tags that a comparison brings along. */
-function keptOf({ expiresAtMs, keeping }: Entry, given?: KeepTerms | undefined): Kept {
-  return given === undefined ? { expiresAtMs, keeping } : retagged({ expiresAtMs, keeping }, given.tags)
-}
-
-/** A stamp of 0 is that there is no value. */
-function isExpected(found: Entry | undefined, ask: { expectedStamp: number; expectedWriter: string }): boolean {
-  const { stamp, writer } = found?.version ?? { stamp: 0, writer: '' }
-  return stamp === ask.expectedStamp && writer === ask.expectedWriter
 }

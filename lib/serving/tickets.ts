@@ -109,6 +109,12 @@ export class Tickets {
     return undefined
   }
 
+  /** The key has changed beside them: what is handed back with those that are open may be older, and is not kept. */
+  contest(namespace: string, key: string): void {
+    const storing = this.#byKey.get(recordName(namespace, key))
+    if (storing !== undefined) contest(storing)
+  }
+
   /** Another member has the say now, and does not know them: they will be contested there. */
   lose(lost: (partition: number) => boolean): void {
     for (const [name, { partition, open }] of this.#byKey) {

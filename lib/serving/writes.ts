@@ -24,7 +24,7 @@ import type { Stats } from '../observe/stats.ts'
 import type { Clock } from '../ports/clock.ts'
 import type { Logger } from '../ports/log.ts'
 import type { Random } from '../ports/random.ts'
-import { CACHE_ONLY, type ChangeOf, type MessageOf, type WriteOf } from '../rpc/messages.ts'
+import { CACHE_ONLY, type ChangeOf, type MessageOf, OUTRIGHT, type WriteOf } from '../rpc/messages.ts'
 import type { Version } from '../store/version.ts'
 import type { Changes, OnWritten } from './changes.ts'
 import { overloaded } from './failures.ts'
@@ -186,9 +186,9 @@ export class Writes {
   /** If even this does not get through, the ticket runs out and does the same. */
   async #leaveEmpty(definition: CacheDefinition, write: Write, ticket: Ticket, leftMs: number): Promise<void> {
     const { namespace, key, backups, backupAcks } = write
-    const copying = { backups, backupAcks }
+    const remove = { type: 'remove', namespace, key, backups, backupAcks, ...OUTRIGHT } as const
     try {
-      await this.#deps.changes.remove(definition, { type: 'remove', namespace, key, ...copying, ...ticket }, leftMs)
+      await this.#deps.changes.remove(definition, { ...remove, ...ticket }, leftMs)
     } catch (error) {
       if (!isMeshError(error)) throw error
     }

@@ -100,9 +100,42 @@ export function termsLeft({ expiresAtMs, keeping }: Keepable, ttlMs: number): Ke
   }
 }
 
-/** The same value under other tags. */
-export function retagged({ expiresAtMs, keeping }: Keepable, tags: Uint8Array): Kept {
-  return { expiresAtMs, keeping: { ...(keeping ?? plainUntil(expiresAtMs)), tags } }
+/** How long a value may be answered stale: while another is loaded, and for want of one. */
+export interface Windows {
+  readonly staleWhileRevalidateMs: number
+  readonly staleIfErrorMs: number
+}
+
+/**
+ * The same value, stale from now on: its windows begin now instead of with the end of its TTL, so none of them ends later
+ * than it would have, and one that has begun already goes on as it was. Undefined where nothing of it may be answered any
+ * more. What is fresh for ever does not show how long its windows are, so those are asked for.
+ */
+export function softened({ expiresAtMs, keeping }: Keepable, nowMs: number, ofCache?: Windows): Kept | undefined {
+  if (keeping === undefined) return undefined
+  const { freshUntilMs, revalidateUntilMs, aheadFromMs } = keeping
+  const isForEver = freshUntilMs === Number.POSITIVE_INFINITY
+  const revalidateMs = isForEver ? (ofCache?.staleWhileRevalidateMs ?? 0) : revalidateUntilMs - freshUntilMs
+  const staleMs = isForEver ? Math.max(revalidateMs, ofCache?.staleIfErrorMs ?? 0) : expiresAtMs - freshUntilMs
+  const staleFromMs = Math.min(nowMs, freshUntilMs)
+  const overAtMs = Math.min(expiresAtMs, staleFromMs + staleMs)
+  if (overAtMs <= nowMs) return undefined
+  return {
+    expiresAtMs: overAtMs,
+    keeping: {
+      ...keeping,
+      freshUntilMs: staleFromMs,
+      revalidateUntilMs: Math.min(revalidateUntilMs, staleFromMs + revalidateMs),
+      aheadFromMs: staleFromMs - lengthOf(aheadFromMs, freshUntilMs),
+      shadowUntilMs: 0
+    }
+  }
+}
+
+/** As it was, but for tags that come with another value. */
+export function keptAs({ expiresAtMs, keeping }: Keepable, given?: KeepTerms | undefined): Kept {
+  if (given === undefined) return { expiresAtMs, keeping }
+  return { expiresAtMs, keeping: { ...(keeping ?? plainUntil(expiresAtMs)), tags: given.tags } }
 }
 
 /** Fresh until it expires: as good as no keeping. */

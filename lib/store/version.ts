@@ -39,6 +39,14 @@ export function isNewer(a: Version, b: Version): boolean {
   return a.stamp !== b.stamp ? a.stamp > b.stamp : a.writer > b.writer
 }
 
+/** Whether a comparison has found what it expects; a stamp of 0 is that there is no value. */
+export function isExpected(
+  found: Version | undefined,
+  { expectedStamp, expectedWriter }: { readonly expectedStamp: number; readonly expectedWriter: string }
+): boolean {
+  return (found?.stamp ?? 0) === expectedStamp && (found?.writer ?? '') === expectedWriter
+}
+
 /** When it was stamped, by the mesh clock. */
 export function stampMs(stamp: number): number {
   return stamp / COUNTS_PER_MS

@@ -12,7 +12,7 @@ import type { Digest } from '../../lib/store/digests.ts'
 import { type Entry, entryBytes, stubOf } from '../../lib/store/entry.ts'
 import { EVICTION_NAMES, type EvictionName } from '../../lib/store/eviction.ts'
 import type { Floor } from '../../lib/store/floor.ts'
-import { retagged, withShadow } from '../../lib/store/keeping.ts'
+import { type KeepTerms, keptAs, withShadow } from '../../lib/store/keeping.ts'
 import type { Evicted } from '../../lib/store/room.ts'
 import { Store } from '../../lib/store/store.ts'
 import { isNewer } from '../../lib/store/version.ts'
@@ -57,9 +57,15 @@ const entry: fc.Arbitrary<Entry> = fc
     const isValue = rest.kind === 'value'
     const bytes = new Uint8Array(isValue ? size : 0)
     const plain = { expiresAtMs: NEVER, keeping: undefined }
-    const kept = isValue && tags.length > 0 ? retagged(plain, encodeTags(tags, 'tags')) : plain
+    const kept = isValue && tags.length > 0 ? keptAs(plain, tagged(tags)) : plain
     return { ...rest, partition: partitionOf(rest.key), bytes, negative: false, ...kept }
   })
+/** What a value says of its tags when it comes. */
+const tagged = (tags: readonly string[]): KeepTerms => ({
+  ...{ revalidateMs: 0, staleMs: 0, ahead: 0, earlyMs: 0 },
+  tags: encodeTags(tags, 'tags')
+})
+
 const ttlMs = fc.oneof(fc.integer({ min: 1, max: 3_000 }), fc.constant(60_000), fc.constant(60_000))
 const step: fc.Arbitrary<Step> = fc.oneof(
   {

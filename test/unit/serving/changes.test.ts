@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest'
 import { BackupsError, type MeshError } from '../../../lib/base/errors.ts'
 import { Stats } from '../../../lib/observe/stats.ts'
 import { CallFailed, type Client } from '../../../lib/rpc/client.ts'
-import { CACHE_ONLY, type ChangeOf, type MessageOf, type Reply } from '../../../lib/rpc/messages.ts'
+import { CACHE_ONLY, type ChangeOf, type MessageOf, OUTRIGHT, type Reply } from '../../../lib/rpc/messages.ts'
 import { Changes, type ChangesDeps } from '../../../lib/serving/changes.ts'
 import { Routes, type RoutesDeps } from '../../../lib/serving/routes.ts'
 import { Sessions } from '../../../lib/serving/sessions.ts'
@@ -19,7 +19,7 @@ const WRITE: ChangeOf<'write'> = {
   keep: undefined,
   ...CACHE_ONLY
 }
-const REMOVE: ChangeOf<'remove'> = { type: 'remove', ...RECORD, ...CACHE_ONLY }
+const REMOVE: ChangeOf<'remove'> = { type: 'remove', ...RECORD, ...OUTRIGHT, ...CACHE_ONLY }
 const COMPARE: ChangeOf<'compareAndSet'> = {
   ...WRITE,
   type: 'compareAndSet',

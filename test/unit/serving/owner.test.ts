@@ -12,7 +12,7 @@ import { Happenings } from '../../../lib/observe/happenings.ts'
 import { Journal } from '../../../lib/observe/journal.ts'
 import { Stats } from '../../../lib/observe/stats.ts'
 import { noLog } from '../../../lib/ports/log.ts'
-import { CACHE_ONLY, type MessageOf, type Reply } from '../../../lib/rpc/messages.ts'
+import { CACHE_ONLY, type MessageOf, OUTRIGHT, type Reply } from '../../../lib/rpc/messages.ts'
 import { Owner } from '../../../lib/serving/owner.ts'
 import { seededRandom } from '../../../lib/sim/random.ts'
 import { Store } from '../../../lib/store/store.ts'
@@ -144,7 +144,8 @@ const write = () =>
     ...COPYING,
     ...CACHE_ONLY
   })
-const remove = () => owner.remove({ type: 'remove', namespace: NAMESPACE, key: KEY, ...COPYING, ...CACHE_ONLY })
+const remove = () =>
+  owner.remove({ type: 'remove', namespace: NAMESPACE, key: KEY, ...OUTRIGHT, ...COPYING, ...CACHE_ONLY })
 const later = async (): Promise<void> => new Promise(resolve => setImmediate(resolve))
 
 describe('a lease', () => {

@@ -49,6 +49,12 @@ it('one that is not known contests those that are open', () => {
   expect(isGood('a', number)).toBe(false)
 })
 
+it('those that are open when the key changes beside them are contested, and none of another key', () => {
+  const [number, other] = [open('a'), open('b')]
+  tickets.contest('n', 'a')
+  expect([isGood('a', number), isGood('b', other), isGood('a', open('a'))]).toEqual([false, true, true])
+})
+
 it('one that does not come back in its time is told of, and is not good any more', () => {
   const number = open('a')
   clock.pass(999)

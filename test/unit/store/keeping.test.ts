@@ -8,6 +8,7 @@ import {
   keptAnew,
   keptFrom,
   shadowOf,
+  softened,
   splitKeeping,
   withShadow
 } from '../../../lib/store/keeping.ts'
@@ -100,5 +101,46 @@ describe('the shadow of what was replaced', () => {
     if (keeping !== undefined) expect(splitKeeping(joinKeeping(keeping, Uint8Array.of(1))).keeping).toEqual(keeping)
     const kept = keepingOf({ revalidateMs: 5, tags: Uint8Array.of(1, 65) })
     expect(withShadow(withShadow(kept, 9_000), 0)).toEqual(kept)
+  })
+})
+
+describe('a value that is stale from now on', () => {
+  const windows = { revalidateMs: 30, staleMs: 50, ahead: 0.2, earlyMs: 3, tags: Uint8Array.of(1) }
+
+  it('has its windows from now on, and its tags', () => {
+    const kept = keptFrom(1_000, 100, windows)
+    expect(softened(kept, 1_040)).toEqual({
+      expiresAtMs: 1_090,
+      keeping: { ...kept.keeping, freshUntilMs: 1_040, revalidateUntilMs: 1_070, aheadFromMs: 1_020 }
+    })
+  })
+
+  it('is none where it has no windows, or their time is over', () => {
+    expect(softened(keptFrom(1_000, 100, undefined), 1_040)).toBeUndefined()
+    expect(softened(keptFrom(1_000, 100, { ...windows, revalidateMs: 0, staleMs: 0 }), 1_040)).toBeUndefined()
+    expect(softened(keptFrom(1_000, 100, windows), 1_150)).toBeUndefined()
+  })
+
+  it('that was so before stays as it was', () => {
+    const kept = keptFrom(1_000, 100, windows)
+    expect(softened(kept, 1_120)).toEqual(kept)
+  })
+
+  it('that was to be fresh for ever has the windows of its cache', () => {
+    const kept = keptFrom(1_000, Number.POSITIVE_INFINITY, windows)
+    const ofCache = { staleWhileRevalidateMs: 7, staleIfErrorMs: 5 }
+    expect(softened(kept, 1_040, ofCache)).toMatchObject({
+      expiresAtMs: 1_047,
+      keeping: { freshUntilMs: 1_040, revalidateUntilMs: 1_047 }
+    })
+    expect(softened(kept, 1_040)).toBeUndefined()
+  })
+
+  it.each([0, 1, 39, 99, 100, 101, 149])('never outlasts what it would have lasted (%s ms later)', laterMs => {
+    const kept = keptFrom(1_000, 100, windows)
+    const after = softened(kept, 1_000 + laterMs)
+    expect(after?.expiresAtMs).toBeLessThanOrEqual(kept.expiresAtMs)
+    expect(after?.keeping?.revalidateUntilMs).toBeLessThanOrEqual(kept.keeping?.revalidateUntilMs as number)
+    expect(after?.keeping?.freshUntilMs).toBeLessThanOrEqual(1_000 + laterMs)
   })
 })

@@ -4,7 +4,7 @@ import { Stats } from '../../../lib/observe/stats.ts'
 import { seededRandom } from '../../../lib/sim/random.ts'
 import type { Entry } from '../../../lib/store/entry.ts'
 import type { Floor } from '../../../lib/store/floor.ts'
-import { retagged } from '../../../lib/store/keeping.ts'
+import { type KeepTerms, keptAs } from '../../../lib/store/keeping.ts'
 import { Store } from '../../../lib/store/store.ts'
 import { TAG_FLOORS_MAX } from '../../../lib/store/tag-floors.ts'
 
@@ -20,9 +20,15 @@ beforeEach(() => {
   store.expire(NOW_MS)
 })
 
+/** What a value says of its tags when it comes. */
+const tagged = (tags: readonly string[]): KeepTerms => ({
+  ...{ revalidateMs: 0, staleMs: 0, ahead: 0, earlyMs: 0 },
+  tags: encodeTags(tags, 'tags')
+})
+
 function entry(key: string, stamp: number, tags: string[] = [], namespace = 'n'): Entry {
   const rest = { partition: 0, kind: 'value', negative: false, backups: 0, bytes: new Uint8Array(1) } as const
-  const kept = retagged({ expiresAtMs: FOREVER_MS }, encodeTags(tags, 'tags'))
+  const kept = keptAs({ expiresAtMs: FOREVER_MS }, tagged(tags))
   return { ...rest, ...kept, namespace, key, version: { stamp, writer: 'w' } }
 }
 
