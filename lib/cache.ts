@@ -7,6 +7,7 @@ import type {
   CallOptions,
   DeleteOptions,
   GetOptions,
+  InvalidateOptions,
   KeepOptions,
   PrefixOptions,
   SetOptions,
@@ -75,6 +76,12 @@ export interface Cache<V, K extends Key = string> {
   delete(key: K, options?: DeleteOptions): Promise<boolean>
   /** How many of them had a value, or a fresh one. */
   deleteMany(keys: readonly K[], options?: DeleteOptions): Promise<number>
+  /**
+   * The origin's row has changed: drops the value, or with `soft` makes it stale, without a word to the cache's `store`.
+   * With the `version` of the one row that the value is made of, one change drops one value, however often and in
+   * whatever order it is told of; after a crash or a move of the key perhaps one more. True when something was dropped.
+   */
+  invalidate(key: K, options?: InvalidateOptions): Promise<boolean>
   /**
    * Drops everything, or what lies under the prefix, in all members, and fences loads that run. Resolves when every
    * member has confirmed; otherwise ERR_MESH_PARTIAL names those that have not. Not promised: that it reaches the other

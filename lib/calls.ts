@@ -64,6 +64,15 @@ export interface DeleteOptions extends CallOptions {
   soft?: boolean | undefined
 }
 
+export interface InvalidateOptions extends DeleteOptions {
+  /**
+   * The version of the row that has changed: a whole number that grows with each change of the row, as number, bigint or
+   * text, or the place of the change in PostgreSQL's log (an LSN). Told again, or of an older one, nothing is done.
+   * Without one each call drops what is there.
+   */
+  version?: number | bigint | string | undefined
+}
+
 export interface WarmOptions extends CallOptions {
   /** Keys looked at in a second. Default 1000. */
   rate?: number | undefined
@@ -83,6 +92,7 @@ const ACK: ReadonlySet<string> = new Set([...CALL, 'backupAcks'])
 const KEEP: ReadonlySet<string> = new Set([...CALL, 'ttl', 'tags'])
 const SET: ReadonlySet<string> = new Set([...KEEP, ...ACK])
 const DELETE: ReadonlySet<string> = new Set([...CALL, 'soft'])
+const INVALIDATE: ReadonlySet<string> = new Set([...DELETE, 'version'])
 const WARM: ReadonlySet<string> = new Set([...CALL, 'rate'])
 const PREFIX: ReadonlySet<string> = new Set([...CALL, 'prefix'])
 
@@ -105,6 +115,7 @@ const SHAPES = {
   touch: { before: ['key', 'ttl'], options: ACK },
   delete: { before: ['key'], options: DELETE },
   deleteMany: { before: ['keys'], options: DELETE },
+  invalidate: { before: ['key'], options: INVALIDATE },
   clear: { before: [], options: PREFIX },
   invalidateTag: { before: ['tag'], options: CALL },
   keys: { before: [], options: PREFIX },

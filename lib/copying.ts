@@ -66,6 +66,7 @@ export function copying(deps: CopyingDeps): Replication {
     onForgotten: () => near().forgotten(),
     onTakenIn: ({ namespace, key, partition, kind, negative }) => {
       owner.fills.changed(namespace, key, partition)
+      owner.rows.forget(namespace, key)
       if (kind === 'value' && !negative) filters().hasValue(namespace, key)
     },
     reconciled: (ours, theirs) => reconciled(deps, definition(ours.namespace), ours, theirs),

@@ -9,6 +9,7 @@ import {
   changeWithin,
   type DeleteOptions,
   encodeKeys,
+  type InvalidateOptions,
   type PrefixOptions,
   prefixOf
 } from './calls.ts'
@@ -20,7 +21,7 @@ import type { Changes } from './serving/changes.ts'
 import type { NearReads } from './serving/near-reads.ts'
 import type { Surveys } from './serving/surveys.ts'
 import type { Writes } from './serving/writes.ts'
-import { removeOf } from './write-terms.ts'
+import { invalidationOf, removeOf } from './write-terms.ts'
 
 export interface DropsDeps {
   readonly changes: Changes
@@ -41,6 +42,11 @@ export class Drops {
   delete(definition: CacheDefinition, key: Key, options: DeleteOptions | undefined): Promise<boolean> {
     const remove = removeOf(definition, key, options)
     return remove.soft ? this.#inCache(definition, remove, options) : this.#everywhere(definition, remove, options)
+  }
+
+  /** The origin knows. */
+  invalidate(definition: CacheDefinition, key: Key, options: InvalidateOptions | undefined): Promise<boolean> {
+    return this.#inCache(definition, invalidationOf(definition, key, options), options)
   }
 
   async deleteMany(
@@ -76,6 +82,6 @@ export class Drops {
     stats.deletesTotal++
     const change = { ...remove, ...CACHE_ONLY }
     const work = changeWithin(timeoutMs, options, ms => changes.remove(definition, change, ms))
-    return (await near.changing(definition, remove.key, work)).existed
+    return (await near.changing(definition, remove.key, work, !remove.soft)).existed
   }
 }

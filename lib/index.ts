@@ -9,6 +9,7 @@ export type {
   CallOptions,
   DeleteOptions,
   GetOptions,
+  InvalidateOptions,
   KeepOptions,
   PrefixOptions,
   SetOptions,

@@ -21,6 +21,7 @@ import {
   encodeKeys,
   entriesOf,
   type GetOptions,
+  type InvalidateOptions,
   type KeepOptions,
   ownTimeoutMs,
   type PrefixOptions,
@@ -272,6 +273,10 @@ export class MeshCache implements Cache<unknown, Key> {
 
   async deleteMany(keys: readonly Key[], options?: DeleteOptions): Promise<number> {
     return this.#drops.deleteMany(this.#enter('deleteMany', options), keys, options)
+  }
+
+  async invalidate(key: Key, options?: InvalidateOptions): Promise<boolean> {
+    return this.#drops.invalidate(this.#enter('invalidate', options), key, options)
   }
 
   async flush(options?: AckOptions): Promise<{ readonly acked: number }> {

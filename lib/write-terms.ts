@@ -9,12 +9,15 @@ import {
   copyingOf,
   type DeleteOptions,
   expectedVersion,
+  type InvalidateOptions,
   type Kind,
   keepMs,
   keepOf,
   type SetOptions
 } from './calls.ts'
 import { encodeKey, type Key } from './codec/keys.ts'
+import { rowVersionText } from './codec/row-version.ts'
+import { refuse } from './door.ts'
 import type { CacheDefinition, Version } from './fill/definition.ts'
 import type { ChangeOf, WriteOf } from './rpc/messages.ts'
 import { ACKS_ALL } from './rpc/words.ts'
@@ -71,7 +74,26 @@ export function touchOf(
 /** Every backup that is here must know: one that does not would answer with the value when it becomes the owner. */
 export function removeOf(definition: CacheDefinition, key: Key, options: DeleteOptions | undefined): WriteOf<'remove'> {
   const { backups } = definition
-  return { type: 'remove', ...named(definition, key), soft: options?.soft === true, backups, backupAcks: ACKS_ALL }
+  const about = { type: 'remove', ...named(definition, key), row: '' } as const
+  return { ...about, soft: options?.soft === true, backups, backupAcks: ACKS_ALL }
+}
+
+/** What only the origin has heard of until now. */
+export function invalidationOf(
+  definition: CacheDefinition,
+  key: Key,
+  options: InvalidateOptions | undefined
+): WriteOf<'remove'> {
+  const remove = removeOf(definition, key, options)
+  if (options?.version === undefined) return remove
+  const row = rowVersionText(options.version)
+  if (row !== undefined) return { ...remove, row }
+  return refuse(
+    `version of invalidate of cache '${definition.name}'`,
+    "a whole number from 0 on, as number, bigint or text, or an LSN like '16/B374D848'",
+    options.version,
+    'It has to grow with each change of the row: take it from a sequence, or leave it out and drop the value each time.'
+  )
 }
 
 /** How many backups a flush waits for: unless it is told, as many as the cache has. */

@@ -46,6 +46,8 @@ export class Stats {
   writesTotal = 0
   /** Keys deleted for this member's callers. */
   deletesTotal = 0
+  /** Invalidations told to this member that had nothing to do, because one with that version or a higher one was made before. */
+  invalidationsRepeatedTotal = 0
   /** Values written for this member's callers only if nobody had changed them: compareAndSet and each try of update. */
   comparesTotal = 0
   /** Of those, how many found another version than the one expected. */

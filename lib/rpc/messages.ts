@@ -5,6 +5,7 @@
  * A request carries a call number; its replies carry the same one. Notices (`hello`, `renew`, …) expect no reply.
  */
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
+import { ROW_DIGITS_MAX } from '../codec/row-version.ts'
 import { TAGS_BYTES_MAX, TAGS_MAX } from '../codec/tags.ts'
 import {
   bytes,
@@ -111,7 +112,7 @@ const origin = {
 export const CACHE_ONLY = { origin: 'none', ticket: 0 } as const
 
 /** Of a delete after which nothing is left. */
-export const OUTRIGHT = { soft: false } as const
+export const OUTRIGHT = { soft: false, row: '' } as const
 
 export const LAYOUTS = {
   hello: {
@@ -150,8 +151,19 @@ export const LAYOUTS = {
     ...once,
     ...origin
   },
-  /** `soft`: what is there is stale from now on, and gone only where nothing stale may be answered. */
-  remove: { namespace: namespaceText, key: keyText, soft: flag, ...copying, ...once, ...origin },
+  /**
+   * `soft`: what is there is stale from now on, and gone only where nothing stale may be answered. `row`: done only if it
+   * is higher than any before of this key; none where it is empty.
+   */
+  remove: {
+    namespace: namespaceText,
+    key: keyText,
+    soft: flag,
+    row: text(ROW_DIGITS_MAX, 'row version'),
+    ...copying,
+    ...once,
+    ...origin
+  },
   fill: {
     namespace: namespaceText,
     key: keyText,

@@ -9,22 +9,27 @@ import { isInRange, rangeOf } from '../codec/keys.ts'
 import type { Fills } from '../fill/fills.ts'
 import type { MessageOf } from '../rpc/messages.ts'
 import type { Store } from '../store/store.ts'
+import type { RowVersions } from './row-versions.ts'
 
 export interface ClearingDeps {
   readonly fills: Pick<Fills, 'changedMatching' | 'tagInvalidated'>
   readonly store: Pick<Store, 'addFloor'>
+  readonly rows: Pick<RowVersions, 'forgetMatching'>
   readonly atMs: number
 }
 
 type Clear = Pick<MessageOf<'clear'>, 'kind' | 'namespace' | 'texts' | 'stamp'>
 
-export function clear({ fills, store, atMs }: ClearingDeps, { kind, namespace, texts, stamp }: Clear): void {
+export function clear({ fills, store, rows, atMs }: ClearingDeps, { kind, namespace, texts, stamp }: Clear): void {
   // Only asks for our clock.
   if (stamp === 0) return
   if (kind === 'tag') fills.tagInvalidated(namespace)
   for (const text of texts) {
     const range = rangeOf(text)
-    if (kind === 'prefix') fills.changedMatching(namespace, key => isInRange(key, range))
+    if (kind === 'prefix') {
+      fills.changedMatching(namespace, key => isInRange(key, range))
+      rows.forgetMatching(namespace, key => isInRange(key, range))
+    }
     store.addFloor({ kind, namespace, text, stamp, atMs })
   }
 }

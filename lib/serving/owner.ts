@@ -28,6 +28,7 @@ import {
 import type { Store } from '../store/store.ts'
 import { isExpected, type Version } from '../store/version.ts'
 import { clear } from './clearing.ts'
+import { RowVersions } from './row-versions.ts'
 import { Tickets } from './tickets.ts'
 
 const NOTHING = new Uint8Array(0)
@@ -70,6 +71,7 @@ export class Owner {
   readonly #deps: OwnerDeps
   /** How what is missing or stale is had. */
   readonly fills: Fills
+  readonly rows: RowVersions
   readonly #tickets: Tickets
   /** The record that the change under way has made. */
   #made: Entry | undefined
@@ -88,6 +90,7 @@ export class Owner {
       }
     }
     this.fills = new Fills({ ...deps, ...hooks }, (peer, ask, respond) => this.read(peer, ask, respond))
+    this.rows = new RowVersions(deps)
     const onOverdue = (namespace: string, key: string): void => this.#overdue(namespace, key)
     this.#tickets = new Tickets({ clock: deps.clock, random: deps.random, onOverdue })
   }
@@ -210,7 +213,7 @@ export class Owner {
       case 'write':
         return this.write(change)
       case 'remove':
-        return this.remove(change)
+        return this.rows.once(change, () => this.remove(change))
       case 'compareAndSet':
         return this.#compareAndSet(change)
       case 'touch':
@@ -218,7 +221,7 @@ export class Owner {
       case 'add':
         return this.#add(change)
       case 'clear':
-        clear({ fills: this.fills, store: this.#deps.store, atMs: this.#deps.meshClock.now() }, change)
+        clear({ fills: this.fills, rows: this.rows, store: this.#deps.store, atMs: this.#deps.meshClock.now() }, change)
         return { type: 'cleared', viewHash: this.#deps.viewHash() }
       case 'ticket':
         return this.#ticket(change)
@@ -379,6 +382,7 @@ export class Owner {
   lose(lost: (partition: number) => boolean): void {
     this.fills.lose(lost)
     this.#tickets.lose(lost)
+    this.rows.lose(lost)
     // Last, since whoever waits for it asks again at once.
     this.#deps.behind.lose(lost)
   }

@@ -141,7 +141,14 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
     wish: fc.constantFrom('usual', 'fresh', 'refresh', 'warm')
   },
   write: { ...where, bytes, ttlMs: real, keep, ...copying, ...once, ...origin },
-  remove: { ...where, soft: fc.boolean(), ...copying, ...once, ...origin },
+  remove: {
+    ...where,
+    soft: fc.boolean(),
+    row: fc.bigInt({ min: 0n, max: 10n ** 64n - 1n }).map(String),
+    ...copying,
+    ...once,
+    ...origin
+  },
   fill: { ...where, ...token, ...outcome, ttlMs: real, negative: fc.boolean(), keep, backups },
   renew: token,
   release: token,
