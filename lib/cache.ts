@@ -5,6 +5,7 @@ import type { Duration } from './base/units.ts'
 import type {
   AckOptions,
   CallOptions,
+  ClearOptions,
   DeleteOptions,
   GetOptions,
   InvalidateOptions,
@@ -85,9 +86,10 @@ export interface Cache<V, K extends Key = string> {
   /**
    * Drops everything, or what lies under the prefix, in all members, and fences loads that run. Resolves when every
    * member has confirmed; otherwise ERR_MESH_PARTIAL names those that have not. Not promised: that it reaches the other
-   * side of a split; what that side holds comes back when it heals.
+   * side of a split; what that side holds comes back when it heals. With `soft` all that is there is stale from now on,
+   * and not gone; keys that change their owner meanwhile may be missed.
    */
-  clear(options?: PrefixOptions): Promise<void>
+  clear(options?: ClearOptions): Promise<void>
   /**
    * Everything of this cache that was written or loaded under one of these tags until now is gone, in every member. Loads
    * under way are for those who wait for them already, and are not kept.

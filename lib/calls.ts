@@ -86,6 +86,11 @@ export interface PrefixOptions extends CallOptions {
   prefix?: string | readonly KeyPart[]
 }
 
+export interface ClearOptions extends PrefixOptions {
+  /** True: stale from now on, and not gone, as with `delete`, key by key. Default false. */
+  soft?: boolean | undefined
+}
+
 const CALL: ReadonlySet<string> = new Set(['signal', 'timeout'])
 const GET: ReadonlySet<string> = new Set([...CALL, 'load', 'allowStale', 'from'])
 const ACK: ReadonlySet<string> = new Set([...CALL, 'backupAcks'])
@@ -95,6 +100,7 @@ const DELETE: ReadonlySet<string> = new Set([...CALL, 'soft'])
 const INVALIDATE: ReadonlySet<string> = new Set([...DELETE, 'version'])
 const WARM: ReadonlySet<string> = new Set([...CALL, 'rate'])
 const PREFIX: ReadonlySet<string> = new Set([...CALL, 'prefix'])
+const CLEAR: ReadonlySet<string> = new Set([...PREFIX, 'soft'])
 
 /** The arguments that stand before the options, and the options there are. */
 const SHAPES = {
@@ -116,7 +122,7 @@ const SHAPES = {
   delete: { before: ['key'], options: DELETE },
   deleteMany: { before: ['keys'], options: DELETE },
   invalidate: { before: ['key'], options: INVALIDATE },
-  clear: { before: [], options: PREFIX },
+  clear: { before: [], options: CLEAR },
   invalidateTag: { before: ['tag'], options: CALL },
   keys: { before: [], options: PREFIX },
   flush: { before: [], options: ACK },

@@ -6,11 +6,11 @@
 import { allOrPartial, inBatches, storesAtOnce } from './batches.ts'
 import {
   type CallOptions,
+  type ClearOptions,
   changeWithin,
   type DeleteOptions,
   encodeKeys,
   type InvalidateOptions,
-  type PrefixOptions,
   prefixOf
 } from './calls.ts'
 import type { Key } from './codec/keys.ts'
@@ -61,9 +61,10 @@ export class Drops {
     return allOrPartial(settled, definition.name).filter(Boolean).length
   }
 
-  async clear(definition: CacheDefinition, options: PrefixOptions | undefined): Promise<void> {
+  async clear(definition: CacheDefinition, options: ClearOptions | undefined): Promise<void> {
     const { stats, surveys, near, timeoutMs } = this.#deps
-    const what = { kind: 'prefix', texts: [prefixOf(options, definition.name)] } as const
+    const soft = options?.soft === true && mayBeStale(definition)
+    const what = { kind: 'prefix', texts: [prefixOf(options, definition.name)], soft } as const
     stats.clearsTotal++
     const work = changeWithin(timeoutMs, options, ms => surveys.clear(definition, what, ms))
     await near.changing(definition, undefined, work)
@@ -84,4 +85,9 @@ export class Drops {
     const work = changeWithin(timeoutMs, options, ms => changes.remove(definition, change, ms))
     return (await near.changing(definition, remove.key, work, !remove.soft)).existed
   }
+}
+
+/** Where nothing stale is ever answered, all can go at once; a handle by name alone does not know. */
+function mayBeStale({ isBare, staleWhileRevalidateMs, staleIfErrorMs }: CacheDefinition): boolean {
+  return isBare || staleWhileRevalidateMs > 0 || staleIfErrorMs > 0
 }

@@ -7,6 +7,7 @@ export type { Cached } from './caches.ts'
 export type {
   AckOptions,
   CallOptions,
+  ClearOptions,
   DeleteOptions,
   GetOptions,
   InvalidateOptions,

@@ -14,6 +14,7 @@ import {
   type AckOptions,
   type CallName,
   type CallOptions,
+  type ClearOptions,
   changeWithin,
   checkCall,
   checkFunction,
@@ -285,7 +286,7 @@ export class MeshCache implements Cache<unknown, Key> {
     return { acked: await this.#change(options, ms => this.#deps.flushes.flush(definition, backupAcks, ms)) }
   }
 
-  async clear(options?: PrefixOptions): Promise<void> {
+  async clear(options?: ClearOptions): Promise<void> {
     return this.#drops.clear(this.#enter('clear', options), options)
   }
 

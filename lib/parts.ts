@@ -188,10 +188,7 @@ export class Parts {
 
     const done = new Done()
     const changing = new Changing({
-      owner,
-      done,
-      meshClock,
-      stats,
+      ...{ owner, done, clock, meshClock, stats, store: this.store },
       partitionOf: (namespace, key) => this.ownership.partitionOf(namespace, key),
       owns,
       look: (...what) => this.replication.look(...what),

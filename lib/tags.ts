@@ -33,7 +33,7 @@ export async function invalidateTags(
   if (texts.length === 0) return
   stats.tagsInvalidatedTotal += texts.length
   const ms = ownTimeoutMs(options) ?? changeTimeoutMs(timeoutMs)
-  await unlessAborted(options?.signal, () => surveys.clear(about, { kind: 'tag', texts }, ms))
+  await unlessAborted(options?.signal, () => surveys.clear(about, { kind: 'tag', texts, soft: false }, ms))
 }
 
 function whatOf(definition: CacheDefinition | undefined): string {

@@ -222,13 +222,15 @@ export const LAYOUTS = {
   add: { namespace: namespaceText, key: keyText, by: real, ttlMs: real, ...copying, ...once },
   /**
    * Asked of every member that may hold something: all below this stamp is dead. A stamp of 0 only asks for an answer,
-   * and with it for the clock there. An empty prefix is the whole cache; tags may be those of all caches.
+   * and with it for the clock there. An empty prefix is the whole cache; tags may be those of all caches. `soft`: stale
+   * from now on, whatever its stamp; of prefixes alone.
    */
   clear: {
     kind: oneOf('prefix', 'tag'),
     namespace: namespaceText,
     texts: listOf(keyText, TAGS_MAX, 'texts'),
     stamp: real,
+    soft: flag,
     ...once
   },
   /** A page of keys from this partition on; within it, of those after `after`. Only between equal views. */

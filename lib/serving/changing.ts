@@ -14,21 +14,20 @@ import type { Confirmed } from '../replication/confirmations.ts'
 import type { PeekedChange } from '../replication/peeks.ts'
 import type { Once, Reply, SignedChange } from '../rpc/messages.ts'
 import type { Answered } from '../rpc/replica-talk.ts'
-import type { MeshClock, Version } from '../store/version.ts'
+import type { Version } from '../store/version.ts'
 import { answeredBy, replyOf } from './answers.ts'
 import type { Done } from './done.ts'
 import type { Owner } from './owner.ts'
+import { Softening, type SofteningDeps } from './softening.ts'
 
 /** Before the deadline of a change: its answer has to travel. */
 const ANSWER_MS = 20
 
-export interface ChangingDeps {
+export interface ChangingDeps extends SofteningDeps {
   readonly owner: Owner
   readonly done: Done
-  readonly meshClock: MeshClock
   readonly stats: Stats
   readonly partitionOf: (namespace: string, key: string) => number
-  readonly owns: (partition: number) => boolean
   readonly look: (namespace: string, key: string, change: PeekedChange, onOver: (answer: Answered) => void) => boolean
   readonly confirm: (
     namespace: string,
@@ -43,9 +42,11 @@ type Respond = (reply: Reply) => void
 
 export class Changing {
   readonly #deps: ChangingDeps
+  readonly #softening: Softening
 
   constructor(deps: ChangingDeps) {
     this.#deps = deps
+    this.#softening = new Softening(deps)
   }
 
   make(peer: PeerId, change: SignedChange, respond: Respond): void {
@@ -61,6 +62,8 @@ export class Changing {
       stats.changesRepeatedTotal++
       return this.#confirm(change, known, respond)
     }
+    if (change.type === 'clear' && change.kind === 'prefix' && change.soft && change.stamp > 0)
+      return this.#soften(peer, change, respond)
     if (change.type === 'clear') {
       const reply = owner.perform(change)
       done.remember(peer, change, reply, nowMs, 0)
@@ -82,6 +85,15 @@ export class Changing {
     const reply = owner.perform(change, made => answeredBy(peer, change, partition, made))
     done.remember(peer, change, reply, nowMs, partition)
     this.#confirm(change, reply, respond)
+  }
+
+  /** Asked again meanwhile, it is done twice: what is stale already is not answered for longer. */
+  #soften(peer: PeerId, clear: SignedChange & { type: 'clear' }, respond: Respond): void {
+    const { done, meshClock } = this.#deps
+    this.#softening.clear(clear, reply => {
+      if (reply.type === 'cleared') done.remember(peer, clear, reply, meshClock.now(), 0)
+      respond(reply)
+    })
   }
 
   #confirm(change: SignedChange, reply: Reply, respond: Respond): void {

@@ -257,7 +257,7 @@ export class Owner {
     const nowMs = this.#deps.meshClock.now()
     const existed = freshUntil(found) > nowMs
     const kept = softened(found, nowMs, this.#deps.definition(ask.namespace))
-    const version = kept === undefined ? this.#delete(ask) : this.#put(ask, 'value', found.bytes, kept)
+    const version = kept === undefined ? this.#delete(ask) : this.#put(found, 'value', found.bytes, kept)
     return { type: 'removed', existed, ...version, taken: false }
   }
 

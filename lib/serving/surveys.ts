@@ -47,8 +47,8 @@ export interface SurveysDeps {
 }
 
 type Definition = Pick<CacheDefinition, 'name' | 'namespace'>
-/** What is to be cleared: keys that begin so, or what has one of these tags. */
-export type Cleared = Pick<MessageOf<'clear'>, 'kind' | 'texts'>
+/** What is to be cleared: keys that begin so, or what has one of these tags. `soft`: stale from now on, and no floor. */
+export type Cleared = Pick<MessageOf<'clear'>, 'kind' | 'texts' | 'soft'>
 type Owning = ReturnType<Routes['deps']['owners']>[number]
 
 export class Surveys {
@@ -70,7 +70,7 @@ export class Surveys {
       // Whoever does not answer here does not in the second round either, and is told of then.
       await Promise.allSettled(asked.map(one => this.#clearAt(one, definition, what, 0, leftMs() / 2)))
       const stamp = this.#deps.meshClock.stamp()
-      this.#deps.clearHere(definition, what, stamp)
+      if (!what.soft) this.#deps.clearHere(definition, what, stamp)
       const results = await Promise.allSettled(asked.map(one => this.#clearAt(one, definition, what, stamp, leftMs())))
       const failures = asked.flatMap((member, i) => {
         const result = results[i] as PromiseSettledResult<void>

@@ -194,6 +194,7 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
     namespace: shortText,
     texts: fc.array(shortText, { maxLength: 3 }),
     stamp: real,
+    soft: fc.boolean(),
     ...once
   },
   keys: { namespace: shortText, prefix: shortText, viewHash: real, partition: count, after: shortText },

@@ -196,3 +196,69 @@ describe('a soft delete in a cache with a store', () => {
     expect(await get(key)).toBe(1)
   })
 })
+
+describe('a soft clear', () => {
+  const KEYS = times(300, i => (i % 2 === 0 ? `even:${i}` : `odd:${i}`))
+
+  it('makes stale what is there, in every member, and no load more than one for each key', async () => {
+    const { t, origin, cache } = await served(1120, { staleWhileRevalidate: '30s' })
+    await t.until(cache(1).getMany(KEYS))
+    await t.until(cache(2).clear({ soft: true }))
+    const entries = await t.until(Promise.all(KEYS.map((key, i) => cache(i % 3).getEntry(key))))
+    expect(entries.filter(entry => entry?.stale !== true)).toEqual([])
+    await t.run('1s')
+    expect(origin.calls).toBe(2 * KEYS.length)
+    const after = await t.until(Promise.all(KEYS.map((key, i) => cache(i % 3).getEntry(key))))
+    expect(after.filter(entry => entry?.stale !== false)).toEqual([])
+  })
+
+  it('leaves what is not under its prefix', async () => {
+    const { t, cache } = await served(1121, { staleWhileRevalidate: '30s' })
+    await t.until(cache(1).getMany(KEYS))
+    await t.until(cache(1).clear({ soft: true, prefix: 'even:' }))
+    const entries = await t.until(Promise.all(KEYS.map(key => cache(0).getEntry(key, { load: false }))))
+    expect(entries.map(entry => entry?.stale)).toEqual(KEYS.map(key => key.startsWith('even:')))
+  })
+
+  it('fences loads that began before, and drops that nothing was found', async () => {
+    const { t, origin, cache, get, key } = await served(1122, { staleWhileRevalidate: '30s', negativeTtl: '1h' })
+    origin.ms = 1_000
+    const loading = watch(t, cache(1).get(key))
+    await t.until(cache(1).getOrSet('none', () => undefined as never))
+    await t.run('500ms')
+    await t.until(cache(2).clear({ soft: true }))
+    await t.run('1s')
+    expect([loading.value, await t.until(cache(1).has(key))]).toEqual([1, false])
+    expect([await get('none'), await get(key)]).toEqual([2, 3])
+  })
+
+  it('is known to the backups: what the owner made stale stays so without it', async () => {
+    const { t, cache } = await served(1123, { staleIfError: '10m' })
+    await t.until(cache(1).getMany(KEYS))
+    await t.until(cache(1).clear({ soft: true }))
+    await t.run('1s')
+    t.crash(0)
+    await t.run('10s')
+    const entries = await t.until(Promise.all(KEYS.map(key => cache(1).getEntry(key, { load: false }))))
+    expect(entries.map(entry => entry?.stale)).toEqual(KEYS.map(() => true))
+  })
+
+  it('of a cache that answers nothing stale is a clear', async () => {
+    const { t, cache } = await served(1124, {})
+    await t.until(cache(1).getMany(KEYS))
+    await t.until(cache(1).clear({ soft: true }))
+    expect(await t.until(cache(2).getMany(KEYS, { load: false }))).toEqual(KEYS.map(() => undefined))
+    expect(t.meshes.map(one => one.stats().tombstonesEvictedTotal)).toEqual([0, 0, 0])
+  })
+
+  it('lets others be served between its slices', async () => {
+    const { t, cache, key } = await served(1125, { staleWhileRevalidate: '30s' })
+    const many = times(3_000, i => `k${i}`)
+    await t.until(cache(1).setMany(many.map((id, i) => [id, i])))
+    await t.until(cache(1).set(key, 7))
+    const clearing = watch(t, cache(1).clear({ soft: true }))
+    while (clearing.state === 'pending') await t.until(cache(1).has(key))
+    const entries = await t.until(Promise.all(many.map(id => cache(0).getEntry(id, { load: false }))))
+    expect(entries.every(entry => entry?.stale)).toBe(true)
+  })
+})

@@ -7,6 +7,8 @@ import { Changing } from '../../../lib/serving/changing.ts'
 import { Done } from '../../../lib/serving/done.ts'
 import { Handlers } from '../../../lib/serving/handlers.ts'
 import type { Owner } from '../../../lib/serving/owner.ts'
+import { seededRandom } from '../../../lib/sim/random.ts'
+import { Store } from '../../../lib/store/store.ts'
 import { MeshClock } from '../../../lib/store/version.ts'
 import { ManualClock } from '../rpc/manual-clock.ts'
 
@@ -33,8 +35,10 @@ beforeEach(() => {
   const changing = new Changing({
     owner,
     done: new Done(),
+    clock: new ManualClock(),
     meshClock,
     stats,
+    store: new Store({ bytesMax: 1e6, stats, random: seededRandom(1) }),
     partitionOf: () => 1,
     owns: () => isOurs,
     look: () => false,
@@ -112,7 +116,9 @@ describe('a change of another member', () => {
   it('that clears is made whoever owns what', () => {
     isOurs = false
     const once = { boot: 1, number: 1, openFrom: 1, untilMs: meshClock.now() + 1_000 }
-    expect(ask({ type: 'clear', kind: 'prefix', namespace: 'n', texts: [''], stamp: 1, ...once })).toHaveLength(1)
+    expect(
+      ask({ type: 'clear', kind: 'prefix', namespace: 'n', texts: [''], stamp: 1, soft: false, ...once })
+    ).toHaveLength(1)
     expect(made).toHaveLength(1)
   })
 })

@@ -599,7 +599,7 @@ describe('what a reviewer found', () => {
   it('nobody is followed for a cache that was cleared a moment ago, though the partition came after that', async () => {
     let calls = 0
     declare(() => ++calls)
-    owner.perform({ type: 'clear', kind: 'prefix', namespace: NAMESPACE, texts: [''], stamp: 1 })
+    owner.perform({ type: 'clear', kind: 'prefix', namespace: NAMESPACE, texts: [''], stamp: 1, soft: false })
     moves.gained(5, 'before')
     ask('a', 'load')
     await later()
