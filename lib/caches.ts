@@ -29,7 +29,7 @@ export interface Cached<A extends KeyPart[], R> {
 
 interface Declared {
   readonly cache: MeshCache
-  readonly definition: CacheDefinition
+  definition: CacheDefinition
 }
 
 export class Caches {
@@ -68,9 +68,13 @@ export class Caches {
       this.#byNamespace.set(definition.namespace, current)
       this.#onDeclared(current)
     }
-    const cache = known?.cache ?? this.#newCache(name)
-    this.#byName.set(name, { cache, definition: current })
-    return cache
+    if (known !== undefined) {
+      known.definition = current
+      return known.cache
+    }
+    const declared = this.#newCache(name, current)
+    this.#byName.set(name, declared)
+    return declared.cache
   }
 
   /** The function itself is the loader: it runs at the key's owner, if that has declared it too. */
@@ -114,10 +118,11 @@ export class Caches {
     return merge && ((a, b) => this.#deps.detach(() => merge(a, b)))
   }
 
-  #newCache(name: string): MeshCache {
-    // Looked up at each call: a declaration made later, with a loader or a TTL, is meant for this handle too.
-    const definition = (): CacheDefinition => (this.#byName.get(name) as Declared).definition
-    return new MeshCache(name, { ...this.#deps, definition })
+  #newCache(name: string, first: CacheDefinition): Declared {
+    // Looked at with each call: a declaration made later, with a loader or a TTL, is meant for this handle too.
+    const cache = new MeshCache(name, { ...this.#deps, definition: () => declared.definition })
+    const declared: Declared = { cache, definition: first }
+    return declared
   }
 }
 

@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import { clearTimeout, setImmediate, setTimeout } from 'node:timers'
 import type { Cancel, Clock } from '../ports/clock.ts'
+import { turnTime } from './turn-time.ts'
 
 /**
  * The clock of this process.
@@ -15,12 +16,13 @@ const wallMs = Date.now.bind(Date)
 const startTimer = setTimeout
 const stopTimer = clearTimeout
 const nextTurn = setImmediate
+const turnMs = turnTime(monotonicMs, process.nextTick.bind(process))
 
 /** A longer timeout would fire at once (2^31 − 1 is the platform's limit), so long waits are made of several. */
 const TIMER_MS_MAX = 2 ** 31 - 1
 
 export function nodeClock(): Clock {
-  return { monotonic: () => monotonicMs(), wall: () => wallMs(), after, defer: fn => void nextTurn(fn) }
+  return { monotonic: () => monotonicMs(), turnMs, wall: () => wallMs(), after, defer: fn => void nextTurn(fn) }
 }
 
 function after(ms: number, fn: () => void): Cancel {

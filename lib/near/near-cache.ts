@@ -31,6 +31,8 @@ import type { MeshClock } from '../store/version.ts'
 const OVERHEAD_BYTES = 200
 /** Keys closed to reads under way; of those beyond, every read that began before is refused. */
 const CLOSED_MAX = 4_096
+/** Copies that may be spared to make room for one: beyond that the oldest goes, used or not. */
+const SPARED_MAX = 16
 
 /** What a read has brought, as far as a copy of it needs. */
 export interface Brought {
@@ -58,6 +60,8 @@ export interface NearCopy extends Brought {
   shared: { readonly value: unknown } | undefined
   /** Its owner has been told, or will be, that it is used. */
   isUsed: boolean
+  /** Read since it was the oldest: when its turn to go comes, it goes to the end of the line once more. */
+  isSpared: boolean
 }
 
 export interface NearDeps {
@@ -96,7 +100,7 @@ export class NearCache {
       max: terms.maxEntries,
       maxSize: terms.maxBytes,
       dispose: copy => this.#gone(copy),
-      sizeCalculation: ({ bytes, tags }, key) => bytes.length + tags.length + 2 * key.length + OVERHEAD_BYTES
+      sizeCalculation: bytesOf
     })
   }
 
@@ -116,7 +120,7 @@ export class NearCache {
   /** A copy that may be answered with. */
   find(key: string): NearCopy | undefined {
     this.#lookAgain()
-    const copy = this.#copies.get(key)
+    const copy = this.#copies.peek(key)
     return copy === undefined ? undefined : this.#confirmed(copy)
   }
 
@@ -124,19 +128,17 @@ export class NearCache {
   findText(text: string): NearCopy | undefined {
     this.#lookAgain()
     const copy = this.#texts.get(text)
-    if (copy === undefined) return undefined
-    // A use of it, that it may stay.
-    this.#copies.get(copy.key)
-    return this.#confirmed(copy)
+    return copy === undefined ? undefined : this.#confirmed(copy)
   }
 
   #confirmed(copy: NearCopy): NearCopy | undefined {
-    const nowMs = this.#deps.meshClock.now()
+    const nowMs = this.#deps.meshClock.turnMs()
     const { line } = copy
     if (line.isOver || nowMs >= copy.untilMs || this.#isDead(copy)) {
       this.#copies.delete(copy.key)
       return undefined
     }
+    copy.isSpared = true
     const lagMs = nowMs - line.confirmedAtMs
     // Asked for in time: who comes back after a pause need not ask the owner for the value itself.
     if (lagMs > LAG_MS_MAX / 2) this.#deps.unconfirmed(line)
@@ -192,8 +194,11 @@ export class NearCache {
       line,
       untilMs,
       shared: undefined,
-      isUsed: false
+      isUsed: false,
+      isSpared: false
     }
+    this.#copies.delete(key)
+    this.#makeRoom(bytesOf(copy))
     this.#copies.set(key, copy)
     if (copy.text !== undefined && this.#copies.has(key)) this.#texts.set(copy.text, copy)
     stats.nearKeptTotal++
@@ -240,6 +245,27 @@ export class NearCache {
     return copy.tags.length > 0 && this.#deps.isDead(copy.key, copy)
   }
 
+  /**
+   * Who goes is whoever was not read for longest, by one mark a copy (CLOCK): to move it in the list with each read would
+   * cost a second lookup of its key, and that is as much as the first.
+   */
+  #makeRoom(bytes: number): void {
+    const copies = this.#copies
+    // What is larger than all together is not kept by anybody, and nobody goes for it.
+    if (bytes > copies.maxSize) return
+    const isFull = (): boolean => copies.size >= copies.max || copies.calculatedSize + bytes > copies.maxSize
+    for (let spared = 0; spared < SPARED_MAX && copies.size > 0 && isFull(); ) {
+      const oldest = copies.peek(copies.rkeys().next().value as string) as NearCopy
+      if (!oldest.isSpared) {
+        copies.delete(oldest.key)
+        continue
+      }
+      oldest.isSpared = false
+      copies.get(oldest.key)
+      spared++
+    }
+  }
+
   #gone(copy: NearCopy): void {
     if (copy.text !== undefined && this.#texts.get(copy.text) === copy) this.#texts.delete(copy.text)
   }
@@ -270,4 +296,8 @@ export class NearCache {
     this.#closed.clear()
     this.#allClosedAtMs = this.now()
   }
+}
+
+function bytesOf({ key, bytes, tags }: NearCopy): number {
+  return bytes.length + tags.length + 2 * key.length + OVERHEAD_BYTES
 }

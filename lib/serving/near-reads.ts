@@ -14,7 +14,7 @@ import type { Patience, Reads } from './reads.ts'
 /** Nobody could be asked, or nobody answered: what a loader threw is an answer. */
 const UNHEARD: ReadonlySet<string> = new Set(['ERR_MESH_UNAVAILABLE', 'ERR_MESH_TIMEOUT', 'ERR_MESH_OVERLOADED'])
 
-type From = 'near' | 'owner' | 'quorum' | undefined
+export type From = 'near' | 'owner' | 'quorum' | undefined
 
 export class NearReads {
   readonly #near: NearCopies
@@ -25,11 +25,9 @@ export class NearReads {
     this.#reads = reads
   }
 
-  /** A copy in this process, where a read `from` there may be answered with one. */
-  find(definition: CacheDefinition, key: Key, from: From): NearCopy | undefined {
-    if (from === 'owner' || from === 'quorum') return undefined
-    const near = this.#for(definition)
-    return typeof key === 'string' ? near?.findText(key) : near?.find(encodeKey(key, definition.name))
+  /** Where its copies are, if it keeps any: for as long as it is declared like this. */
+  cacheOf({ near, namespace }: CacheDefinition): NearCache | undefined {
+    return near === undefined ? undefined : this.#near.of(namespace)
   }
 
   /** What is here of many, and how to put what others say of the rest between; undefined where none are kept. */
@@ -38,8 +36,9 @@ export class NearReads {
     keys: readonly Key[],
     from: From
   ): { readonly missing: readonly number[]; filled(rest: readonly Found[]): Found[] } | undefined {
-    if (definition.near === undefined) return undefined
-    const copies = keys.map(key => this.find(definition, key, from))
+    const near = this.cacheOf(definition)
+    if (near === undefined) return undefined
+    const copies = keys.map(key => findIn(near, definition, key, from))
     const missing = [...copies.keys()].filter(place => copies[place] === undefined)
     const filled = (rest: readonly Found[]): Found[] => {
       const all: Found[] = [...copies]
@@ -51,7 +50,7 @@ export class NearReads {
 
   read(ask: ReadAsk, patience: Patience, from: From): Promise<Answer | NearCopy | undefined> {
     const { definition, encodedKey, wish } = ask
-    const near = wish === 'warm' || from === 'quorum' ? undefined : this.#for(definition)
+    const near = wish === 'warm' || from === 'quorum' ? undefined : this.cacheOf(definition)
     if (near === undefined) return this.#reads.read(ask, patience)
     const mayBeHere = from !== 'owner' && wish !== 'refresh'
     const copy = mayBeHere ? near.find(encodedKey) : undefined
@@ -68,16 +67,12 @@ export class NearReads {
     work: Promise<T>,
     isRemoval = false
   ): Promise<T> {
-    const near = this.#for(definition)
+    const near = this.cacheOf(definition)
     if (near === undefined) return work
     return work.finally(() => {
       if (encodedKey === undefined) near.clear()
       else if (near.changedHere(encodedKey) && isRemoval) this.#near.removedHere(definition.namespace, encodedKey)
     })
-  }
-
-  #for({ near, namespace }: CacheDefinition): NearCache | undefined {
-    return near === undefined ? undefined : this.#near.of(namespace)
   }
 
   /** Kept also where the caller asked past the copies: a member that has seen a value never sees an older one after it. */
@@ -99,4 +94,10 @@ export class NearReads {
       return last
     }
   }
+}
+
+/** A copy in this process, where a read `from` there may be answered with one. */
+export function findIn(near: NearCache, definition: CacheDefinition, key: Key, from: From): NearCopy | undefined {
+  if (from === 'owner' || from === 'quorum') return undefined
+  return typeof key === 'string' ? near.findText(key) : near.find(encodeKey(key, definition.name))
 }

@@ -68,6 +68,7 @@ export class World {
     const bornMs = this.nowMs - 1_000
     return {
       monotonic: () => this.nowMs - bornMs,
+      turnMs: () => this.nowMs - bornMs,
       wall: () => WALL_START_MS + this.nowMs + process.wallSkewMs,
       after: (ms, fn) => this.after(Math.max(ms, 0.001), process, fn),
       defer: fn => {

@@ -87,6 +87,11 @@ export class MeshClock {
     return Math.max(this.#clock.monotonic() + this.#offsetMs, this.#lastStamp / COUNTS_PER_MS)
   }
 
+  /** The same, or that of an earlier moment of this turn (`Clock.turnMs`). */
+  turnMs(): number {
+    return Math.max(this.#clock.turnMs() + this.#offsetMs, this.#lastStamp / COUNTS_PER_MS)
+  }
+
   /**
    * A time of the mesh clock as this machine's wall would show it, to be compared with `Date.now()`: what counts of an
    * expiry is how far away it is, and that is kept.

@@ -178,7 +178,7 @@ describe('a planted bug is found:', () => {
   })
 
   it('a member that follows the clock of a frame it has not checked', async () => {
-    const clock = { monotonic: () => 1, wall: () => 1, after: () => () => {}, defer: () => {} }
+    const clock = { monotonic: () => 1, turnMs: () => 1, wall: () => 1, after: () => () => {}, defer: () => {} }
     const { onFrame } = Links.prototype
     vi.spyOn(Links.prototype, 'onFrame').mockImplementation(function (this: Links, peer, lane, bytes) {
       new MeshClock(clock).hear(1)

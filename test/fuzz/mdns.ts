@@ -24,7 +24,7 @@ export function mdnsDecoder(): Decoder {
   const source = mdnsSource(
     {},
     {
-      clock: { monotonic: () => 1, wall: () => 1, after: () => () => {}, defer: () => {} },
+      clock: { monotonic: () => 1, turnMs: () => 1, wall: () => 1, after: () => () => {}, defer: () => {} },
       random: { float: () => 0.5, integer: () => 0, fork: () => ({}) as never },
       hosts: () => ['10.0.0.5'],
       open: async listener => {

@@ -11,6 +11,10 @@ export class ManualClock implements Clock {
     return this.nowMs
   }
 
+  turnMs(): number {
+    return this.nowMs
+  }
+
   wall(): number {
     return this.wallMs
   }
