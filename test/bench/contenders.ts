@@ -3,6 +3,8 @@
  * its own on loopback, values as Buffers. `getNow` is for those that need no promise.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
+import { BentoCache, bentostore } from 'bentocache'
+import { memoryDriver } from 'bentocache/drivers/memory'
 import { Redis } from 'ioredis'
 import { LRUCache } from 'lru-cache'
 import memjs from 'memjs'
@@ -14,7 +16,7 @@ import { type Abilities, type Copying, cacheOptions } from './mesh-options.ts'
 export interface Contender {
   get(key: string): Promise<unknown>
   /** Without a promise. */
-  getNow?(key: string): unknown
+  getNow?: ((key: string) => unknown) | undefined
   many(keys: readonly string[]): Promise<readonly unknown[]>
   set(key: string, value: unknown): Promise<unknown>
   /** Throws when what was measured is not what is claimed. */
@@ -38,7 +40,7 @@ export type ContenderPlan =
     }
   | { readonly kind: 'redis'; readonly port: number; readonly autoPipelining: boolean }
   | { readonly kind: 'memcached' | 'echo'; readonly port: number }
-  | { readonly kind: 'own' | 'lru' | 'lruBytes' }
+  | { readonly kind: 'own' | 'lru' | 'lruAwaited' | 'lruBytes' | 'bentocache' }
 
 export function contender(plan: ContenderPlan): Promise<Contender> {
   switch (plan.kind) {
@@ -54,8 +56,12 @@ export function contender(plan: ContenderPlan): Promise<Contender> {
       return ownMesh()
     case 'lru':
       return lru()
+    case 'lruAwaited':
+      return awaitedLru()
     case 'lruBytes':
       return lruBytes()
+    case 'bentocache':
+      return bentocache()
   }
 }
 
@@ -148,6 +154,24 @@ async function lru(): Promise<Contender> {
     key => cache.get(key),
     (key, value) => cache.set(key, value as object)
   )
+}
+
+/** Through a promise, as those are that may have to ask somebody. */
+async function awaitedLru(): Promise<Contender> {
+  return { ...(await lru()), getNow: undefined }
+}
+
+/** Its memory layer alone, which hands out what it was given, as a bare lru-cache and near copies do. */
+async function bentocache(): Promise<Contender> {
+  const memory = memoryDriver({ maxItems: 100_000, serialize: false })
+  const cache = new BentoCache({ default: 'memory', stores: { memory: bentostore().useL1Layer(memory) } })
+  const get = (key: string): Promise<unknown> => cache.get({ key })
+  return {
+    get,
+    many: keys => Promise.all(keys.map(get)),
+    set: (key, value) => cache.set({ key, value, ttl: '1h' }),
+    close: () => cache.disconnectAll()
+  }
 }
 
 /** Hands out private copies, as a mesh does: bytes inside, decoded for each caller. */

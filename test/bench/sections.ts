@@ -88,19 +88,26 @@ export const measures: Record<Section, { about: string; measure(o: BenchOptions,
   },
   near: {
     about:
-      'values that another process owns, read once more from their near copies, against bare lru-cache, which makes no ' +
-      'promise and is never wrong. Both hand out one shared object.',
+      'values that another process owns, read once more from their near copies, against the memory layer of bentocache ' +
+      '({ serialize: false }) and bare lru-cache, which asks nobody whether its value still holds. All hand out one shared ' +
+      'object; an awaited lru-cache is one call of it in an async function.',
     async measure(o, field) {
       if (!field.abilities.peek) return { cases: [], notes: ['Left out: this release has no near copies yet.'] }
       await field.near({ 'cachemesh, await get': 'get', 'cachemesh, peek': 'peek' })
+      await field.add('bentocache', { kind: 'bentocache' })
+      await field.add('lru-cache, awaited', { kind: 'lruAwaited' })
       await field.add('lru-cache', { kind: 'lru' })
       await field.fill({ value: 'object', bytes: 100, large: false })
       const cases: Case[] = []
-      for (const callers of [1, 64]) {
-        const work = { what: 'get', callers, ms: o.sliceMs, untimed: true } as const
-        const rows = await field.measure(field.names, o.rounds, work)
-        cases.push({ title: `a small object, ${inWords(callers)}`, compared: 'calls/s', rows })
-      }
+      for (const [how, names] of [
+        ['with a promise', ['cachemesh, await get', 'bentocache', 'lru-cache, awaited']],
+        ['without', ['cachemesh, peek', 'lru-cache']]
+      ] as const)
+        for (const callers of how === 'without' ? [1] : [1, 64]) {
+          const work = { what: 'get', callers, ms: o.sliceMs, untimed: true } as const
+          const rows = await field.measure(names, o.rounds, work)
+          cases.push({ title: `a small object ${how}, ${inWords(callers)}`, compared: 'calls/s', rows })
+        }
       return { cases }
     }
   },
