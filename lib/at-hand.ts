@@ -18,10 +18,16 @@ export class AtHand {
 
   /** A copy in this process, where a read `from` there may be answered with one. */
   find(definition: CacheDefinition, key: Key, from: From): NearCopy | undefined {
-    if (definition !== this.#definition) {
-      this.#definition = definition
-      this.#near = this.#reads.cacheOf(definition)
-    }
-    return this.#near === undefined ? undefined : findIn(this.#near, definition, key, from)
+    if (definition !== this.#definition) this.#lookUp(definition)
+    const near = this.#near
+    if (near === undefined) return undefined
+    // Nearly all reads, and so short that the compiler puts it into the caller.
+    if (from === undefined && typeof key === 'string') return near.findText(key)
+    return findIn(near, definition, key, from)
+  }
+
+  #lookUp(definition: CacheDefinition): void {
+    this.#definition = definition
+    this.#near = this.#reads.cacheOf(definition)
   }
 }

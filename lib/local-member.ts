@@ -226,15 +226,22 @@ export class LocalMember implements Mesh {
   }
 
   #checkOpen(): void {
-    if (this.#state !== 'left') return
-    throw new MeshError('ERR_MESH_LEFT', `This member has left the mesh '${this.name}'. Create a new one to go on.`)
+    if (this.#state === 'left') throw this.#gone()
+  }
+
+  #gone(): MeshError {
+    return new MeshError('ERR_MESH_LEFT', `This member has left the mesh '${this.name}'. Create a new one to go on.`)
+  }
+
+  /** Asked by every call: so short that it is compiled into it. */
+  #checkServing(): void {
+    this.#checkOpen()
+    if (this.#settings.minMembers > 1) this.#checkMembers()
   }
 
   /** Fewer than these may be the smaller side of a split, and must not answer for the whole. */
-  #checkServing(): void {
-    this.#checkOpen()
+  #checkMembers(): void {
     const { minMembers } = this.#settings
-    if (minMembers === 1) return
     const here = this.#parts.membership.view.present().length
     if (here >= minMembers) return
     throw new MeshError(

@@ -115,7 +115,7 @@ export class MeshCache implements Cache<unknown, Key> {
       options?.signal?.throwIfAborted()
       const copy = this.#atHand.find(definition, key, options?.from)
       if (copy === undefined) return this.#getPast(definition, key, options)
-      return Promise.resolve(copy.shared === undefined ? this.#valueOf(definition, key, copy) : copy.shared.value)
+      return Promise.resolve(copy.isShared ? copy.value : this.#valueOf(definition, key, copy))
     } catch (error) {
       return Promise.reject(error)
     }
@@ -132,9 +132,10 @@ export class MeshCache implements Cache<unknown, Key> {
   }
 
   peek(key: Key): unknown {
-    const definition = this.#enter('peek', undefined)
+    this.#deps.checkOpen()
+    const definition = this.#deps.definition()
     const copy = this.#atHand.find(definition, key, undefined)
-    if (copy !== undefined) return copy.shared === undefined ? this.#valueOf(definition, key, copy) : copy.shared.value
+    if (copy !== undefined) return copy.isShared ? copy.value : this.#valueOf(definition, key, copy)
     return this.#valueOf(definition, key, this.#deps.router.readHere(definition.namespace, encodeKey(key, this.name)))
   }
 
@@ -331,7 +332,7 @@ export class MeshCache implements Cache<unknown, Key> {
 
   #enter(call: CallName, options: unknown): CacheDefinition {
     this.#deps.checkOpen()
-    checkCall(options, call, 'cache', this.name)
+    if (options !== undefined) checkCall(options, call, 'cache', this.name)
     return this.#deps.definition()
   }
 
@@ -395,11 +396,14 @@ export class MeshCache implements Cache<unknown, Key> {
 
   #valueOf(definition: CacheDefinition, key: Key, answer: Stored | NearCopy | undefined): unknown {
     if (answer === undefined) return undefined
-    if ('shared' in answer && answer.shared !== undefined) return answer.shared.value
+    if ('isShared' in answer && answer.isShared) return answer.value
     const value = definition.codec.decode(answer.bytes, { cache: this.name, key: String(key) })
     if (!definition.isFrozen) return value
     const isWhole = freeze(value)
-    if ('shared' in answer && isWhole) answer.shared = { value }
+    if ('isShared' in answer && isWhole) {
+      answer.isShared = true
+      answer.value = value
+    }
     return value
   }
 
