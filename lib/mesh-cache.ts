@@ -5,7 +5,6 @@
  * Every caller gets a private copy, on every path and also in the process that loaded: whoever changes what it got
  * changes nothing for anybody else.
  */
-import { AtHand } from './at-hand.ts'
 import { unlessAborted } from './base/abort.ts'
 import type { Duration } from './base/units.ts'
 import { allOrPartial, inBatches, storesAtOnce } from './batches.ts'
@@ -31,7 +30,6 @@ import {
   type SetOptions,
   type WarmOptions
 } from './calls.ts'
-import { freeze } from './codec/freeze.ts'
 import { decodeKey, encodeKey, type Key } from './codec/keys.ts'
 import { decodeTags } from './codec/tags.ts'
 import { Drops } from './drops.ts'
@@ -48,13 +46,15 @@ import type { Logger } from './ports/log.ts'
 import type { Random } from './ports/random.ts'
 import { checkLoads, ownTerms, patienceOf, registeredTerms } from './read-terms.ts'
 import type { WriteOf } from './rpc/messages.ts'
+import { AtHand } from './serving/at-hand.ts'
 import type { Changes } from './serving/changes.ts'
 import type { Explanations } from './serving/explanations.ts'
 import type { FilterChanges } from './serving/filter-changes.ts'
 import type { Flushes } from './serving/flushes.ts'
-import type { Found, ManyAsk, ManyReads } from './serving/many-reads.ts'
+import { handedOut, settledOf } from './serving/handed-out.ts'
+import type { ManyAsk, ManyReads } from './serving/many-reads.ts'
 import type { NearReads } from './serving/near-reads.ts'
-import { type Answer, type ReadAsk, type ReadTerms, STORED, type Stored } from './serving/question.ts'
+import { type Answer, type ReadAsk, type ReadTerms, STORED } from './serving/question.ts'
 import type { Reads } from './serving/reads.ts'
 import type { Router } from './serving/router.ts'
 import type { Surveys } from './serving/surveys.ts'
@@ -115,7 +115,7 @@ export class MeshCache implements Cache<unknown, Key> {
       options?.signal?.throwIfAborted()
       const copy = this.#atHand.find(definition, key, options?.from)
       if (copy === undefined) return this.#getPast(definition, key, options)
-      return Promise.resolve(copy.isShared ? copy.value : this.#valueOf(definition, key, copy))
+      return Promise.resolve(copy.isShared ? copy.value : handedOut(definition, key, copy))
     } catch (error) {
       return Promise.reject(error)
     }
@@ -126,17 +126,17 @@ export class MeshCache implements Cache<unknown, Key> {
     const encodedKey = encodeKey(key, this.name)
     const mayBeHere = options?.from !== 'quorum'
     const here = mayBeHere ? this.#deps.router.readHere(definition.namespace, encodedKey) : undefined
-    if (here !== undefined) return this.#valueOf(definition, key, here)
+    if (here !== undefined) return handedOut(definition, key, here)
     const terms = registeredTerms(definition, key, this.#deps.detach, options)
-    return this.#valueOf(definition, key, await this.#read(definition, key, encodedKey, terms, options))
+    return handedOut(definition, key, await this.#read(definition, key, encodedKey, terms, options))
   }
 
   peek(key: Key): unknown {
     this.#deps.checkOpen()
     const definition = this.#deps.definition()
     const copy = this.#atHand.find(definition, key, undefined)
-    if (copy !== undefined) return copy.isShared ? copy.value : this.#valueOf(definition, key, copy)
-    return this.#valueOf(definition, key, this.#deps.router.readHere(definition.namespace, encodeKey(key, this.name)))
+    if (copy !== undefined) return copy.isShared ? copy.value : handedOut(definition, key, copy)
+    return handedOut(definition, key, this.#deps.router.readHere(definition.namespace, encodeKey(key, this.name)))
   }
 
   async getMany(keys: readonly Key[], options?: GetOptions): Promise<unknown[]> {
@@ -169,11 +169,7 @@ export class MeshCache implements Cache<unknown, Key> {
     const definition = this.#enter('getOrSet', options)
     checkFunction(load, 'the loader of getOrSet', 'cache.getOrSet(key, () => value)', this.name)
     const terms = ownTerms(definition, load, undefined, options)
-    return this.#valueOf(
-      definition,
-      key,
-      await this.#read(definition, key, encodeKey(key, this.name), terms, options)
-    ) as R
+    return handedOut(definition, key, await this.#read(definition, key, encodeKey(key, this.name), terms, options)) as R
   }
 
   async getOrSetMany(keys: readonly Key[], load: LoadMany, options?: KeepOptions & GetOptions): Promise<never[]> {
@@ -195,7 +191,7 @@ export class MeshCache implements Cache<unknown, Key> {
     const definition = this.#enter('refresh', options)
     checkLoads(definition, 'refresh')
     const terms: ReadTerms = { ...registeredTerms(definition, key, this.#deps.detach), wish: 'refresh' }
-    return this.#valueOf(definition, key, await this.#read(definition, key, encodeKey(key, this.name), terms, options))
+    return handedOut(definition, key, await this.#read(definition, key, encodeKey(key, this.name), terms, options))
   }
 
   async warm(keys: Iterable<Key> | AsyncIterable<Key>, options?: WarmOptions): Promise<Warmed> {
@@ -355,7 +351,7 @@ export class MeshCache implements Cache<unknown, Key> {
     const near = this.#deps.near.findMany(definition, keys, options?.from)
     const found = await this.#deps.many.read(near === undefined ? ask : askFor(ask, near.missing), patienceOf(options))
     const all = near === undefined ? found : near.filled(found)
-    const settled = all.map((one, place) => this.#settledOf(definition, keys[place] as Key, one))
+    const settled = all.map((one, place) => settledOf(definition, keys[place] as Key, one))
     return allOrPartial(settled, this.name)
   }
 
@@ -385,34 +381,12 @@ export class MeshCache implements Cache<unknown, Key> {
     const answer = await this.#read(definition, key, encodeKey(key, this.name), terms, options)
     if (answer === undefined || answer.negative) return undefined
     return {
-      value: this.#valueOf(definition, key, answer),
+      value: handedOut(definition, key, answer),
       version: versionText(answer) as Version,
       expiresAt: Math.round(this.#deps.meshClock.wallOf(answer.expiresAtMs)),
       stale: answer.stale,
       tags: decodeTags(answer.tags),
       from: answer.from
-    }
-  }
-
-  #valueOf(definition: CacheDefinition, key: Key, answer: Stored | NearCopy | undefined): unknown {
-    if (answer === undefined) return undefined
-    if ('isShared' in answer && answer.isShared) return answer.value
-    const value = definition.codec.decode(answer.bytes, { cache: this.name, key: String(key) })
-    if (!definition.isFrozen) return value
-    const isWhole = freeze(value)
-    if ('isShared' in answer && isWhole) {
-      answer.isShared = true
-      answer.value = value
-    }
-    return value
-  }
-
-  #settledOf(definition: CacheDefinition, key: Key, found: Found): PromiseSettledResult<unknown> {
-    try {
-      if (found !== undefined && 'error' in found) throw found.error
-      return { status: 'fulfilled', value: this.#valueOf(definition, key, found) }
-    } catch (reason) {
-      return { status: 'rejected', reason }
     }
   }
 

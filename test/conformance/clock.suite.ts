@@ -25,6 +25,23 @@ export function clockSuite(name: string, makeWorld: () => ClockWorld): void {
       expect(seen).toEqual([...seen].sort((a, b) => a - b))
     })
 
+    test('the time of a turn is never ahead, never goes back, and is of this turn', async () => {
+      const { clock, settle } = makeWorld()
+      let last = 0
+      const inOrder = (): boolean => {
+        const seenMs = clock.turnMs()
+        const isInOrder = seenMs >= last && seenMs <= clock.monotonic()
+        last = seenMs
+        return isInOrder
+      }
+      for (let turn = 0; turn < 20; turn++) {
+        const beganMs = clock.monotonic()
+        expect(clock.turnMs()).toBeGreaterThanOrEqual(beganMs)
+        expect(Array.from({ length: 1_000 }, inOrder)).not.toContain(false)
+        await turns(clock, settle, 1)
+      }
+    })
+
     test('wall is a time of day in milliseconds', () => {
       const { clock } = makeWorld()
       expect(clock.wall()).toBeGreaterThan(Date.UTC(2020))

@@ -80,6 +80,33 @@ describe('a value that is read again', () => {
     expect(products(t, 2).peek(key)).toBeUndefined()
   })
 
+  it('is read near by a handle that was there before the cache was declared to keep copies', async () => {
+    const t = await formed(2, { seed: 9013 })
+    const key = keyOf(t, 0, { cache: 'products' })
+    const early = mesh(t, 1).cache<Product>('products')
+    expect([early.peek(key), await t.until(early.get(key))]).toEqual([undefined, undefined])
+    for (const member of [0, 1]) mesh(t, member).cache('products', { ttl: '1h', backups: 0, near: {} })
+    await t.until(products(t, 0).set(key, PRODUCT))
+    await keep(t, 1, key)
+    expect(early.peek(key)).toEqual(PRODUCT)
+    expect((await t.until(early.getEntry(key)))?.from).toBe('near')
+  })
+
+  it('rejects and does not throw when it cannot be asked for', async () => {
+    const { t, key } = await near({ seed: 9014 })
+    await t.until(products(t, 0).set(key, PRODUCT))
+    await keep(t, 1, key)
+    const cache = products(t, 1)
+    await expect(cache.get(key, { from: 'here' as never })).rejects.toMatchObject({ code: 'ERR_MESH_OPTION' })
+    await expect(cache.get(key, 5 as never)).rejects.toMatchObject({ code: 'ERR_MESH_OPTION' })
+    await expect(cache.get(7 as never)).rejects.toMatchObject({ code: 'ERR_MESH_KEY' })
+    const reason = new Error('enough')
+    await expect(cache.get(key, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason)
+    await t.until(mesh(t, 1).leave())
+    await expect(cache.get(key)).rejects.toMatchObject({ code: 'ERR_MESH_LEFT' })
+    expect(() => cache.peek(key)).toThrow('has left')
+  })
+
   it('is asked of its owner where the call says so, and where the cache keeps no copies', async () => {
     const { t, key } = await near({ seed: 9005 })
     await t.until(products(t, 0).set(key, PRODUCT))

@@ -78,6 +78,11 @@ function kept(over: Partial<Brought> = {}, meanwhile: () => void = () => {}, key
   return near.find(key) !== undefined
 }
 
+function keptUnread(key: string): void {
+  clock.pass(1)
+  near.keep(key, key.slice(1), value(), near.now() - 0.5)
+}
+
 const changed = (stamp: number, expiresAtMs = 0, key = 'k'): boolean =>
   near.changed({ kind: 'key', namespace: 'n', key, stamp, expiresAtMs })
 
@@ -127,6 +132,35 @@ describe('what a read has brought', () => {
     expect(kept({ stamp: 20 })).toBe(true)
     kept({ stamp: 10 })
     expect(near.find('k')?.stamp).toBe(20)
+  })
+
+  it('takes the place of what was not read for longest, and not of what is read', () => {
+    near = nearCache({ maxEntries: 3 })
+    for (const key of ['ka', 'kb', 'kc']) keptUnread(key)
+    near.findText('a')
+    near.find('kb')
+    keptUnread('kd')
+    keptUnread('ke')
+    // c was never read; of a and b, which were spared when c went, a was read first.
+    near.find('kb')
+    keptUnread('kf')
+    expect(['ka', 'kb', 'kc', 'kd', 'ke', 'kf'].filter(key => near.find(key) !== undefined)).toContain('kb')
+    expect([near.find('kc'), near.find('kd'), near.size]).toEqual([undefined, undefined, 3])
+  })
+
+  it('takes the place of others also where all are read all the time', () => {
+    near = nearCache({ maxEntries: 100 })
+    for (let i = 0; i < 100; i++) kept({}, undefined, `k${i}`)
+    kept({}, undefined, 'knew')
+    expect(near.size).toBe(100)
+    expect(near.find('knew')).toBeDefined()
+  })
+
+  it('takes the place of nobody where it is larger than all together', () => {
+    near = nearCache({ maxBytes: 10_000 })
+    for (let i = 0; i < 5; i++) kept({}, undefined, `k${i}`)
+    expect(kept({ bytes: new Uint8Array(20_000) }, undefined, 'large')).toBe(false)
+    expect(near.size).toBe(5)
   })
 
   it('is bounded by number and by bytes', () => {

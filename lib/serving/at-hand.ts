@@ -2,10 +2,10 @@
  * The near copies of one cache, as its handle has them at hand: which they are is looked up once for each declaration,
  * because a lookup by name costs as much as the whole rest of a read that ends here.
  */
-import type { Key } from './codec/keys.ts'
-import type { CacheDefinition } from './fill/definition.ts'
-import type { NearCache, NearCopy } from './near/near-cache.ts'
-import { type From, findIn, type NearReads } from './serving/near-reads.ts'
+import type { Key } from '../codec/keys.ts'
+import type { CacheDefinition } from '../fill/definition.ts'
+import type { NearCache, NearCopy } from '../near/near-cache.ts'
+import { type From, findIn, type NearReads } from './near-reads.ts'
 
 export class AtHand {
   readonly #reads: NearReads
