@@ -10,7 +10,9 @@
  *     looks for itself, and asks for no tick.
  *
  * So what a turn computes between two calls is seen, except where it stands still in the midst of very many calls, and
- * then for as long as that lasts. Nothing has come in from outside meanwhile.
+ * then by the next `SHARED_MAX` calls of that turn at most. Nothing has come in from outside meanwhile.
+ *
+ * Not promised: the time of now. What must not be decided by an earlier moment looks at the clock itself.
  */
 /** Calls come thick and fast while those that shared a look took no longer than this. */
 const CLOSE_MS = 0.1
