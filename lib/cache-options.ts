@@ -84,12 +84,14 @@ export interface CacheOptions<V, K extends Key> {
   /**
    * Copies in this process of values that other members own, so that a read of them asks nobody: at most two seconds
    * behind, and gone within milliseconds when the value changes. `maxEntries`, default 10,000; `maxBytes`, default
-   * '32mb'; `ttl`, default '5s', is how long a copy may answer while its owner cannot be asked. Default false.
+   * '32mb'; `ttl`, default '5s', is how long a copy may answer while its owner cannot be asked. 'hot': only of keys so
+   * much in demand that their owner says so, for two seconds, up to 8 MiB in all caches together. False: none, ever.
+   * Default 'hot'.
    */
-  near?: false | NearOptions | undefined
+  near?: false | 'hot' | NearOptions | undefined
   /**
    * 'copy': each caller gets a value of its own, to change as it likes. 'frozen': nobody can change it, and callers may
-   * share one. Default 'copy'; 'frozen' with `near`.
+   * share one. Default 'copy'; 'frozen' where `near` says how many to keep.
    */
   values?: 'copy' | 'frozen' | undefined
   /** Members beside its owner that keep a copy of each value, as far as there are so many. 0 to 3. Default 1. */
@@ -204,6 +206,8 @@ const NEAR_OPTIONS: ReadonlySet<string> = new Set<keyof NearOptions>(['maxEntrie
 const EXISTS_OPTIONS: ReadonlySet<string> = new Set(['keys', 'falsePositives'])
 const COUNTER_OPTIONS: ReadonlySet<string> = new Set<keyof CounterOptions>(['ttl', 'backups', 'backupAcks'])
 const BREAKER_OPTIONS: ReadonlySet<string> = new Set(['failures', 'openFor'])
+/** Near copies of hot keys, where none were asked for. They are never older than a near copy may lag behind its owner. */
+const FOR_HOT = Object.freeze({ maxEntries: 128, maxBytes: 4 * 1024 ** 2, ttlMs: 2_000, isForHot: true })
 /** More than any origin takes, and a number that travels. */
 const WHOLE_MAX = 1_000_000
 const DEFAULT_NEGATIVE_TTL_MS = 5_000
@@ -279,7 +283,10 @@ export function counterDefinition(name: unknown, options: CounterOptions): Cache
   }
   ttlMs(options.ttl, `ttl of counter '${counter}'`)
   checkCopies(options, option => `${option} of counter '${counter}'`)
-  return Object.freeze({ ...cacheDefinition(counter, options), namespace: counterNamespaceOf(counter) })
+  return Object.freeze({
+    ...cacheDefinition(counter, { ...options, near: false }),
+    namespace: counterNamespaceOf(counter)
+  })
 }
 
 /** A cache known by name alone: it can be read, and written where each write says its TTL. */
@@ -357,20 +364,22 @@ function checkCopies(
 }
 
 function checkNear(near: unknown, what: string): CacheDefinition['near'] {
-  if (near === undefined || near === false) return undefined
+  if (near === false) return undefined
+  if (near === undefined || near === 'hot') return FOR_HOT
   if (typeof near !== 'object' || near === null)
-    return refuse(what, 'false or { maxEntries, maxBytes, ttl }', near, 'All three have defaults: write {}.')
+    return refuse(what, "false, 'hot' or { maxEntries, maxBytes, ttl }", near, 'All three have defaults: write {}.')
   checkNames(near, NEAR_OPTIONS, what)
   const { maxEntries = 10_000, maxBytes = '32mb', ttl = '5s' } = near as NearOptions
   return Object.freeze({
     maxEntries: checkWhole(maxEntries, `maxEntries in ${what}`, '10,000 is the default.'),
     maxBytes: byteCount(maxBytes, `maxBytes in ${what}`),
-    ttlMs: durationMs(ttl, `ttl in ${what}`)
+    ttlMs: durationMs(ttl, `ttl in ${what}`),
+    isForHot: false
   })
 }
 
 function checkValues({ near, values }: CacheOptions<never, never>, what: string): boolean {
-  if (values === undefined) return near !== undefined && near !== false
+  if (values === undefined) return typeof near === 'object'
   if (values === 'copy' || values === 'frozen') return values === 'frozen'
   return refuse(what, "'copy' or 'frozen'", values, "'frozen' values can be shared, and cost no decoding near.")
 }

@@ -19,6 +19,7 @@ import type { May } from './fill/definition.ts'
 import { type Member, memberOf } from './member.ts'
 import type { ViewChanges } from './membership/view-changes.ts'
 import type { Mesh, MeshEvents, MeshStats, ReadyOptions } from './mesh.ts'
+import type { HotKey } from './near/demand.ts'
 import { Events } from './observe/events.ts'
 import type { Left } from './observe/movement.ts'
 import { withWarnings } from './observe/warnings.ts'
@@ -50,7 +51,8 @@ export class LocalMember implements Mesh {
       isLeaving: () => this.#state === 'leaving',
       checkOpen: () => this.#checkServing(),
       onView: changes => this.#viewChanged(changes),
-      onMoved: moved => this.#events.emit('moved', moved)
+      onMoved: moved => this.#events.emit('moved', moved),
+      onHot: () => {}
     })
   }
 
@@ -162,11 +164,16 @@ export class LocalMember implements Mesh {
       records: this.#parts.store.size,
       nearEntries: this.#parts.near.size,
       nearBytes: this.#parts.near.bytes,
+      hotKeys: this.#parts.near.demand.hotKeys,
       loadsInProgress: this.#parts.flights.size,
       loadsQueued: this.#parts.guard.queued,
       breakersOpen: this.#parts.guard.breakersOpen,
       storesPending: this.#parts.behind.size
     }
+  }
+
+  hotKeys(): HotKey[] {
+    return this.#parts.near.demand.list()
   }
 
   on<E extends keyof MeshEvents>(event: E, listener: (event: MeshEvents[E]) => void): () => void {

@@ -11,6 +11,7 @@ import type { Key, KeyPart } from './codec/keys.ts'
 import type { Counter } from './counter.ts'
 import type { LoadContext, May } from './fill/definition.ts'
 import type { Member } from './member.ts'
+import type { HotKey } from './near/demand.ts'
 import type { Left, Moved } from './observe/movement.ts'
 import type { Gauges, Stats } from './observe/stats.ts'
 import type { Topic } from './topic.ts'
@@ -79,5 +80,7 @@ export interface Mesh extends AsyncDisposable {
   leave(options?: { deadline?: Duration }): Promise<Left>
   /** This member's numbers, without I/O. */
   stats(): MeshStats
+  /** What other members ask most of, of the keys that this one owns; the most first, at most 64. Without I/O. */
+  hotKeys(): HotKey[]
   on<E extends keyof MeshEvents>(event: E, listener: (event: MeshEvents[E]) => void): () => void
 }

@@ -12,6 +12,7 @@ import { WriteBehind } from './fill/write-behind.ts'
 import { Membership } from './membership/membership.ts'
 import type { MemberRecord, View } from './membership/view.ts'
 import { changesBetween, isPresentIn, type ViewChanges } from './membership/view-changes.ts'
+import type { HotKey } from './near/demand.ts'
 import { NearCopies } from './near/near-copies.ts'
 import { Complaints } from './observe/complaints.ts'
 import { Happenings } from './observe/happenings.ts'
@@ -69,6 +70,8 @@ export interface Life {
   readonly onView: (changes: ViewChanges) => void
   /** Partitions have changed hands. */
   readonly onMoved: (moved: Moved) => void
+  /** So much is asked of a key of ours that its readers keep it near from now on. */
+  readonly onHot: (hot: HotKey) => void
 }
 
 export class Parts {
@@ -215,6 +218,7 @@ export class Parts {
       explain: ask => calls.explanations.explain(ask),
       page: ask => pageOf(pages, ask),
       filters: (peer, request) => this.filters.handle(peer, request),
+      asked: ({ partition, namespace, key, bytes }) => this.near.demand.asked(partition, namespace, key, bytes.length),
       confirm: ask => this.near.confirm(ask),
       replicas: (peer, request, respond) => {
         if (request.type === 'readCopy') return copies.read(peer, request, respond)
@@ -334,7 +338,8 @@ export class Parts {
     })
     const routes = this.routes
     const forNear = { clock, meshClock, client, stats, complaints, pubsub, boot: this.#boot, mesh: settings.name }
-    this.near = new NearCopies({ ...forNear, ...routes.deps, happenings, store: this.store })
+    const onHot = (hot: HotKey): void => life.onHot(hot)
+    this.near = new NearCopies({ ...forNear, ...routes.deps, happenings, store: this.store, onHot })
     this.leased = new LeasedLoads({ self: transport.self, clock, client, outbox, owner, origin, happenings })
     const mayExist = (namespace: string, key: string): boolean => this.filters.mayExist(namespace, key)
     const { timeoutMs } = settings

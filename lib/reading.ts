@@ -52,7 +52,8 @@ export function reading(deps: ReadingDeps): Reading {
     peek: about => copies.peek(about)
   })
   const forRouter = { routes, clock, meshClock, client, owner, stats, leased, sessions, budget, mayExist }
-  const router = new Router({ ...forRouter, copies: copyReads, quorum })
+  const granted = deps.near.granted.bind(deps.near)
+  const router = new Router({ ...forRouter, granted, copies: copyReads, quorum })
   const reads = new Reads({ routes, router, clock, stats })
   const many = new ManyReads({ routes, clock, client, owner, reads, copies: copyReads, budget, stats, timeoutMs })
   return { router, reads, many, sessions, near: new NearReads(deps.near, reads) }

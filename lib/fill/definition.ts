@@ -93,6 +93,8 @@ export interface NearTerms {
   readonly maxEntries: number
   readonly maxBytes: number
   readonly ttlMs: number
+  /** Only what its owner says is hot. */
+  readonly isForHot: boolean
 }
 
 export interface CacheDefinition {
@@ -152,6 +154,12 @@ const FUNCTIONS: ReadonlySet<keyof CacheDefinition> = new Set(['load', 'loadMany
 
 export function namespaceOf(name: string, version: string | number): string {
   return JSON.stringify([name, String(version)])
+}
+
+/** What people call it. */
+export function cacheNameOf(namespace: string): string {
+  const words: string[] = JSON.parse(namespace)
+  return words[words.length - 2] as string
 }
 
 /** Of another length than any cache's, so that a counter and a cache may have one name. */

@@ -42,12 +42,19 @@ export interface Line {
   isOver: boolean
 }
 
+/** A key that was read near; asked how often since it was last told. */
+export interface Use {
+  readonly namespace: string
+  readonly key: string
+  readonly reads: () => number
+}
+
 interface Followed {
   line: Line | undefined
   isWanted: boolean
   idleRounds: number
   isAsking: boolean
-  used: MessageOf<'confirm'>['used'][number][]
+  used: Use[]
 }
 
 export interface OriginsDeps {
@@ -88,10 +95,10 @@ export class Origins {
   }
 
   /** A copy was used, for the first time since its owner was told. */
-  used({ origin }: Line, namespace: string, key: string): void {
+  used({ origin }: Line, use: Use): void {
     const followed = this.#follow(origin)
     followed.isWanted = true
-    if (followed.used.length < USED_MAX) followed.used.push({ namespace, key })
+    if (followed.used.length < USED_MAX) followed.used.push(use)
   }
 
   forget(origin: PeerId): void {
@@ -138,7 +145,8 @@ export class Origins {
   #ask(origin: PeerId, followed: Followed): void {
     if (followed.isAsking) return
     const { client, meshClock, stats } = this.#deps
-    const { line, used } = followed
+    const { line } = followed
+    const used = followed.used.map(({ namespace, key, reads }) => ({ namespace, key, reads: reads() }))
     const askedAtMs = meshClock.now()
     followed.isAsking = true
     followed.used = []

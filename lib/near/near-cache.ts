@@ -16,6 +16,10 @@
  * What has a tag that was invalidated is found dead when it is read, or brought: a tag may be that of all that is here,
  * and to look through all for each would cost more than the reads.
  *
+ * In a cache where no copies were asked for, those of hot keys are kept all the same, for a moment (`isForHot`): of a key
+ * whose owner has just said in a reply that it is hot. The reply of that very read must say so, or what is here goes: the
+ * owner has cooled it down, or it is somebody else.
+ *
  * Not promised: that two members see a change at the same moment; `from: 'owner'` asks past the copies.
  */
 import { LRUCache } from 'lru-cache'
@@ -29,6 +33,8 @@ import type { MeshClock } from '../store/version.ts'
 
 /** A key that is read near costs about so much beside its text and its value. */
 const OVERHEAD_BYTES = 200
+/** Keys of which we have been told that they are hot; the oldest are forgotten. */
+const GRANTED_MAX = 256
 /** Keys closed to reads under way; of those beyond, every read that began before is refused. */
 const CLOSED_MAX = 4_096
 /** Copies that may be spared to make room for one: beyond that the oldest goes, used or not. */
@@ -59,8 +65,13 @@ export interface NearCopy extends Brought {
   /** It is decoded, and all callers share the value; otherwise each decodes its own. */
   isShared: boolean
   value: unknown
-  /** Its owner has been told, or will be, that it is used. */
+  /** Its owner has been told, or will be, that it is used; of a hot one it is told again and again. */
   isUsed: boolean
+  readonly isHot: boolean
+  /** Reads since its owner was told; of what is not hot, only the first. */
+  reads: number
+  /** It is counted, or may be dead by a tag: not answered with in haste. */
+  readonly isToBeLookedAt: boolean
   /** Read since it was the oldest: when its turn to go comes, it goes to the end of the line once more. */
   isSpared: boolean
 }
@@ -75,9 +86,11 @@ export interface NearDeps {
   readonly lineOf: (origin: PeerId) => Line | undefined
   /** Its confirmation is old, or soon will be, and somebody asks for the copy. */
   readonly unconfirmed: (line: Line) => void
-  readonly used: (line: Line, key: string) => void
+  readonly used: (line: Line, copy: NearCopy) => void
   /** It lies below a floor. */
   readonly isDead: (key: string, copy: Brought) => boolean
+  /** Whether there is room for so much more that nobody asked to be kept. */
+  readonly hasRoom: (bytes: number) => boolean
 }
 
 export class NearCache {
@@ -85,9 +98,14 @@ export class NearCache {
   readonly #meshClock: MeshClock
   readonly #stats: Stats
   readonly #ttlMs: number
+  readonly isForHot: boolean
   readonly #copies: LRUCache<string, NearCopy>
   /** Those of text keys, by the text itself: to encode a key and hash it anew costs more than all else of a read. */
   readonly #texts = new Map<string, NearCopy>()
+  /** When we were last told of each key that it is hot. */
+  readonly #granted = new Map<string, number>()
+  /** Reads under way that may be kept. */
+  #readsOnTheirWay = 0
   /** When each key was last named or changed. */
   readonly #closed = new Map<string, number>()
   /** Reads that began before are refused, whatever they bring. */
@@ -100,6 +118,7 @@ export class NearCache {
     this.#meshClock = deps.meshClock
     this.#stats = deps.stats
     this.#ttlMs = terms.ttlMs
+    this.isForHot = terms.isForHot
     this.#viewHash = deps.viewHash()
     this.#copies = new LRUCache({
       max: terms.maxEntries,
@@ -117,8 +136,35 @@ export class NearCache {
     return this.#copies.calculatedSize
   }
 
-  /** By the clock that a read notes when it begins. */
-  now(): number {
+  /** Nothing is here, and nothing on its way that could be kept: nobody need look, and nothing need be closed. */
+  get isIdle(): boolean {
+    return this.#copies.size === 0 && this.#granted.size === 0 && this.#readsOnTheirWay === 0 && this.isForHot
+  }
+
+  /** Whether what a read of this key brings may be kept. */
+  mayKeep(key: string): boolean {
+    return !this.isForHot || this.#granted.has(key) || this.#copies.has(key)
+  }
+
+  /** Its owner says that it is hot. */
+  granted(key: string): void {
+    this.#granted.delete(key)
+    this.#granted.set(key, this.#now())
+    if (this.#granted.size <= GRANTED_MAX) return
+    this.#granted.delete(this.#granted.keys().next().value as string)
+  }
+
+  /** A read that may be kept begins, at the time of the answer; each is to be ended. */
+  beginRead(): number {
+    this.#readsOnTheirWay++
+    return this.#now()
+  }
+
+  endRead(): void {
+    this.#readsOnTheirWay--
+  }
+
+  #now(): number {
     return this.#deps.meshClock.now()
   }
 
@@ -141,7 +187,11 @@ export class NearCache {
     const nowMs = this.#meshClock.turnMs()
     const { line } = copy
     const isQuiet =
-      copy.isSpared && !line.isOver && nowMs < copy.untilMs && nowMs - line.confirmedAtMs <= LAG_MS_MAX / 2
+      copy.isSpared &&
+      !copy.isToBeLookedAt &&
+      !line.isOver &&
+      nowMs < copy.untilMs &&
+      nowMs - line.confirmedAtMs <= LAG_MS_MAX / 2
     if (!isQuiet && !this.#mayBeServed(copy, nowMs)) return undefined
     this.#stats.readsNearTotal++
     return copy
@@ -160,8 +210,9 @@ export class NearCache {
     if (lagMs > LAG_MS_MAX) return false
     if (!copy.isUsed) {
       copy.isUsed = true
-      this.#deps.used(line, copy.key)
+      this.#deps.used(line, copy)
     }
+    copy.reads++
     return true
   }
 
@@ -181,7 +232,9 @@ export class NearCache {
    */
   keep(key: string, asked: Key, brought: Brought, beganMs: number): void {
     const { owner, stale, stamp } = brought
-    const { self, primaryOf, partitionOf, lineOf, meshClock, stats } = this.#deps
+    const { self, primaryOf, partitionOf, lineOf, meshClock, stats, hasRoom } = this.#deps
+    const isHot = (this.#granted.get(key) ?? Number.NEGATIVE_INFINITY) >= beganMs
+    if (this.isForHot && !isHot) return this.#cooled(key)
     if (owner === undefined || owner === self || stale || this.#deps.isDead(key, brought)) return
     this.#lookAgain()
     const partition = partitionOf(key)
@@ -189,13 +242,14 @@ export class NearCache {
     const line = lineOf(owner)
     if (line === undefined || line.sinceMs > beganMs || this.#isClosed(key, beganMs)) return
     const untilMs = Math.min(brought.expiresAtMs, beganMs + this.#ttlMs)
-    if (untilMs <= meshClock.now()) return
+    if (untilMs <= meshClock.now() || (this.isForHot && !hasRoom(brought.bytes.length))) return
     const { negative, writer, expiresAtMs } = brought
     const copy: NearCopy = {
       // What each read looks at lies together, at the front.
       line,
       untilMs,
       isSpared: false,
+      isToBeLookedAt: isHot || brought.tags.length > 0,
       isShared: false,
       value: undefined,
       key,
@@ -211,13 +265,27 @@ export class NearCache {
       owner,
       from: 'near',
       partition,
-      isUsed: false
+      isUsed: false,
+      isHot,
+      reads: 0
     }
     this.#copies.delete(key)
     this.#makeRoom(bytesOf(copy))
     this.#copies.set(key, copy)
     if (copy.text !== undefined && this.#copies.has(key)) this.#texts.set(copy.text, copy)
     stats.nearKeptTotal++
+  }
+
+  /** Whoever asks next asks its owner, and as plainly as for any other key. */
+  #cooled(key: string): void {
+    this.#granted.delete(key)
+    this.#copies.delete(key)
+  }
+
+  /** What is over takes room until somebody asks for it. */
+  dropOver(): void {
+    const nowMs = this.#now()
+    for (const [key, { untilMs }] of this.#copies.entries()) if (untilMs <= nowMs) this.#copies.delete(key)
   }
 
   /** Changed from here, or it may have been: whoever reads next reads what there is now. True where there was a copy. */
@@ -304,7 +372,7 @@ export class NearCache {
 
   #close(key: string): void {
     this.#closed.delete(key)
-    this.#closed.set(key, this.now())
+    this.#closed.set(key, this.#now())
     if (this.#closed.size <= CLOSED_MAX) return
     const [oldest, atMs] = this.#closed.entries().next().value as [string, number]
     this.#closed.delete(oldest)
@@ -313,10 +381,18 @@ export class NearCache {
 
   #closeAll(): void {
     this.#closed.clear()
-    this.#allClosedAtMs = this.now()
+    this.#allClosedAtMs = this.#now()
   }
 }
 
 function bytesOf({ key, bytes, tags }: NearCopy): number {
   return bytes.length + tags.length + 2 * key.length + OVERHEAD_BYTES
+}
+
+/** How often it was read since its owner was last told. */
+export function readsToTell(copy: NearCopy): number {
+  const { reads } = copy
+  copy.reads = 0
+  if (copy.isHot) copy.isUsed = false
+  return reads
 }

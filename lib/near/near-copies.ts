@@ -17,7 +17,11 @@ import type { Floor } from '../store/floor.ts'
 import { freshUntil } from '../store/keeping.ts'
 import type { Store } from '../store/store.ts'
 import type { MeshClock } from '../store/version.ts'
-import { NearCache } from './near-cache.ts'
+import { Demand, type HotKey } from './demand.ts'
+import { NearCache, readsToTell } from './near-cache.ts'
+
+/** What the near copies of hot keys take, in all caches that were not told to keep any. */
+const HOT_BYTES_MAX = 8 * 1024 ** 2
 
 export interface NearCopiesDeps extends GossipDeps {
   readonly self: PeerId
@@ -30,6 +34,7 @@ export interface NearCopiesDeps extends GossipDeps {
   readonly viewHash: () => number
   readonly primaryOf: (partition: number) => PeerId | undefined
   readonly partitionOf: (namespace: string, key: string) => number
+  readonly onHot: (hot: HotKey) => void
 }
 
 export class NearCopies {
@@ -38,16 +43,18 @@ export class NearCopies {
   readonly #stream: Stream
   readonly #origins: Origins
   readonly #gossip: Gossip<Announcement>
-  #unsubscribe: Cancel = () => {}
+  readonly demand: Demand
+  #unsubscribe: Cancel | undefined
 
   constructor(deps: NearCopiesDeps) {
     this.#deps = deps
     this.#gossip = new Gossip({ name: 'changes', write: writeAnnouncement, read: readAnnouncement }, deps)
     this.#stream = new Stream({ ...deps, publish: announcement => this.#gossip.tell(announcement) })
     this.#origins = new Origins({ ...deps, apply: change => this.#apply(change) })
+    this.demand = new Demand({ ...deps, owns: partition => deps.primaryOf(partition) === deps.self })
   }
 
-  /** A cache that keeps near copies from now on. */
+  /** A cache that keeps near copies from now on; of hot keys alone it keeps them once there is one. */
   declare({ namespace, near }: Pick<CacheDefinition, 'namespace' | 'near'>): void {
     if (near === undefined || this.#caches.has(namespace)) return
     const { self, meshClock, stats, viewHash, primaryOf, partitionOf, store } = this.#deps
@@ -56,11 +63,33 @@ export class NearCopies {
       partitionOf: key => partitionOf(namespace, key),
       lineOf: origin => this.#origins.lineOf(origin),
       unconfirmed: line => this.#origins.wanted(line),
-      used: (line, key) => this.#origins.used(line, namespace, key),
-      isDead: (key, { tags, stamp }) => store.killer({ namespace, key, keeping: { tags } }, stamp) !== undefined
+      used: (line, copy) => this.#origins.used(line, { namespace, key: copy.key, reads: () => readsToTell(copy) }),
+      isDead: (key, { tags, stamp }) => store.killer({ namespace, key, keeping: { tags } }, stamp) !== undefined,
+      hasRoom: bytes => this.#hasRoom(bytes)
     })
-    if (this.#caches.size === 0) this.#unsubscribe = this.#gossip.listen(told => this.#origins.hear(told))
+    if (!near.isForHot) this.#listen()
     this.#caches.set(namespace, cache)
+  }
+
+  /** The owner of a key says that it is hot: what the next read brings is kept, so its owner is followed from now on. */
+  granted(namespace: string, key: string, owner: PeerId): void {
+    const cache = this.#caches.get(namespace)
+    if (cache === undefined) return
+    cache.granted(key)
+    this.#listen()
+    this.#origins.lineOf(owner)
+  }
+
+  #listen(): void {
+    this.#unsubscribe ??= this.#gossip.listen(told => this.#origins.hear(told))
+  }
+
+  #hasRoom(bytes: number): boolean {
+    const forHot = [...this.#caches.values()].filter(({ isForHot }) => isForHot)
+    const isRoom = (): boolean => forHot.reduce((sum, cache) => sum + cache.bytes, bytes) <= HOT_BYTES_MAX
+    if (isRoom()) return true
+    for (const cache of forHot) cache.dropOver()
+    return isRoom()
   }
 
   of(namespace: string): NearCache | undefined {
@@ -76,7 +105,8 @@ export class NearCopies {
   }
 
   stop(): void {
-    this.#unsubscribe()
+    this.#unsubscribe?.()
+    this.demand.stop()
     this.#stream.stop()
     this.#origins.stop()
   }
@@ -105,7 +135,10 @@ export class NearCopies {
   /** A reader of ours asks how far we are, and tells what it reads near: those keys are used, though nobody asks us. */
   confirm(ask: MessageOf<'confirm'>): MessageOf<'confirmed'> {
     const { store, meshClock } = this.#deps
-    for (const { namespace, key } of ask.used) store.glance(namespace, key, meshClock.now())
+    for (const { namespace, key, reads } of ask.used) {
+      const found = store.glance(namespace, key, meshClock.now())
+      if (found !== undefined) this.demand.readNear(found.partition, namespace, key, found.bytes.length, reads)
+    }
     return this.#stream.confirm(ask)
   }
 

@@ -14,6 +14,8 @@ export class Stats {
   nearKeptTotal = 0
   /** Near copies dropped because their owner told that the key has changed. */
   nearDroppedTotal = 0
+  /** Replies of this member that let their reader keep a hot key near for a moment. */
+  hotGrantsTotal = 0
   /** Questions to owners how far their changes are, for the sake of near copies. */
   confirmationsTotal = 0
   /** Changes told by gossip to those who keep near copies. */
@@ -230,6 +232,8 @@ export interface Gauges {
   readonly nearEntries: number
   /** What they take, beside the memory of the records. */
   readonly nearBytes: number
+  /** Keys of this member that are hot: so much is asked of them that their readers keep them near. */
+  readonly hotKeys: number
   /** Loads under way for keys of this member. */
   readonly loadsInProgress: number
   /** Loader calls of this member that wait because loadConcurrency of their cache run in the mesh. */

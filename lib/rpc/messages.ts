@@ -182,6 +182,8 @@ export const LAYOUTS = {
   cancel: {},
 
   hit: { stamp: real, writer: peerText, expiresAtMs: real, negative: flag, bytes: valueBytes },
+  /** A fresh value that is in demand: whoever gets it may keep it near for a moment. */
+  hot: { stamp: real, writer: peerText, expiresAtMs: real, negative: flag, bytes: valueBytes, tags: tagBytes },
   absent: {},
   /** Some of the answers to `readMany`, in the order of its keys. */
   found: {
@@ -428,7 +430,8 @@ export const KINDS = [
   'flushed',
   'unacked',
   'confirm',
-  'confirmed'
+  'confirmed',
+  'hot'
 ] as const satisfies readonly Kind[]
 
 const gossip = { teller: peerText, records: members }

@@ -3,7 +3,7 @@
  * `messages.ts`; what is told by gossip has a layout of its own.
  */
 import type { ByteReader, ByteWriter } from '../base/bytes.ts'
-import { type Fields, flag, listOf, object, oneOf, readFields, real, writeFields } from './fields.ts'
+import { count, type Fields, flag, listOf, object, oneOf, readFields, real, writeFields } from './fields.ts'
 import { keyText, namespaceText, peerText } from './words.ts'
 
 /** Changes that an owner remembers, and so the most that one answer holds. */
@@ -33,12 +33,12 @@ const changes = listOf(
 export const NEAR_LAYOUTS = {
   /**
    * How far have you come, and what has changed since this number? A boot of 0 asks for the number alone. `used`: what
-   * was read near of late, so that it does not seem forgotten at home.
+   * was read near of late, and how often, so that it does not seem forgotten at home.
    */
   confirm: {
     boot: real,
     number: real,
-    used: listOf(object({ namespace: namespaceText, key: keyText }), USED_MAX, 'used')
+    used: listOf(object({ namespace: namespaceText, key: keyText, reads: count }), USED_MAX, 'used')
   },
   /** `isWhole`: these are all the changes since. Otherwise nobody remembers, and whatever came before counts for nothing. */
   confirmed: { boot: real, number: real, isWhole: flag, changes }

@@ -7,6 +7,7 @@
  * the table by a property test, byte for byte and in both directions. The caps are the table's.
  */
 import { type ByteReader, type ByteWriter, type LastText, Malformed } from '../base/bytes.ts'
+import { TAGS_BYTES_MAX } from '../codec/tags.ts'
 import { readFields, writeFields } from './fields.ts'
 import {
   FOUND_STATES,
@@ -40,6 +41,13 @@ export function writeMessage(message: Message, to: ByteWriter): void {
       to.f64(message.expiresAtMs)
       to.u8(message.negative ? 1 : 0)
       return to.bytes(message.bytes)
+    case 'hot':
+      to.f64(message.stamp)
+      to.text(message.writer)
+      to.f64(message.expiresAtMs)
+      to.u8(message.negative ? 1 : 0)
+      to.bytes(message.bytes)
+      return to.bytes(message.tags)
     case 'found':
       to.u8(message.last ? 1 : 0)
       to.u32(message.items.length)
@@ -59,6 +67,8 @@ export function readMessageOf(kind: Kind, from: ByteReader): Message {
       return readRead(from)
     case 'hit':
       return readHit(from)
+    case 'hot':
+      return { ...readHit(from), type: 'hot', tags: from.bytes(TAGS_BYTES_MAX, 'tags') }
     case 'found':
       return readFound(from)
     default:

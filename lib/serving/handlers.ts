@@ -8,11 +8,13 @@
  *   1. we begin, and a client is the first to be linked ─ it asks us for a key that is ours by its table ─ we see no other
  *      owner, so nobody to look at, and call the origin ─ four others, of whom the client would have told us, have it.
  */
+import { NO_TAGS } from '../codec/tags.ts'
 import type { Complaints } from '../observe/complaints.ts'
 import type { Stats } from '../observe/stats.ts'
 import type { Cancel } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { FilterRequest, MessageOf, ReplicaRequest, Reply, Request } from '../rpc/messages.ts'
+import type { Entry } from '../store/entry.ts'
 import { freshUntil } from '../store/keeping.ts'
 import type { Changing } from './changing.ts'
 import type { Owner } from './owner.ts'
@@ -43,6 +45,8 @@ export interface HandlersDeps {
   readonly page: (ask: MessageOf<'keys'>) => MessageOf<'page'>
   /** What is asked about filters of keys that exist. */
   readonly filters: (peer: PeerId, request: FilterRequest) => Reply
+  /** Another member asks for it: true where it is hot, and may be kept by whoever asks. */
+  readonly asked: (found: Entry) => boolean
   /** What has changed here, for those who keep near copies. */
   readonly confirm: (ask: MessageOf<'confirm'>) => MessageOf<'confirmed'>
   /** What is asked of copies. */
@@ -123,10 +127,17 @@ export class Handlers {
       return undefined
     }
     const found = ask.wish === 'usual' ? this.#deps.owner.glance(ask.namespace, ask.key) : undefined
-    // What has tags is answered with them.
-    if (found === undefined || (found.keeping?.tags.length ?? 0) > 0) return this.#deps.owner.read(peer, ask, respond)
-    const { version, negative, bytes } = found
+    if (found === undefined) return this.#deps.owner.read(peer, ask, respond)
+    const isHot = this.#deps.asked(found)
+    const { version, negative, bytes, keeping } = found
     const expiresAtMs = freshUntil(found)
+    if (isHot) {
+      this.#deps.stats.hotGrantsTotal++
+      respond({ type: 'hot', ...version, expiresAtMs, negative, bytes, tags: keeping?.tags ?? NO_TAGS })
+      return undefined
+    }
+    // What has tags is answered with them.
+    if (keeping !== undefined && keeping.tags.length > 0) return this.#deps.owner.read(peer, ask, respond)
     respond({ type: 'hit', stamp: version.stamp, writer: version.writer, expiresAtMs, negative, bytes })
     return undefined
   }
@@ -190,6 +201,7 @@ export class Handlers {
     const found = this.#deps.owner.glance(namespace, key)
     if (found === undefined) return this.#deps.owner.isAbsent(namespace, key) ? ABSENT : ALONE
     if (found.bytes.length > PART_BYTES_MAX) return ALONE
+    this.#deps.asked(found)
     return { state: found.negative ? 'negative' : 'value', bytes: found.bytes }
   }
 }

@@ -37,7 +37,7 @@ export class NearReads {
     from: From
   ): { readonly missing: readonly number[]; filled(rest: readonly Found[]): Found[] } | undefined {
     const near = this.cacheOf(definition)
-    if (near === undefined) return undefined
+    if (near === undefined || near.size === 0) return undefined
     const copies = keys.map(key => findIn(near, definition, key, from))
     const missing = [...copies.keys()].filter(place => copies[place] === undefined)
     const filled = (rest: readonly Found[]): Found[] => {
@@ -51,7 +51,7 @@ export class NearReads {
   read(ask: ReadAsk, patience: Patience, from: From): Promise<Answer | NearCopy | undefined> {
     const { definition, encodedKey, wish } = ask
     const near = wish === 'warm' || from === 'quorum' ? undefined : this.cacheOf(definition)
-    if (near === undefined) return this.#reads.read(ask, patience)
+    if (near === undefined || !near.mayKeep(encodedKey)) return this.#reads.read(ask, patience)
     const mayBeHere = from !== 'owner' && wish !== 'refresh'
     const copy = mayBeHere ? near.find(encodedKey) : undefined
     return copy === undefined ? this.#readPast(near, ask, patience, mayBeHere) : Promise.resolve(copy)
@@ -70,6 +70,7 @@ export class NearReads {
     const near = this.cacheOf(definition)
     if (near === undefined) return work
     return work.finally(() => {
+      if (near.isIdle) return
       if (encodedKey === undefined) near.clear()
       else if (near.changedHere(encodedKey) && isRemoval) this.#near.removedHere(definition.namespace, encodedKey)
     })
@@ -82,7 +83,7 @@ export class NearReads {
     patience: Patience,
     mayBeHere: boolean
   ): Promise<Answer | NearCopy | undefined> {
-    const beganMs = near.now()
+    const beganMs = near.beginRead()
     try {
       const answer = await this.#reads.read(ask, patience)
       if (answer !== undefined) near.keep(ask.encodedKey, ask.key, answer, beganMs)
@@ -92,12 +93,14 @@ export class NearReads {
       const last = isUnheard ? near.findLast(ask.encodedKey) : undefined
       if (last === undefined) throw error
       return last
+    } finally {
+      near.endRead()
     }
   }
 }
 
 /** A copy in this process, where a read `from` there may be answered with one. */
 export function findIn(near: NearCache, definition: CacheDefinition, key: Key, from: From): NearCopy | undefined {
-  if (from === 'owner' || from === 'quorum') return undefined
+  if (from === 'owner' || from === 'quorum' || near.size === 0) return undefined
   return typeof key === 'string' ? near.findText(key) : near.find(encodeKey(key, definition.name))
 }

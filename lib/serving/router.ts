@@ -62,6 +62,8 @@ export interface RouterDeps {
   readonly quorum: QuorumReads
   readonly sessions: Sessions
   readonly budget: HedgeBudget
+  /** Its owner says that a key is hot. */
+  readonly granted: (namespace: string, key: string, owner: PeerId) => void
   /** False for a key that cannot exist. */
   readonly mayExist: (namespace: string, key: string) => boolean
 }
@@ -276,6 +278,9 @@ export class Router {
       case 'hit':
         this.#saw(question, reply.stamp)
         return this.#hit(owner, reply)
+      case 'hot':
+        this.#saw(question, reply.stamp)
+        return this.#hot(owner, question.ask, reply)
       case 'kept':
         this.#saw(question, reply.stamp)
         return this.#kept(owner, question.ask, reply)
@@ -303,6 +308,11 @@ export class Router {
     if (from === 'local') this.#deps.stats.readsLocalTotal++
     else this.#deps.stats.readsOwnerTotal++
     return { bytes, negative, stamp, writer, expiresAtMs, stale: false, tags: NO_TAGS, from, owner }
+  }
+
+  #hot(owner: PeerId, { definition, encodedKey }: ReadAsk, reply: MessageOf<'hot'>): Answer {
+    this.#deps.granted(definition.namespace, encodedKey, owner)
+    return this.#found(owner, { ...reply, stale: false })
   }
 
   #found(
@@ -369,8 +379,10 @@ export class Router {
       else this.#deps.client.begin(owner, request, { timeoutMs: ask.timeoutMs }, resolve)
     })
     // Whatever else it says: the failure of the load is then what there is to tell.
-    if (reply instanceof CallFailed || (reply.type !== 'hit' && reply.type !== 'kept')) return undefined
-    return reply.type === 'hit' ? this.#hit(owner, reply) : this.#kept(owner, ask, reply)
+    if (reply instanceof CallFailed) return undefined
+    if (reply.type === 'hit') return this.#hit(owner, reply)
+    if (reply.type === 'hot') return this.#hot(owner, ask, reply)
+    return reply.type === 'kept' ? this.#kept(owner, ask, reply) : undefined
   }
 
   #broughtBy(owner: PeerId, lease: number, result: LoadResult): Answer | FailedLoad {

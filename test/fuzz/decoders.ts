@@ -295,6 +295,7 @@ const LARGE: ReadonlySet<Kind> = new Set([
   'swapped',
   'news',
   'hit',
+  'hot',
   'write',
   'fill',
   'loaded'

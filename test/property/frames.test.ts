@@ -154,6 +154,7 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   release: token,
   cancel: {},
   hit: { stamp: real, writer: shortText, expiresAtMs: real, negative: fc.boolean(), bytes },
+  hot: { stamp: real, writer: shortText, expiresAtMs: real, negative: fc.boolean(), bytes, tags },
   absent: {},
   waiting: {},
   lease: { ...token, reason, previous: maybe({ ...version, stale: fc.boolean(), bytes, tags }) },
@@ -323,7 +324,7 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
   pulled: { covered: count, records: fc.array(record, { maxLength: 5 }), answers: few(answerFields) },
   flush: { backupAcks: count, untilMs: real },
   flushed: { acked: count, wanted: count },
-  confirm: { boot: real, number: real, used: few(where) },
+  confirm: { boot: real, number: real, used: few({ ...where, reads: count }) },
   confirmed: {
     boot: real,
     number: real,
@@ -396,7 +397,7 @@ describe('frames', () => {
     )
   })
 
-  it.each(['read', 'hit', 'found'] as const)('refuse by hand what the table refuses in a %s', kind => {
+  it.each(['read', 'hit', 'hot', 'found'] as const)('refuse by hand what the table refuses in a %s', kind => {
     const change = fc.record({ at: fc.nat(), to: fc.integer({ min: 0, max: 255 }) })
     const verdict = (read: (from: ByteReader) => unknown, input: Uint8Array): unknown => {
       try {

@@ -248,7 +248,7 @@ describe('a member that keeps no copies of anybody', () => {
 
 describe('options that make no sense', () => {
   it.each([
-    [{ near: true }, 'false or { maxEntries, maxBytes, ttl }'],
+    [{ near: true }, "false, 'hot' or { maxEntries, maxBytes, ttl }"],
     [{ near: { size: 3 } }, 'size'],
     [{ near: { maxEntries: 0 } }, 'maxEntries'],
     [{ near: { ttl: 0 } }, 'ttl'],

@@ -98,9 +98,9 @@ describe('the changes of an owner', () => {
 describe('a confirmation', () => {
   it('is asked for twice a second while something is used, with what is used, one at a time', () => {
     const line = lineAt(1)
-    origins.used(line, 'n', 'k1')
+    origins.used(line, { namespace: 'n', key: 'k1', reads: () => 3 })
     clock.pass(500)
-    expect(asked[0]?.ask.used).toEqual([{ namespace: 'n', key: 'k1' }])
+    expect(asked[0]?.ask.used).toEqual([{ namespace: 'n', key: 'k1', reads: 3 }])
     const askedAtMs = meshClock.now()
     for (let i = 0; i < 3; i++) {
       origins.lineOf('a')

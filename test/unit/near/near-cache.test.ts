@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest'
 import type { Line } from '../../../lib/invalidation/origins.ts'
-import { type Brought, NearCache } from '../../../lib/near/near-cache.ts'
+import { type Brought, NearCache, type NearCopy, readsToTell } from '../../../lib/near/near-cache.ts'
 import { Stats } from '../../../lib/observe/stats.ts'
 import { MeshClock } from '../../../lib/store/version.ts'
 import { ManualClock } from '../rpc/manual-clock.ts'
@@ -14,8 +14,9 @@ let line: Line | undefined
 let viewHash: number
 let primary: string
 let unconfirmed: number
-let used: string[]
+let used: NearCopy[]
 let deadBelow: number
+let hasRoom: boolean
 let near: NearCache
 
 beforeEach(() => {
@@ -27,13 +28,14 @@ beforeEach(() => {
   unconfirmed = 0
   used = []
   deadBelow = 0
+  hasRoom = true
   line = lineSince(meshClock.now())
   near = nearCache({})
 })
 
-function nearCache(terms: { maxEntries?: number; maxBytes?: number }): NearCache {
+function nearCache(terms: { maxEntries?: number; maxBytes?: number; isForHot?: boolean }): NearCache {
   return new NearCache(
-    { maxEntries: 100, maxBytes: 1e6, ttlMs: TTL_MS, ...terms },
+    { maxEntries: 100, maxBytes: 1e6, ttlMs: TTL_MS, isForHot: false, ...terms },
     {
       ...{ meshClock, stats, self: 'me' },
       viewHash: () => viewHash,
@@ -41,7 +43,8 @@ function nearCache(terms: { maxEntries?: number; maxBytes?: number }): NearCache
       primaryOf: () => primary,
       lineOf: () => line,
       unconfirmed: () => unconfirmed++,
-      used: (_, key) => used.push(key),
+      used: (_, copy) => used.push(copy),
+      hasRoom: () => hasRoom,
       isDead: (_, { tags, stamp }) => tags.length > 0 && stamp < deadBelow
     }
   )
@@ -70,17 +73,18 @@ function value(over: Partial<Brought> = {}): Brought {
 /** A read that begins now and is over in some milliseconds; what happens in between, and whether the copy is there then. */
 function kept(over: Partial<Brought> = {}, meanwhile: () => void = () => {}, key = 'k'): boolean {
   clock.pass(1)
-  const beganMs = near.now()
+  const beganMs = near.beginRead()
   clock.pass(2)
   meanwhile()
   clock.pass(2)
   near.keep(key, key.slice(1), value(over), beganMs)
+  near.endRead()
   return near.find(key) !== undefined
 }
 
 function keptUnread(key: string): void {
   clock.pass(1)
-  near.keep(key, key.slice(1), value(), near.now() - 0.5)
+  near.keep(key, key.slice(1), value(), meshClock.now() - 0.5)
 }
 
 const changed = (stamp: number, expiresAtMs = 0, key = 'k'): boolean =>
@@ -240,6 +244,68 @@ describe('a copy', () => {
   it('is told of once when it is used', () => {
     kept()
     for (let i = 0; i < 3; i++) near.find('k')
-    expect(used).toEqual(['k'])
+    expect(used.map(({ key }) => key)).toEqual(['k'])
+    // Of what is not hot, reads in haste are not counted.
+    expect([readsToTell(used[0] as NearCopy), near.find('k') !== undefined, used.length]).toEqual([1, true, 1])
+  })
+})
+
+describe('a copy of a hot key, where none were asked for', () => {
+  beforeEach(() => {
+    near = nearCache({ isForHot: true })
+  })
+
+  const grant = (): void => near.granted('k')
+
+  it('is kept only if the reply to that very read says that it is hot', () => {
+    expect([near.isIdle, near.mayKeep('k'), kept()]).toEqual([true, false, false])
+    grant()
+    expect([near.isIdle, near.mayKeep('k'), near.mayKeep('other')]).toEqual([false, true, false])
+    expect(kept(), 'told before it began').toBe(false)
+    expect(near.mayKeep('k'), 'its owner has cooled it down').toBe(false)
+    expect(kept({}, grant)).toBe(true)
+  })
+
+  it('goes when its owner does not say so any more, whatever it answers', () => {
+    expect(kept({ stamp: 20 }, grant)).toBe(true)
+    kept({ stamp: 20 })
+    expect([near.find('k'), near.isIdle]).toEqual([undefined, true])
+  })
+
+  it('is not kept where it was changed from here meanwhile, nor where there is no room', () => {
+    grant()
+    const changedMeanwhile = (): void => {
+      grant()
+      near.changedHere('k')
+    }
+    expect(kept({}, changedMeanwhile)).toBe(false)
+    hasRoom = false
+    expect(kept({}, grant)).toBe(false)
+    hasRoom = true
+    expect(kept({}, grant)).toBe(true)
+  })
+
+  it('is told of again and again while it is used, each time with the reads since', () => {
+    kept({}, grant)
+    near.find('k')
+    expect(used.map(readsToTell)).toEqual([2])
+    for (let i = 0; i < 5; i++) near.find('k')
+    expect([used.length, readsToTell(used[1] as NearCopy)]).toEqual([2, 5])
+  })
+
+  it('is not idle while a read is on its way, and takes no room once it is over', () => {
+    near.beginRead()
+    expect(near.isIdle).toBe(false)
+    near.endRead()
+    kept({}, grant)
+    clock.pass(TTL_MS)
+    expect(near.size).toBe(1)
+    near.dropOver()
+    expect(near.size).toBe(0)
+  })
+
+  it('is one of few that are remembered', () => {
+    for (let i = 0; i < 300; i++) near.granted(`k${i}`)
+    expect([near.mayKeep('k0'), near.mayKeep('k299')]).toEqual([false, true])
   })
 })

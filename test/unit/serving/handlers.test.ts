@@ -8,11 +8,14 @@ import { Done } from '../../../lib/serving/done.ts'
 import { Handlers } from '../../../lib/serving/handlers.ts'
 import type { Owner } from '../../../lib/serving/owner.ts'
 import { seededRandom } from '../../../lib/sim/random.ts'
+import type { Entry } from '../../../lib/store/entry.ts'
 import { Store } from '../../../lib/store/store.ts'
 import { MeshClock } from '../../../lib/store/version.ts'
 import { ManualClock } from '../rpc/manual-clock.ts'
 
 let isOurs: boolean
+let hotKey: string | undefined
+let stored: Entry | undefined
 let isCertain: boolean
 let settling: Promise<void> | undefined
 let made: Change[]
@@ -22,6 +25,8 @@ let handlers: Handlers
 
 beforeEach(() => {
   isOurs = true
+  hotKey = undefined
+  stored = undefined
   isCertain = true
   settling = undefined
   made = []
@@ -31,7 +36,8 @@ beforeEach(() => {
     made.push(change)
     return { type: 'added', done: true, value: made.length, expiresAtMs: 1 }
   }
-  const owner = { perform } as unknown as Owner
+  const read = (_: string, __: unknown, respond: (reply: Reply) => void): void => respond({ type: 'absent' })
+  const owner = { perform, read, glance: () => stored } as unknown as Owner
   const changing = new Changing({
     owner,
     done: new Done(),
@@ -67,6 +73,7 @@ beforeEach(() => {
     }),
     page: () => ({ type: 'page', keys: ['sk'], partition: 1, after: '' }),
     filters: () => ({ type: 'filterPart', bytes: new Uint8Array(0) }),
+    asked: ({ key }) => hotKey === key,
     confirm: () => ({ type: 'confirmed', boot: 1, number: 0, isWhole: true, changes: [] }),
     replicas: () => undefined
   })
@@ -120,6 +127,37 @@ describe('a change of another member', () => {
       ask({ type: 'clear', kind: 'prefix', namespace: 'n', texts: [''], stamp: 1, soft: false, ...once })
     ).toHaveLength(1)
     expect(made).toHaveLength(1)
+  })
+})
+
+describe('a read of a stored value', () => {
+  const read = { type: 'read', namespace: 'n', key: 'sk', mode: 'load', wish: 'usual' } as const
+  const bytes = Uint8Array.of(1, 2)
+
+  beforeEach(() => {
+    const version = { stamp: 5, writer: 'w' }
+    const about = { namespace: 'n', key: 'sk', partition: 1, backups: 0, keeping: undefined }
+    stored = { ...about, version, kind: 'value', bytes, negative: false, expiresAtMs: 9 }
+  })
+
+  it('says that it is hot, with its tags, and counts that, where it is', () => {
+    expect(ask(read)).toMatchObject([{ type: 'hit', stamp: 5, bytes }])
+    expect(stats.hotGrantsTotal).toBe(0)
+    hotKey = 'sk'
+    const plain = { type: 'hot', stamp: 5, writer: 'w', expiresAtMs: 9, negative: false, bytes }
+    expect(ask(read)).toEqual([{ ...plain, tags: new Uint8Array(0) }])
+    const keeping = { freshUntilMs: 8, tags: Uint8Array.of(7) } as Entry['keeping']
+    stored = { ...(stored as Entry), keeping }
+    expect(ask(read)).toMatchObject([{ type: 'hot', expiresAtMs: 8, tags: Uint8Array.of(7) }])
+    expect(stats.hotGrantsTotal).toBe(2)
+  })
+
+  it('is left to the owner where it has tags and is not hot, or where more than the stored value is wanted', () => {
+    hotKey = 'other'
+    stored = { ...(stored as Entry), keeping: { freshUntilMs: 8, tags: Uint8Array.of(7) } as Entry['keeping'] }
+    expect(ask(read)).toEqual([{ type: 'absent' }])
+    hotKey = 'sk'
+    expect(ask({ ...read, wish: 'fresh' })).toEqual([{ type: 'absent' }])
   })
 })
 

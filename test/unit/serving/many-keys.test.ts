@@ -29,6 +29,7 @@ function findMany(keys: readonly string[], stored: Record<string, { bytes: Uint8
     },
     isCertain: () => true,
     settleWith: () => undefined,
+    asked: () => true,
     confirm: () => {
       throw new Error('nobody keeps near copies')
     },
