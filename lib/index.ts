@@ -24,6 +24,7 @@ export type { Entry, LoadContext, LoadManyContext, StoreChoice, StoreContext, Ve
 export type { Member } from './member.ts'
 export { seeds } from './membership/discovery.ts'
 export type { Mesh, MeshEvents, MeshStats, ReadyOptions } from './mesh.ts'
+export type { HotKey } from './near/demand.ts'
 export type { Left, Moved } from './observe/movement.ts'
 export type { MeshOptions } from './options.ts'
 export type { Discovery } from './ports/discovery.ts'

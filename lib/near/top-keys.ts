@@ -92,8 +92,13 @@ export class TopKeys {
     counter.weight += reads
     counter.reads += reads
     counter.bytes += reads * bytes
-    if (!counter.isHot && counter.reads >= this.#hotReads) this.#becomeHot(counter)
+    if (!counter.isHot && counter.reads >= this.#hotReads && this.#standsOut(counter)) this.#becomeHot(counter)
     return counter.isHot
+  }
+
+  /** Among what is asked in this very window, too: the mean of the last may be that of a quiet hour. */
+  #standsOut({ reads }: Counter): boolean {
+    return reads * Math.max(this.#partitions, KEYS_MIN) >= this.#reads * HOT_TIMES
   }
 
   /** A window is over: so long it was. */

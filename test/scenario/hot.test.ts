@@ -5,7 +5,7 @@
 import { describe, expect, it } from 'vitest'
 import type { CacheOptions } from '../../lib/cache-options.ts'
 import type { Mesh } from '../../lib/mesh.ts'
-import type { Cluster } from '../../lib/testing.ts'
+import type { Cluster, ClusterOptions } from '../../lib/testing.ts'
 import { formed, keyOf, mesh, times } from './story.ts'
 
 const MEMBERS = 5
@@ -14,7 +14,8 @@ const PER_SECOND = 250
 
 interface Terms {
   readonly seed: number
-  readonly cache?: Partial<Omit<CacheOptions<unknown, string>, 'load' | 'loadMany'>>
+  readonly cache?: Partial<Omit<CacheOptions<unknown, string>, 'load' | 'loadMany' | 'exists'>>
+  readonly faults?: ClusterOptions['faults']
 }
 
 class Story {
@@ -58,15 +59,15 @@ class Story {
   }
 }
 
-async function story({ seed, cache }: Terms): Promise<Story> {
+async function story({ seed, cache, faults = {} }: Terms): Promise<Story> {
   let it: Story | undefined
   const load = (key: string): string => {
     if (it !== undefined && key === it.hot) it.loads++
     return `v0 of ${key}`
   }
-  const start = (member: Mesh): void =>
-    void member.cache<string>('products', { ttl: '1h', jitter: 0, ...cache, load } as never)
-  it = new Story(await formed(MEMBERS, { seed, start }))
+  const options = { ttl: '1h', jitter: 0, ...cache, load: load as (key: string) => unknown } as const
+  const start = (member: Mesh): void => void member.cache('products', options)
+  it = new Story(await formed(MEMBERS, { seed, faults, start }))
   return it
 }
 
@@ -126,6 +127,28 @@ describe('one key at nine tenths of all reads, and no near copies asked for', ()
     expect(it.sum('hotGrantsTotal')).toBeGreaterThan(0)
     expect([it.sum('readsNearTotal'), it.sum('confirmationsTotal')]).toEqual([0, 0])
     expect(await it.from(1)).toBe('owner')
+  })
+})
+
+describe('a hot key of which all gossip is lost', () => {
+  it('is read as it was for less than two seconds after a change, and by its writer not at all', async () => {
+    const it = await story({ seed: 9605, faults: { gossipLoss: 1 } })
+    await it.read(2)
+    const near = it.sum('readsNearTotal')
+    for (const round of times(8, i => i)) {
+      const writer = 1 + (round % 4)
+      await it.t.until(it.cache(writer).set(it.hot, `v${round}`))
+      const setAtMs = it.t.now
+      for (let old = MEMBERS; old > 0; ) {
+        const values = await it.t.until(Promise.all(times(MEMBERS, by => it.cache(by).get(it.hot))))
+        expect(values[writer]).toBe(`v${round}`)
+        old = values.filter(value => value !== `v${round}`).length
+        if (old > 0) expect(it.t.now - setAtMs).toBeLessThan(2_000)
+        await it.read(0.1)
+      }
+      await it.read(0.4)
+    }
+    expect(it.sum('readsNearTotal') - near).toBeGreaterThan(1_000)
   })
 })
 
