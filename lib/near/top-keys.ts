@@ -39,25 +39,67 @@ export interface Counted {
   readonly isHot: boolean
 }
 
-interface Counter {
-  namespace: string
-  key: string
-  partition: number
-  perSecond: number
-  bytesPerSecond: number
-  isHot: boolean
+class Counter {
+  namespace = ''
+  key = ''
+  partition = NONE
+  isHot = false
   /** Of this window. */
-  reads: number
-  bytes: number
-  /** What keeps its place: its reads, fading, less what keys without a counter took. Nothing: it is free. */
-  weight: number
+  reads = 0
   /** Another counter of this partition. */
-  after: number
+  after = NONE
+  // Numbers that are no whole ones sooner or later lie in an array of their own: in an object each change of one would
+  // be a new number on the heap, and the engine would go on changing its mind about what the object looks like.
+  readonly #rates = new Float64Array(4)
+
+  get perSecond(): number {
+    return this.#rates[0] as number
+  }
+
+  set perSecond(rate: number) {
+    this.#rates[0] = rate
+  }
+
+  get bytesPerSecond(): number {
+    return this.#rates[1] as number
+  }
+
+  set bytesPerSecond(rate: number) {
+    this.#rates[1] = rate
+  }
+
+  /** What the reads of this window brought. */
+  get bytes(): number {
+    return this.#rates[2] as number
+  }
+
+  set bytes(bytes: number) {
+    this.#rates[2] = bytes
+  }
+
+  /** What keeps its place: its reads, fading, less what keys without a counter took. Nothing: it is free. */
+  get weight(): number {
+    return this.#rates[3] as number
+  }
+
+  set weight(weight: number) {
+    this.#rates[3] = weight
+  }
+
+  free(): void {
+    this.namespace = ''
+    this.key = ''
+    this.partition = NONE
+    this.isHot = false
+    this.reads = 0
+    this.after = NONE
+    this.#rates.fill(0)
+  }
 }
 
 export class TopKeys {
   readonly #onHot: (key: Counted) => void
-  readonly #counters: readonly Counter[] = Array.from({ length: COUNTERS_MAX }, newCounter)
+  readonly #counters: readonly Counter[] = Array.from({ length: COUNTERS_MAX }, () => new Counter())
   /** The first counter of each partition. */
   readonly #first = new Int8Array(PARTITIONS).fill(NONE)
   /** Reads of each partition in this window. */
@@ -190,7 +232,7 @@ export class TopKeys {
       while (before.after !== place) before = this.#counters[before.after] as Counter
       before.after = counter.after
     }
-    Object.assign(counter, newCounter())
+    counter.free()
   }
 
   #findLeast(): number {
@@ -198,13 +240,6 @@ export class TopKeys {
     for (let place = 1; place < COUNTERS_MAX; place++)
       if ((this.#counters[place] as Counter).weight < (this.#counters[least] as Counter).weight) least = place
     return least
-  }
-}
-
-function newCounter(): Counter {
-  return {
-    ...{ namespace: '', key: '', partition: NONE, perSecond: 0, bytesPerSecond: 0, isHot: false },
-    ...{ reads: 0, bytes: 0, weight: 0, after: NONE }
   }
 }
 
