@@ -1,6 +1,6 @@
 /**
- * `npm run bench:near`: how long near copies outlive a change, in a mesh of five real processes over real gossip, and
- * whether they are right after a minute of writes. Each figure is printed against its bound; the exit code is 1 when one
+ * `npm run bench:near`: how long near copies outlive a change, in a mesh of five real processes over real gossip,
+ * whether they are right after a minute of writes, and what a hot key costs its owner. Each figure is printed against its bound; the exit code is 1 when one
  * is missed.
  *
  *   npm run bench:near
@@ -17,6 +17,8 @@ import { say } from './report.ts'
 const MEMBERS = 5
 const KEYS = Array.from({ length: 100 }, (_, i) => `key ${i}`)
 const WRITES_PER_SECOND = 2_000
+const READS_PER_SECOND = 20_000
+const HOT_MS = 8_000
 const KNOWN = 'Known are --trials N (changes, 10000) and --seconds N (of steady writing, 60).'
 
 function whole(text: string, name: string, most: number): number {
@@ -72,6 +74,12 @@ try {
     `\n${WRITES_PER_SECOND} writes a second for ${seconds} s, ${steady.writes} in all; the slowest took ${steady.slowestMs.toFixed(0)} ms`
   )
   judge('keys read wrong somewhere after 2 s of quiet', steady.wrong, 0)
+  const hot = await crew.hot(KEYS, READS_PER_SECOND, HOT_MS)
+  say(
+    `\n${hot.reads} reads, 90 % of one key, in a cache told nothing of near copies; served for others: ${hot.served.join(', ')}`
+  )
+  judge('the most that one member served, in times of the mean', hot.unevenness, 2)
+  judge('loads of the origin', hot.loads, KEYS.length)
 } finally {
   await crew.end()
 }

@@ -38,6 +38,15 @@ export interface Steady {
   readonly read: number
 }
 
+export interface HotReads {
+  readonly reads: number
+  /** Requests that each member served for others. */
+  readonly served: readonly number[]
+  /** The most that one served, in times of the mean. */
+  readonly unevenness: number
+  readonly loads: number
+}
+
 export class NearCrew {
   readonly members: readonly NearMember[]
   readonly #dir = mkdtempSync(join(tmpdir(), 'cachemesh-near-'))
@@ -112,8 +121,26 @@ export class NearCrew {
     return { writes, slowestMs: Math.max(...slowest), wrong: keys.filter(isWrong).length, read: keys.length }
   }
 
+  /** All read, nine times of ten the one key, in a cache that was told nothing of near copies. */
+  async hot(keys: readonly string[], perSecond: number, ms: number): Promise<HotReads> {
+    const before = await this.#stats()
+    const each = perSecond / this.members.length
+    const reads = await Promise.all(this.members.map(member => member.ask('read', keys, each, ms)))
+    const after = await this.#stats()
+    const total = (of: readonly number[]): number => of.reduce((sum, one) => sum + one, 0)
+    const risen = (name: 'requestsServedTotal' | 'loadsTotal'): number[] =>
+      after.map((now, i) => now[name] - (before[i]?.[name] as number))
+    const served = risen('requestsServedTotal')
+    const unevenness = (Math.max(...served) * served.length) / total(served)
+    return { reads: total(reads), served, unevenness, loads: total(risen('loadsTotal')) }
+  }
+
+  #stats() {
+    return Promise.all(this.members.map(member => member.ask('stats')))
+  }
+
   async #writes(): Promise<number> {
-    const stats = await Promise.all(this.members.map(member => member.ask('stats')))
+    const stats = await this.#stats()
     return stats.reduce((sum, { writesTotal }) => sum + writesTotal, 0)
   }
 }

@@ -3,7 +3,7 @@
  * how long it goes on seeing what was there before.
  */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type Cache, createMesh, local, type Mesh, type MeshStats } from '../../../lib/index.ts'
+import { type Cache, createMesh, type LoadingCache, local, type Mesh, type MeshStats } from '../../../lib/index.ts'
 import { obey } from '../answers.ts'
 import { machineMs } from '../copies/load.ts'
 
@@ -26,6 +26,7 @@ const KEEP_TRIES = 50
 
 let mesh: Mesh | undefined
 let numbers: Cache<number> | undefined
+let plain: LoadingCache<number> | undefined
 
 function the<T>(part: T | undefined): T {
   if (part === undefined) throw new Error('this process is not that far yet')
@@ -36,6 +37,8 @@ const commands = {
   async create({ name, dir }: NearPlan): Promise<string> {
     mesh = await createMesh({ name, discovery: [local({ dir })] })
     numbers = mesh.cache<number>('numbers', { ttl: '1h', near: { ttl: '30s' } })
+    // Nothing is said of near copies: hot keys are kept all the same.
+    plain = mesh.cache('plain', { ttl: '1h', load: (key: string) => key.length })
     return mesh.id
   },
   async ready(members: number): Promise<void> {
@@ -102,6 +105,22 @@ const commands = {
     }
     await Promise.all(open)
     return slowestMs
+  },
+  /** So many reads a second for so long, nine of ten of them of the first key; how many there were. */
+  async read(keys: readonly string[], perSecond: number, ms: number): Promise<number> {
+    const [beganMs, open] = [machineMs(), new Set<Promise<unknown>>()]
+    let begun = 0
+    while (machineMs() < beganMs + ms) {
+      for (; begun < ((machineMs() - beganMs) / 1_000) * perSecond; begun++) {
+        const key = keys[begun % 10 === 0 ? 1 + ((begun / 10) % (keys.length - 1)) : 0] as string
+        const done = the(plain).get(key)
+        open.add(done)
+        void done.finally(() => open.delete(done))
+      }
+      await sleep(1)
+    }
+    await Promise.all(open)
+    return begun
   },
   /** What this process reads of each, near or not. */
   async values(keys: readonly string[]): Promise<readonly (number | undefined)[]> {

@@ -43,4 +43,11 @@ describe('near copies', () => {
     expect(writes).toBeGreaterThan(1_000)
     expect(wrong).toBe(0)
   })
+
+  it('of a key at nine tenths of all reads are kept unasked, so that its owner serves no more than twice the mean', async () => {
+    const { reads, served, unevenness, loads } = await (crew as NearCrew).hot(KEYS, 5_000, 4_000)
+    console.log(`${reads} reads, of which each served ${served.join(', ')} for others; ${loads} loads`)
+    expect(unevenness).toBeLessThan(2)
+    expect(loads).toBe(KEYS.length)
+  })
 })
