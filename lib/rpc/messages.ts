@@ -76,6 +76,8 @@ const news = listOf(memberRecord, NEWS_MAX, 'news')
 const members = listOf(memberRecord, MEMBERS_MAX, 'members')
 const prints = listOf(real, MEMBERS_MAX, 'prints')
 
+/** What is cleared: how keys begin, or tags. */
+const texts = listOf(keyText, TAGS_MAX, 'texts')
 const tagBytes = bytes(TAGS_BYTES_MAX, 'tags')
 /** How a value is to be kept beyond its TTL (`store/keeping.ts`). */
 const keep = optional(object({ revalidateMs: real, staleMs: real, ahead: real, earlyMs: real, tags: tagBytes }))
@@ -227,14 +229,7 @@ export const LAYOUTS = {
    * and with it for the clock there. An empty prefix is the whole cache; tags may be those of all caches. `soft`: stale
    * from now on, whatever its stamp; of prefixes alone.
    */
-  clear: {
-    kind: oneOf('prefix', 'tag'),
-    namespace: namespaceText,
-    texts: listOf(keyText, TAGS_MAX, 'texts'),
-    stamp: real,
-    soft: flag,
-    ...once
-  },
+  clear: { kind: oneOf('prefix', 'tag'), namespace: namespaceText, texts, stamp: real, soft: flag, ...once },
   /** A page of keys from this partition on; within it, of those after `after`. Only between equal views. */
   keys: { namespace: namespaceText, prefix: keyText, viewHash: real, partition: count, after: keyText },
 
