@@ -20,7 +20,7 @@ export interface CacheListenersDeps {
 /** As they are told in here, with encoded keys. */
 type Told = Happened & Pick<CacheEvents, 'warm'>
 
-const HAPPENING: ReadonlySet<string> = new Set<keyof Happened>(['fill', 'invalidate', 'evict'])
+const HAPPENING: ReadonlySet<string> = new Set<keyof Happened>(['fill', 'invalidate', 'evict', 'hot'])
 
 export class CacheListeners {
   readonly #name: string

@@ -180,6 +180,8 @@ export interface CacheEvents<K extends Key = string> {
    * next read or a sweep, so it may be told late; not where something new is written first.
    */
   evict: { readonly key: K; readonly reason: 'size' | 'ttl' }
+  /** So much is asked of a key that this member owns that whoever reads it keeps it near from now on. */
+  hot: { readonly key: K; readonly perSecond: number }
   /** How far a `warm` of this handle is, now and then and at its end. */
   warm: Warmed & { readonly done: boolean }
 }

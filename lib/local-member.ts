@@ -51,8 +51,7 @@ export class LocalMember implements Mesh {
       isLeaving: () => this.#state === 'leaving',
       checkOpen: () => this.#checkServing(),
       onView: changes => this.#viewChanged(changes),
-      onMoved: moved => this.#events.emit('moved', moved),
-      onHot: () => {}
+      onMoved: moved => this.#events.emit('moved', moved)
     })
   }
 

@@ -12,7 +12,6 @@ import { WriteBehind } from './fill/write-behind.ts'
 import { Membership } from './membership/membership.ts'
 import type { MemberRecord, View } from './membership/view.ts'
 import { changesBetween, isPresentIn, type ViewChanges } from './membership/view-changes.ts'
-import type { HotKey } from './near/demand.ts'
 import { NearCopies } from './near/near-copies.ts'
 import { Complaints } from './observe/complaints.ts'
 import { Happenings } from './observe/happenings.ts'
@@ -70,8 +69,6 @@ export interface Life {
   readonly onView: (changes: ViewChanges) => void
   /** Partitions have changed hands. */
   readonly onMoved: (moved: Moved) => void
-  /** So much is asked of a key of ours that its readers keep it near from now on. */
-  readonly onHot: (hot: HotKey) => void
 }
 
 export class Parts {
@@ -338,8 +335,7 @@ export class Parts {
     })
     const routes = this.routes
     const forNear = { clock, meshClock, client, stats, complaints, pubsub, boot: this.#boot, mesh: settings.name }
-    const onHot = (hot: HotKey): void => life.onHot(hot)
-    this.near = new NearCopies({ ...forNear, ...routes.deps, happenings, store: this.store, onHot })
+    this.near = new NearCopies({ ...forNear, ...routes.deps, happenings, store: this.store })
     this.leased = new LeasedLoads({ self: transport.self, clock, client, outbox, owner, origin, happenings })
     const mayExist = (namespace: string, key: string): boolean => this.filters.mayExist(namespace, key)
     const { timeoutMs } = settings

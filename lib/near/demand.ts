@@ -10,6 +10,7 @@
  */
 import { decodeKey, type Key } from '../codec/keys.ts'
 import { cacheNameOf } from '../fill/definition.ts'
+import type { Happenings } from '../observe/happenings.ts'
 import type { Cancel, Clock } from '../ports/clock.ts'
 import { type Counted, TopKeys, WINDOW_MS } from './top-keys.ts'
 
@@ -27,8 +28,7 @@ export interface HotKey {
 export interface DemandDeps {
   readonly clock: Clock
   readonly owns: (partition: number) => boolean
-  /** A key has become hot. */
-  readonly onHot: (hot: HotKey) => void
+  readonly happenings: Pick<Happenings, 'tell'>
 }
 
 export class Demand {
@@ -39,10 +39,9 @@ export class Demand {
 
   constructor(deps: DemandDeps) {
     this.#deps = deps
-    this.#top = new TopKeys(counted => {
-      const hot = hotKeyOf(counted)
-      if (hot !== undefined) deps.onHot(hot)
-    })
+    this.#top = new TopKeys(({ namespace, key, perSecond }) =>
+      deps.happenings.tell('hot', namespace, { key, perSecond })
+    )
   }
 
   stop(): void {

@@ -17,7 +17,7 @@ import type { Floor } from '../store/floor.ts'
 import { freshUntil } from '../store/keeping.ts'
 import type { Store } from '../store/store.ts'
 import type { MeshClock } from '../store/version.ts'
-import { Demand, type HotKey } from './demand.ts'
+import { Demand } from './demand.ts'
 import { NearCache, readsToTell } from './near-cache.ts'
 
 /** What the near copies of hot keys take, in all caches that were not told to keep any. */
@@ -34,7 +34,6 @@ export interface NearCopiesDeps extends GossipDeps {
   readonly viewHash: () => number
   readonly primaryOf: (partition: number) => PeerId | undefined
   readonly partitionOf: (namespace: string, key: string) => number
-  readonly onHot: (hot: HotKey) => void
 }
 
 export class NearCopies {

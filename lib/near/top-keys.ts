@@ -186,7 +186,9 @@ export class TopKeys {
 
   #becomeHot(counter: Counter): void {
     counter.isHot = true
-    this.#onHot(shownOf(counter))
+    // Of windows that are over it may have no reads yet.
+    const perSecond = Math.max(counter.perSecond, (counter.reads * 1_000) / WINDOW_MS)
+    this.#onHot({ ...shownOf(counter), perSecond })
   }
 
   #find(partition: number, namespace: string, key: string): Counter | undefined {

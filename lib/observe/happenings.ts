@@ -15,6 +15,7 @@ export interface Happened {
   fill: { readonly key: string; readonly ms: number }
   invalidate: { readonly key: string } | { readonly tag: string } | { readonly clear: true }
   evict: { readonly key: string; readonly reason: 'size' | 'ttl' }
+  hot: { readonly key: string; readonly perSecond: number }
 }
 
 /** As many as one `expire` of the store may drop, and some more. */
@@ -24,12 +25,13 @@ type OnHappened = (namespace: string, what: never) => void
 
 export class Happenings {
   /** Asked before anything is made of what happened. */
-  readonly isHeard: Record<keyof Happened, boolean> = { fill: false, invalidate: false, evict: false }
+  readonly isHeard: Record<keyof Happened, boolean> = { fill: false, invalidate: false, evict: false, hot: false }
   readonly #deps: { readonly clock: Clock; readonly detach: Detach; readonly stats: Stats }
   readonly #listeners: Record<keyof Happened, Set<OnHappened>> = {
     fill: new Set(),
     invalidate: new Set(),
-    evict: new Set()
+    evict: new Set(),
+    hot: new Set()
   }
   readonly #untold: (() => void)[] = []
 

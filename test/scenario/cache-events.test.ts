@@ -277,7 +277,7 @@ describe('a listener', () => {
   it('for no event that there is, or that is none, is refused', async () => {
     const t = await formed(1, { seed: 7115 })
     expect(() => products(t, 0).on('fills' as never, () => {})).toThrow(
-      /the event of cache 'products' to be one of fill, invalidate, evict, warm, got 'fills'/
+      /the event of cache 'products' to be one of fill, invalidate, evict, hot, warm, got 'fills'/
     )
     expect(() => products(t, 0).on('fill', 7 as never)).toThrow(/the listener of cache 'products' to be a function/)
   })

@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import type { CacheOptions } from '../../lib/cache-options.ts'
 import type { Mesh } from '../../lib/mesh.ts'
 import type { Cluster, ClusterOptions } from '../../lib/testing.ts'
-import { formed, keyOf, mesh, times } from './story.ts'
+import { formed, keyOf, mesh, ownerOf, times } from './story.ts'
 
 const MEMBERS = 5
 /** Reads of each member in a second of the mesh. */
@@ -195,5 +195,14 @@ describe('a hot value', () => {
       for (const by of times(MEMBERS, i => i))
         expect(await it.t.until(it.cache(by).get(it.hot)), `member ${by}`).toBe(`v${round + 1}`)
     }
+  })
+
+  it('is told to who listens at its owner, by its name and what is asked of it, and to nobody else', async () => {
+    const it = await story({ seed: 9631 })
+    const told: [number, { readonly perSecond: number }][] = []
+    for (const by of times(MEMBERS, i => i)) it.cache(by).on('hot', event => void told.push([by, event]))
+    await it.read(2)
+    expect(told).toEqual([[ownerOf(it.t, it.hot), { key: it.hot, perSecond: expect.any(Number) }]])
+    expect(told.every(([, { perSecond }]) => perSecond >= 100)).toBe(true)
   })
 })

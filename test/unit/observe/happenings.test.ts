@@ -39,13 +39,13 @@ describe('what happens to keys', () => {
   })
 
   it('is asked for only while somebody listens', () => {
-    expect(happenings.isHeard).toEqual({ fill: false, invalidate: false, evict: false })
+    expect(happenings.isHeard).toEqual({ fill: false, invalidate: false, evict: false, hot: false })
     evict('before')
     const [one, other] = [
       happenings.listen('evict', () => told.push(1)),
       happenings.listen('evict', () => told.push(2))
     ]
-    expect(happenings.isHeard).toEqual({ fill: false, invalidate: false, evict: true })
+    expect(happenings.isHeard).toEqual({ fill: false, invalidate: false, evict: true, hot: false })
     one()
     one()
     expect(happenings.isHeard.evict).toBe(true)
