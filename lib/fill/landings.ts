@@ -15,7 +15,7 @@ import type { Stats } from '../observe/stats.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { MessageOf, Outcome, Reply } from '../rpc/messages.ts'
 import type { Entry } from '../store/entry.ts'
-import type { Floor } from '../store/floor.ts'
+import type { Floor, Floored } from '../store/floor.ts'
 import { freshUntil, keptFrom, termsLeft } from '../store/keeping.ts'
 import { type MeshClock, stampOf, type Version } from '../store/version.ts'
 import type { BackOff, BackOffs } from './back-off.ts'
@@ -46,8 +46,8 @@ export interface LandingsDeps {
   /** What is stored of a key and may be answered with, stale or not. */
   readonly stored: (namespace: string, key: string) => Entry | undefined
   readonly keep: (entry: Entry) => boolean
-  /** What it lies below, if it is dead. */
-  readonly killer: (entry: Entry) => Floor | undefined
+  /** What it lies below with such a stamp, if it is dead. */
+  readonly killer: (record: Floored, stamp: number) => Floor | undefined
 }
 
 export class Landings {
@@ -101,7 +101,7 @@ export class Landings {
     const stored = keep && wasOpen && this.#deps.keep(entry)
     if (stored) tellFilled(this.#deps.happenings, flight, result)
     if (keep && flight.state === 'moved' && this.#deps.isLeaving()) this.#keepForSuccessor(entry)
-    if (!stored && result.code === 'value') this.#sendBack(flight, this.#deps.killer(entry))
+    if (!stored && result.code === 'value') this.#sendBack(flight, this.#deps.killer(entry, version.stamp))
     this.#answer(flight, result, stored ? entry : undefined)
     return stored
   }
@@ -124,13 +124,14 @@ export class Landings {
 
   /** What we loaded a moment ago as the key's copy, when it had no owner: once, and only if nothing newer is here. */
   landStandIn(flight: Flight): boolean {
-    const { flights, meshClock, journal, versionOf } = this.#deps
+    const { flights, meshClock, journal, versionOf, killer } = this.#deps
     const { namespace, key } = flight
     const known = flight.open && flight.reason === 'miss' ? this.#stoodIn.get(recordName(namespace, key)) : undefined
     if (known === undefined) return false
     this.forgetStandIn(namespace, key)
     const isOver = known.untilMs <= meshClock.now() || (versionOf(namespace, key)?.stamp ?? 0) >= known.stamp
-    if (isOver) return false
+    // It gets a version of now, so what was invalidated since it began must be looked at by that of then.
+    if (isOver || killer({ namespace, key, keeping: known.result.keep }, known.stamp) !== undefined) return false
     journal.note(namespace, key, 'was loaded here a moment ago, before the key had an owner')
     flights.lease(flight, meshClock.stamp(), undefined)
     this.land(flight, known.result)

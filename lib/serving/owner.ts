@@ -13,6 +13,7 @@ import type { Change, ChangeOf, MessageOf, Reply } from '../rpc/messages.ts'
 import type { Answered } from '../rpc/replica-talk.ts'
 import { BACKUPS_MAX } from '../rpc/words.ts'
 import type { Entry } from '../store/entry.ts'
+import type { Floored } from '../store/floor.ts'
 import {
   freshUntil,
   isDue,
@@ -80,7 +81,7 @@ export class Owner {
     this.#deps = deps
     const hooks = {
       stored: (namespace: string, key: string) => this.stored(namespace, key),
-      killer: (entry: Entry) => deps.store.killer(entry, entry.version.stamp),
+      killer: (record: Floored, stamp: number) => deps.store.killer(record, stamp),
       versionOf: (namespace: string, key: string) => deps.store.versionOf(namespace, key)?.version,
       keep: (entry: Entry) => {
         if (!entry.negative) deps.filters?.hasValue(entry.namespace, entry.key)

@@ -194,10 +194,11 @@ export class Store {
 
   /**
    * False when the entry can never fit, lies below a floor, or is of a partition of copies for which there is no room.
-   * Then it is not kept, nor what it was to replace, and where it can never fit nothing else is lost for it.
+   * Then it is not kept, nor, but for a floor, what it was to replace; where it can never fit nothing else is lost.
    */
   put(entry: Entry): boolean {
-    if (this.#isDead(entry)) return false
+    check(entry)
+    if (this.killer(entry, entry.version.stamp) !== undefined) return false
     const share = this.#shares.of(entry.namespace)
     if (share === undefined) return false
     const hash = share.hashOf(entry.key)
@@ -242,13 +243,13 @@ export class Store {
     return id === NOBODY ? 0 : shadowOf(this.#records.entry(id, namespace, key, true), expiresAtMs)
   }
 
-  /** Lies below a floor; then what it was to replace goes even so, which may have other tags. */
+  /** Lies below a floor; then a value that it was to replace goes even so, which may have other tags. */
   #isDead(entry: Entry): boolean {
     check(entry)
     const { namespace, key, version } = entry
     if (this.killer(entry, version.stamp) === undefined) return false
-    const known = this.versionOf(namespace, key)?.version
-    if (known !== undefined && isNewer(version, known)) this.drop(namespace, key)
+    const known = this.entry(namespace, key)
+    if (known?.kind === 'value' && isNewer(version, known.version)) this.drop(namespace, key)
     return true
   }
 

@@ -1,5 +1,6 @@
 /** The caches of a simulated run and what they are declared with. */
 import type { Counter } from '../../lib/counter.ts'
+import type { LoadContext } from '../../lib/fill/definition.ts'
 import type { Mesh } from '../../lib/mesh.ts'
 import type { MeshOptions } from '../../lib/options.ts'
 import type { Random } from '../../lib/ports/random.ts'
@@ -16,6 +17,13 @@ const MEMORY_BYTES_RANGE = 160_000
 
 /** How long a near copy answers for an owner that cannot be asked. */
 export const NEAR_MS = 4_000
+
+/** What all values of a cache with tags have, beside one of their own. */
+export const TAG_OF_ALL = 'rows'
+
+export function tagOf(key: string): string {
+  return `row of ${key}`
+}
 
 export type BulkDice = string
 
@@ -47,13 +55,15 @@ export function declareAll(
   const ttl = '1h'
   const copying = { backups: knobs.backups }
   const waiting = { backups: Math.max(1, knobs.backups), backupAcks: knobs.acks }
-  mesh.cache('loaded', { ttl, loadTimeout: '10s', load: (key: string, { signal }) => load(key, signal), ...copying })
+  const tags = knobs.tags ? { tags: (_: number, key: string) => [tagOf(key), TAG_OF_ALL] } : {}
+  const loading = { loadTimeout: '10s', load: (key: string, { signal }: LoadContext) => load(key, signal) } as const
+  mesh.cache<number, string>('loaded', { ttl, ...loading, ...tags, ...copying })
   mesh.cache<number>('plain', { ttl, ...copying })
   mesh.cache<number>('guarded', { ttl, ...copying })
   counterOf(mesh, knobs)
   mesh.cache<number>('safe', { ttl, ...waiting })
   mesh.cache<number>('copied', { ttl, ...copying })
-  mesh.cache<number>('near', { ttl, near: { ttl: NEAR_MS, maxEntries: KEYS.length - 1 }, ...copying })
+  mesh.cache<number>('near', { ttl, near: { ttl: NEAR_MS, maxEntries: KEYS.length - 1 }, ...tags, ...copying })
   mesh.cache<string>('bulk', { ttl, ...copying })
 }
 

@@ -6,7 +6,7 @@ import type { Cache, LoadingCache } from '../../lib/cache.ts'
 import type { Mesh } from '../../lib/mesh.ts'
 import type { Random } from '../../lib/ports/random.ts'
 import type { Cluster } from '../../lib/testing.ts'
-import { type BulkDice, bulkKey, bulkValue, counterOf, KEYS } from './caches.ts'
+import { type BulkDice, bulkKey, bulkValue, counterOf, KEYS, TAG_OF_ALL, tagOf } from './caches.ts'
 import type { CacheName, Checker, ClientCall } from './checkers/checker.ts'
 import type { Knobs } from './knobs.ts'
 import { failedCallIn, type Origin } from './origin.ts'
@@ -35,6 +35,7 @@ export class Clients {
   readonly #moods: Random
   readonly #more: Random
   readonly #nearness: Random
+  readonly #tagDice: Random
   readonly #hooks: ClientHooks
   /** With the mesh that was asked: the process of a crashed member answers nobody, and is not waited for. */
   readonly #pending = new Map<Promise<void>, Mesh>()
@@ -55,6 +56,7 @@ export class Clients {
     this.#moods = dice.moods
     this.#more = dice.moods.fork('copies')
     this.#nearness = dice.moods.fork('near')
+    this.#tagDice = dice.moods.fork('tags')
     this.#hooks = hooks
   }
 
@@ -159,6 +161,7 @@ export class Clients {
     if (cache === 'loaded') this.#origin.update(key)
     // Its prefix is that of all keys of this workload.
     const prefix = this.#chance.float() < 0.5 ? { prefix: 'k' } : {}
+    const byTag = cache === 'loaded' && this.#isByTag()
     const rows = KEYS.map(one => this.#origin.row(one))
     let cleared: Promise<void> | undefined
     KEYS.forEach((one, i) => {
@@ -166,7 +169,8 @@ export class Clients {
       this.#call(
         { kind: 'delete', cache, key: one, member, isClear: true, ...wrote, ...this.#copying(cache) },
         async () => {
-          cleared ??= this.#cacheOf(member, cache).clear(prefix)
+          const handle = this.#cacheOf(member, cache)
+          cleared ??= byTag ? handle.invalidateTag(TAG_OF_ALL) : handle.clear(prefix)
           await cleared
           return {}
         }
@@ -259,10 +263,17 @@ export class Clients {
 
   #delete(member: number, cache: 'loaded' | 'safe' | 'copied' | 'near', key: string, wrote?: number): void {
     const made = wrote === undefined ? {} : { wrote }
+    const byTag = (cache === 'loaded' || cache === 'near') && this.#isByTag()
     this.#call({ kind: 'delete', cache, key, member, ...made, ...this.#copying(cache) }, async () => {
-      await this.#cacheOf(member, cache).delete(key)
+      const handle = this.#cacheOf(member, cache)
+      if (byTag) await handle.invalidateTag(tagOf(key))
+      else await handle.delete(key)
       return {}
     })
+  }
+
+  #isByTag(): boolean {
+    return this.#knobs.tags && this.#tagDice.float() < 0.5
   }
 
   /** What this member has written until now is with a backup when it returns. */

@@ -48,6 +48,8 @@ export interface Knobs {
   readonly linger: boolean
   /** Whether clients use `near`, a cache with near copies. */
   readonly near: boolean
+  /** Values of `loaded` and `near` have tags, and some deletes and clears name those. */
+  readonly tags: boolean
 }
 
 export function chooseKnobs(dice: Random): Knobs {
@@ -86,7 +88,8 @@ export function chooseKnobs(dice: Random): Knobs {
     restartAtOnce: half(),
     bulk: half(),
     linger: quarter(),
-    near: half()
+    near: half(),
+    tags: half()
   }
 }
 
