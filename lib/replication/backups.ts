@@ -19,6 +19,7 @@ import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
 import type { MeshClock, Version } from '../store/version.ts'
 import { GIVEN_UP } from './copies.ts'
+import type { FloorNews } from './floor-news.ts'
 import { Levels } from './levels.ts'
 import type { Pace } from './pace.ts'
 import { Repairs } from './repairs.ts'
@@ -45,6 +46,7 @@ export interface BackupsDeps {
   readonly table: () => Table
   readonly hasLink: (peer: PeerId) => boolean
   readonly isWarming: (partition: number) => boolean
+  readonly floorNews: FloorNews
   readonly agreeWith: (peer: PeerId) => Promise<void>
   /** As primary: a record from somebody else. */
   readonly takeIn: (entry: Entry, from: PeerId) => void
@@ -364,7 +366,7 @@ export class Backups {
       timeoutMs,
       viewHash,
       nowMs: () => meshClock.now(),
-      floors: () => store.floors(),
+      floors: this.#deps.floorNews,
       onFloors: floors => store.mergeFloors(floors),
       holdingFor: (partition, to) => this.#holdingFor(partition, to),
       onLost: to => {

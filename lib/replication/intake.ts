@@ -22,6 +22,7 @@ import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
 import type { MeshClock, Version } from '../store/version.ts'
 import { isSame } from './copies.ts'
+import type { FloorNews } from './floor-news.ts'
 import { entryOf } from './record.ts'
 import type { RecordName, Sources } from './sources.ts'
 
@@ -58,6 +59,7 @@ export interface IntakeDeps {
   readonly isWanted: (ours: Version, theirs: Version, holder: PeerId) => boolean
   readonly remember: (answer: Answered & {}) => void
   readonly mergeFloors: (floors: readonly Floor[]) => void
+  readonly floorNews: FloorNews
   /** Another member has told us how many tables it has had. */
   readonly onTables: (peer: PeerId, tables: number) => void
   readonly onWarm: (partition: number) => void
@@ -160,7 +162,7 @@ export class Intake {
   }
 
   offered(peer: PeerId, offer: MessageOf<'offer'>): Reply {
-    const { viewHash, mergeFloors, store } = this.#deps
+    const { viewHash, mergeFloors, floorNews } = this.#deps
     mergeFloors(offer.floors)
     for (const answer of offer.answers) this.#deps.remember(answer)
     this.#deps.onTables(peer, offer.tables)
@@ -176,7 +178,10 @@ export class Intake {
     }
     if (offer.last) this.#complete(peer)
     this.#pump()
-    return { type: 'offered', viewHash: offer.viewHash, tables: this.#tables, level, floors: store.floors() }
+    // Should the reply be lost, our own offer to it brings them.
+    const toTell = floorNews.for(peer)
+    floorNews.heard(peer, toTell)
+    return { type: 'offered', viewHash: offer.viewHash, tables: this.#tables, level, floors: toTell.floors }
   }
 
   /** What it has offered cannot be had any more, nor need it be waited for. */

@@ -19,6 +19,7 @@ import { CallFailed, type Client } from '../rpc/client.ts'
 import type { Floor, Holding } from '../rpc/replica-talk.ts'
 import type { Store } from '../store/store.ts'
 import { isSame } from './copies.ts'
+import type { FloorNews } from './floor-news.ts'
 import { ANSWERS_MAX, type GiftsDeps } from './gifts.ts'
 
 const STILL_MS = 500
@@ -44,6 +45,7 @@ export interface OffersDeps {
   readonly isLeaving: () => boolean
   readonly agreeWith: (peer: PeerId) => Promise<void>
   readonly mergeFloors: (floors: readonly Floor[]) => void
+  readonly floorNews: FloorNews
   readonly answersIn: GiftsDeps['answersIn']
 }
 
@@ -185,7 +187,8 @@ export class Offers {
     last: boolean,
     hash: number
   ): Promise<number | undefined> {
-    const { client, store, timeoutMs, viewHash, bootOf, agreeWith, mergeFloors, answersIn } = this.#deps
+    const { client, timeoutMs, viewHash, bootOf, agreeWith, mergeFloors, answersIn, floorNews } = this.#deps
+    const toTell = floorNews.for(peer)
     const holdings = partitions.map(partition => this.#holdingOf(partition))
     const boot = bootOf(peer)
     const ranks = new Map(partitions.map(partition => [partition, this.#rankIn(this.#deps.table(), partition)]))
@@ -196,7 +199,7 @@ export class Offers {
       last,
       holdings,
       answers: answersIn(new Set(partitions), ANSWERS_MAX),
-      floors: store.floors()
+      floors: toTell.floors
     } as const
     try {
       const reply = await client.call(peer, offer, { timeoutMs }).reply
@@ -205,6 +208,7 @@ export class Offers {
         return undefined
       }
       mergeFloors(reply.floors)
+      floorNews.heard(peer, toTell)
       for (const { partition } of holdings) {
         this.#told[partition] = boot
         this.#toldRank[partition] = ranks.get(partition) as number

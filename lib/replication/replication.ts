@@ -19,6 +19,7 @@ import type { Client } from '../rpc/client.ts'
 import type { MessageOf, ReplicaRequest, Reply } from '../rpc/messages.ts'
 import type { Answered } from '../rpc/replica-talk.ts'
 import type { Entry } from '../store/entry.ts'
+import type { Floor } from '../store/floor.ts'
 import type { Store } from '../store/store.ts'
 import { type MeshClock, stampOf, type Version } from '../store/version.ts'
 import { Absences, type Who } from './absences.ts'
@@ -28,6 +29,7 @@ import { Backups } from './backups.ts'
 import { Confirmations, type Confirmed } from './confirmations.ts'
 import { Copies } from './copies.ts'
 import { Doubts } from './doubts.ts'
+import { FloorNews } from './floor-news.ts'
 import { flushed, type Reached } from './flush.ts'
 import { Gifts, type GiftsDeps } from './gifts.ts'
 import { Intake, type IntakeDeps } from './intake.ts'
@@ -102,6 +104,7 @@ export class Replication {
   readonly #gifts: Gifts
   readonly #confirmations: Confirmations
   readonly #absences: Absences
+  readonly #floorNews: FloorNews
   readonly #arrivals: Arrivals
   readonly #doubts = new Doubts()
   readonly #assured = new Assured()
@@ -116,6 +119,7 @@ export class Replication {
     this.#deps = deps
     const { self, clock, meshClock, client, store, stats, viewHash, partitionOf, answers } = deps
     this.#tickedMs = meshClock.now()
+    this.#floorNews = new FloorNews(store)
     const primaryOf = (partition: number): PeerId | undefined => deps.table().primary(partition)
     const rankOf = (partition: number): number => deps.table().rankOf(self, partition)
     const takeIn = (entry: Entry, from: PeerId): void => this.#arrivals.takeIn(entry, from)
@@ -124,19 +128,15 @@ export class Replication {
     const isWanted = (ours: Version, theirs: Version, holder: PeerId): boolean =>
       this.#arrivals.isWanted(ours, theirs, holder)
     const isWarming = (partition: number): boolean => this.#intake.isWarming(partition)
+    const floors = { floorNews: this.#floorNews, mergeFloors: (all: readonly Floor[]): void => store.mergeFloors(all) }
     const pushes = new Pace(clock, deps.bytesPerSecond)
     const pulls = new Pace(clock, deps.bytesPerSecond)
     this.#backups = new Backups({
-      ...deps,
-      pace: pushes,
-      isWanted,
-      isWarming,
-      takeIn,
-      overtaken: entry => this.#arrivals.overtaken(entry),
-      onProgress
+      ...{ ...deps, ...floors, pace: pushes, isWanted, isWarming, takeIn, onProgress },
+      overtaken: entry => this.#arrivals.overtaken(entry)
     })
     this.#intake = new Intake({
-      ...deps,
+      ...{ ...deps, ...floors },
       sources: new Sources({ ...deps, pace: pulls }),
       primaryOf,
       rankOf: (partition, peer) => deps.table().rankOf(peer, partition),
@@ -148,7 +148,6 @@ export class Replication {
       },
       isWanted,
       remember,
-      mergeFloors: floors => store.mergeFloors(floors),
       onTables: (peer, tables) => this.#offers.heardTables(peer, tables),
       onWarm: partition => {
         this.#doubts.end(partition)
@@ -158,10 +157,9 @@ export class Replication {
       onProgress
     })
     this.#offers = new Offers({
-      ...deps,
+      ...{ ...deps, ...floors },
       tables: () => this.#intake.tables,
-      answersIn: answers.answersIn,
-      mergeFloors: floors => store.mergeFloors(floors)
+      answersIn: answers.answersIn
     })
     const peeks = new Peeks({
       client,
@@ -188,7 +186,7 @@ export class Replication {
       rankOf,
       takeIn,
       remember,
-      mergeFloors: floors => store.mergeFloors(floors),
+      ...floors,
       onEqual: (partition, atMs) => this.#doubts.equal(partition, atMs)
     })
     this.#gifts = new Gifts({
@@ -349,12 +347,14 @@ export class Replication {
   }
 
   linkUp(peer: PeerId): void {
+    this.#floorNews.forget(peer)
     this.#backups.linkUp(peer)
     this.#offers.linkUp(peer)
     this.#confirmations.changed()
   }
 
   linkDown(peer: PeerId): void {
+    this.#floorNews.forget(peer)
     this.#intake.gone(peer)
   }
 

@@ -19,6 +19,7 @@ import type { MessageOf, Reply } from '../rpc/messages.ts'
 import type { Answered, Floor, Holding } from '../rpc/replica-talk.ts'
 import { type Entry, entryBytes } from '../store/entry.ts'
 import type { Version } from '../store/version.ts'
+import type { FloorNews, FloorsToTell } from './floor-news.ts'
 import { recordOf } from './record.ts'
 
 const BATCH_BYTES_MAX = 256 * 1024
@@ -55,7 +56,7 @@ export interface StreamDeps {
   readonly timeoutMs: number
   readonly viewHash: () => number
   readonly nowMs: () => number
-  readonly floors: () => readonly Floor[]
+  readonly floors: FloorNews
   /** The peer knows of a clear that we have not heard of. */
   readonly onFloors: (floors: readonly Floor[]) => void
   /** What we have of a partition that this peer keeps copies of; undefined when it does not any more. */
@@ -76,6 +77,7 @@ export interface StreamDeps {
 interface Batch {
   readonly message: MessageOf<'copies'>
   readonly items: readonly Item[]
+  readonly toTell: FloorsToTell | undefined
 }
 
 export class Stream {
@@ -177,6 +179,7 @@ export class Stream {
     const digests = isAll ? this.#takeDigests() : []
     if (items.length + evicted.length + digests.length === 0) return undefined
     const { viewHash, nowMs, floors } = this.#deps
+    const toTell = digests.length > 0 ? floors.for(this.peer) : undefined
     const message: MessageOf<'copies'> = {
       type: 'copies',
       viewHash: viewHash(),
@@ -185,9 +188,9 @@ export class Stream {
       evicted,
       atMs: nowMs(),
       digests,
-      floors: digests.length > 0 ? floors() : []
+      floors: toTell?.floors ?? []
     }
-    return { message, items }
+    return { message, items, toTell }
   }
 
   #takeItems(): Item[] {
@@ -244,7 +247,8 @@ export class Stream {
     this.#underWay = undefined
     this.#ended++
     if (reply.floors.length > 0) this.#deps.onFloors(reply.floors)
-    const { message, items } = batch
+    const { message, items, toTell } = batch
+    if (toTell !== undefined) this.#deps.floors.heard(this.peer, toTell)
     const refused = new Map(reply.refused.map(one => [one.place, one.why]))
     for (const [place, item] of items.entries()) {
       const why = refused.get(place)

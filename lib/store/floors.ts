@@ -16,6 +16,8 @@ import type { Floor, Floored } from './floor.ts'
 import { TagFloors } from './tag-floors.ts'
 
 const PREFIXES_MAX = 1_024
+/** So many that were laid last are known in order; who lacks more is told all. */
+const LATEST_MAX = 1_024
 
 const WHOLE = ''
 
@@ -30,6 +32,8 @@ export class Floors {
   readonly #byNamespace = new Map<string, Ground>()
   readonly tags: TagFloors
   #size = 0
+  #latest: Floor[] = []
+  #laid = 0
 
   /** `onLaid`: something below is dead from now on. */
   constructor(keepMs: number, stats: Stats, onLaid: (floor: Floor) => void = () => {}) {
@@ -61,8 +65,23 @@ export class Floors {
   add(floor: Floor, nowMs: number): readonly Floor[] {
     if (floor.atMs + this.#keepMs <= nowMs) return []
     const raised = floor.kind === 'prefix' ? this.#addPart(floor) : this.tags.add(floor)
+    this.#laid += raised.length
+    this.#latest.push(...raised)
+    if (this.#latest.length > 2 * LATEST_MAX) this.#latest = this.#latest.slice(-LATEST_MAX)
     for (const one of raised) this.#onLaid(one)
     return raised
+  }
+
+  /** How many have been laid, ever. */
+  get laid(): number {
+    return this.#laid
+  }
+
+  /** Those laid since there had been so many, or more. */
+  since(laid: number): readonly Floor[] {
+    const missed = this.#laid - laid
+    if (missed === 0) return []
+    return missed > this.#latest.length ? this.list() : this.#latest.slice(-missed)
   }
 
   expire(nowMs: number): void {

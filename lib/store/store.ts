@@ -324,6 +324,10 @@ export class Store {
     return this.#floors.list()
   }
 
+  floorsSince(laid: number): { readonly floors: readonly Floor[]; readonly laid: number } {
+    return { floors: this.#floors.since(laid), laid: this.#floors.laid }
+  }
+
   /** What the partition's records come to, of those with at least `rank` backups; expired ones too until they are swept. */
   digestOf(partition: number, rank: number): Digest {
     return this.#holdings.digestOf(partition, rank)

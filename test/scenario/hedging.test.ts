@@ -6,7 +6,7 @@ import { formed, mesh, times, watch } from './story.ts'
 
 withoutStreams()
 
-const declare = (member: Mesh): unknown => member.cache('products', { ttl: '1h', backups: 1 })
+const declare = (member: Mesh): unknown => member.cache('products', { ttl: '1h', backups: 1, near: false })
 
 /** Member 2 reads keys that member 0 owns and member 1 has copies of, and knows how fast 0 usually is. */
 async function copied(seed: number, count: number, holders = [1], start: (member: Mesh) => unknown = declare) {
