@@ -235,10 +235,10 @@ export class Fills {
   }
 
   /** Of a cache, or of all: a load under way shows its tags when it lands, but only if we know when it began. */
-  tagInvalidated(namespace: string): void {
+  tagsInvalidated(namespace: string, tags: readonly string[]): void {
     this.#deps.flights.fenceFollowed(namespace)
     this.#deps.moves.cleared(namespace)
-    this.#landings.forgetStandIns()
+    this.#landings.tagsInvalidated(namespace, tags)
   }
 
   lose(lost: (partition: number) => boolean): void {

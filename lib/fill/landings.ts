@@ -17,11 +17,12 @@ import type { MessageOf, Outcome, Reply } from '../rpc/messages.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Floor, Floored } from '../store/floor.ts'
 import { freshUntil, keptFrom, termsLeft } from '../store/keeping.ts'
-import { type MeshClock, stampOf, type Version } from '../store/version.ts'
+import { type MeshClock, stampMs, type Version } from '../store/version.ts'
 import type { BackOff, BackOffs } from './back-off.ts'
 import type { CacheDefinition } from './definition.ts'
 import type { Flight, Flights, Waiter } from './flight.ts'
 import { type LoadResult, withCause } from './load.ts'
+import { TagMoments } from './tag-moments.ts'
 
 const UNKNOWN_BACK_OFF_MS = 100
 const SUCCESSORS_MAX = 10_000
@@ -60,6 +61,7 @@ export class Landings {
     { readonly result: LoadResult; readonly stamp: number; readonly untilMs: number }
   >()
 
+  readonly #tagMoments = new TagMoments()
   readonly #askAnew: (flight: Flight, waiter: Waiter) => void
 
   constructor(deps: LandingsDeps, askAnew: (flight: Flight, waiter: Waiter) => void) {
@@ -101,16 +103,30 @@ export class Landings {
     const stored = keep && wasOpen && this.#deps.keep(entry)
     if (stored) tellFilled(this.#deps.happenings, flight, result)
     if (keep && flight.state === 'moved' && this.#deps.isLeaving()) this.#keepForSuccessor(entry)
-    if (!stored && result.code === 'value') this.#sendBack(flight, this.#deps.killer(entry, version.stamp))
+    if (!stored && result.code === 'value') this.#sendBack(flight, this.#deadSince(entry))
     this.#answer(flight, result, stored ? entry : undefined)
     return stored
   }
 
+  /** Of a cache, or of all. */
+  tagsInvalidated(namespace: string, tags: readonly string[]): void {
+    this.#tagMoments.add(namespace, tags, this.#deps.meshClock.now())
+    this.forgetStandIns()
+  }
+
+  #deadSince(entry: Entry): number | undefined {
+    const { namespace, version, keeping } = entry
+    const killer = this.#deps.killer(entry, version.stamp)
+    if (killer === undefined) return undefined
+    const firstMs = this.#tagMoments.firstSince(namespace, keeping?.tags ?? NO_TAGS, stampMs(version.stamp))
+    return firstMs ?? stampMs(killer.stamp)
+  }
+
   /** Those who began to wait after it was dead. */
-  #sendBack(flight: Flight, killer: Floor | undefined): void {
-    if (killer === undefined) return
+  #sendBack(flight: Flight, deadMs: number | undefined): void {
+    if (deadMs === undefined) return
     for (const waiter of flight.waiters)
-      if (waiter.sinceMs !== undefined && stampOf(waiter.sinceMs) > killer.stamp) this.#askAnew(flight, waiter)
+      if (waiter.sinceMs !== undefined && waiter.sinceMs > deadMs) this.#askAnew(flight, waiter)
   }
 
   #rememberStandIn({ namespace, key, stamp }: Flight, result: LoadResult): void {

@@ -12,7 +12,7 @@ import type { Store } from '../store/store.ts'
 import type { RowVersions } from './row-versions.ts'
 
 export interface ClearingDeps {
-  readonly fills: Pick<Fills, 'changedMatching' | 'tagInvalidated'>
+  readonly fills: Pick<Fills, 'changedMatching' | 'tagsInvalidated'>
   readonly store: Pick<Store, 'addFloor'>
   readonly rows: Pick<RowVersions, 'forgetMatching'>
   readonly atMs: number
@@ -23,7 +23,7 @@ type Clear = Pick<MessageOf<'clear'>, 'kind' | 'namespace' | 'texts' | 'stamp'>
 export function clear({ fills, store, rows, atMs }: ClearingDeps, { kind, namespace, texts, stamp }: Clear): void {
   // Only asks for our clock.
   if (stamp === 0) return
-  if (kind === 'tag') fills.tagInvalidated(namespace)
+  if (kind === 'tag') fills.tagsInvalidated(namespace, texts)
   for (const text of texts) {
     const range = rangeOf(text)
     if (kind === 'prefix') {

@@ -175,6 +175,32 @@ describe('a load that runs while its tag is invalidated', () => {
     expect(calls()).toBe(2)
   })
 
+  it('is not for who came between two invalidations, nor between those of two of its tags', async () => {
+    for (const [first, second] of [
+      ['red', 'red'],
+      ['red', 'row'],
+      ['row', 'red']
+    ] as const) {
+      let calls = 0
+      const t: Cluster = await tagged(3, 9413, {
+        load: () => {
+          const number = ++calls
+          return t.sleep('1s').then(() => number)
+        },
+        tags: () => ['red', 'row']
+      })
+      const key = keyOf(t, 0)
+      const early = watch(t, products(t, 1).get(key))
+      await t.run('100ms')
+      await t.until(products(t, 1).invalidateTag(first))
+      const between = watch(t, products(t, 2).get(key))
+      await t.run('100ms')
+      await t.until(mesh(t, 1).invalidateTag(second))
+      await t.run('4s')
+      expect([early.value, between.value], `${first}, ${second}`).toEqual([1, 2])
+    }
+  })
+
   it('is kept if it has another tag', async () => {
     const { t, key, calls } = await loading(9411)
     const early = watch(t, products(t, 1).get(key))
