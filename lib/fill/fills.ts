@@ -23,14 +23,12 @@ import type { LeaseTalk, LoadReason, MessageOf, Reply } from '../rpc/messages.ts
 import { isNewer } from '../store/version.ts'
 import type { CacheDefinition, LoadContext, May } from './definition.ts'
 import type { Flight, Waiter } from './flight.ts'
-import { isTakenBy, Landings, type LandingsDeps, ownVersionOf, withoutValue } from './landings.ts'
+import { isTakenBy, Landings, type LandingsDeps, LOAD_MS_MAX, ownVersionOf, withoutValue } from './landings.ts'
 import type { Moves } from './moves.ts'
 import type { Origin } from './origin.ts'
 
 /** A lease not renewed for this long has lost its holder. Holders renew three times as often. */
 export const LEASE_MS = 3_000
-/** How long a load may take where this member has not declared the cache. */
-const UNKNOWN_LOAD_MS_MAX = 10 * 60_000
 
 type Respond = (reply: Reply) => void
 export type Ask = MessageOf<'read'>
@@ -234,10 +232,8 @@ export class Fills {
     this.#landings.forgetStandIns()
   }
 
-  /** Of a cache, or of all: a load under way shows its tags when it lands, but only if we know when it began. */
+  /** Of a cache, or of all: a load under way shows its tags when it lands. */
   tagsInvalidated(namespace: string, tags: readonly string[]): void {
-    this.#deps.flights.fenceFollowed(namespace)
-    this.#deps.moves.cleared(namespace)
     this.#landings.tagsInvalidated(namespace, tags)
   }
 
@@ -266,7 +262,7 @@ export class Fills {
     const { moves, flights, meshClock } = this.#deps
     const before = flight.mayFollow ? moves.before(flight.partition, flight.namespace) : undefined
     if (before === undefined) return false
-    flight.followed = 'now'
+    flight.followed = true
     this.#note(flight, `asked ${before}, its owner until now, for a load under way`)
     flights.lease(flight, meshClock.stamp(), undefined)
     const { namespace, key } = flight
@@ -286,7 +282,7 @@ export class Fills {
     const { namespace, key } = flight
     const alone = flight.mayFollow ? flights.findAlone(namespace, key) : undefined
     if (alone === undefined) return false
-    flight.followed = 'now'
+    flight.followed = true
     this.#note(flight, 'waits for what was begun here before the key had an owner')
     flights.lease(flight, meshClock.stamp(), undefined)
     // Nothing fences it: a change that its owner has made meanwhile has come here as a copy.
@@ -301,10 +297,9 @@ export class Fills {
   /** What the load of somebody else has come to. */
   #followedTo(flight: Flight, reply: Reply | undefined): void {
     flight.stop = () => {}
-    flight.followed = 'before'
     this.#deps.stats.loadsFollowedTotal++
     if (reply?.type === 'followed' && isTakenBy(flight, reply) && this.#isNews(flight, reply))
-      this.#landings.land(flight, reply, ownVersionOf(reply))
+      this.#landings.land(flight, reply, ownVersionOf(reply), true)
     // It has moved on, or was changed: whoever waits asks where it is now.
     else if (!flight.open) this.#askAnew(flight)
     else {
@@ -375,7 +370,7 @@ export class Fills {
 
   /** A holder gives up at its own load timeout; one that does not even do that must not keep the key for ever. */
   #mayRenew({ namespace, grantedAtMs }: Flight): boolean {
-    const loadMs = this.#deps.definition(namespace)?.loadTimeoutMs ?? UNKNOWN_LOAD_MS_MAX
+    const loadMs = this.#deps.definition(namespace)?.loadTimeoutMs ?? LOAD_MS_MAX
     // It may have waited as long for its turn at the origin.
     return this.#deps.clock.monotonic() - grantedAtMs <= loadMs * 2 + LEASE_MS
   }

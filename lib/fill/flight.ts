@@ -54,8 +54,8 @@ export class Flight {
   holderWaits = false
   /** Wanted by the cache itself, to have something fresh: it goes on when nobody waits. */
   behind = false
-  /** Whether the owner before us was asked, or is being asked. */
-  followed: 'never' | 'now' | 'before' = 'never'
+  /** Whether the owner before us was asked. */
+  followed = false
   state: FlightState = 'open'
   /** Stops the worker's timer or the loader itself. */
   stop: () => void = () => {}
@@ -77,7 +77,7 @@ export class Flight {
 
   /** Somebody else may load it already, and was not asked. */
   get mayFollow(): boolean {
-    return this.open && this.followed === 'never'
+    return this.open && !this.followed
   }
 
   /** Somebody would miss it. */
@@ -161,16 +161,8 @@ export class Flights {
 
   /** A part of a cache was cleared. */
   fenceMatching(namespace: string, matches: (key: string) => boolean): void {
-    this.#fenceWhere(flight => flight.namespace === namespace && matches(flight.key))
-  }
-
-  /** Of a cache, or of all: what others load for us, who knows since when. */
-  fenceFollowed(namespace: string): void {
-    this.#fenceWhere(flight => flight.followed === 'now' && (namespace === '' || flight.namespace === namespace))
-  }
-
-  #fenceWhere(matches: (flight: Flight) => boolean): void {
-    for (const flight of [...this.#open.values()]) if (matches(flight)) this.#close(flight, 'fenced')
+    for (const flight of [...this.#open.values()])
+      if (flight.namespace === namespace && matches(flight.key)) this.#close(flight, 'fenced')
   }
 
   /** It has landed, or nobody is left in it. */

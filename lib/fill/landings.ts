@@ -29,6 +29,8 @@ const SUCCESSORS_MAX = 10_000
 /** What a copy has loaded for want of an owner, should it become the owner itself: so many, for so long. */
 const STOOD_IN_MAX = 1_000
 const STOOD_IN_MS = 2_000
+/** How long a load may take where this member has not declared the cache. */
+export const LOAD_MS_MAX = 10 * 60_000
 const NOTHING = new Uint8Array(0)
 
 export interface LandingsDeps {
@@ -85,7 +87,8 @@ export class Landings {
   land(
     flight: Flight,
     result: LoadResult,
-    version: Version = { stamp: flight.stamp, writer: this.#deps.self }
+    version: Version = { stamp: flight.stamp, writer: this.#deps.self },
+    isFollowed = false
   ): boolean {
     const { stats, owns, flights } = this.#deps
     // Asked before anything else: a view that took the partition away closes the flight here at the latest.
@@ -100,18 +103,19 @@ export class Landings {
     const { namespace, key, partition } = flight
     const { bytes, negative, backups } = result
     const entry = { namespace, key, partition, version, kind: 'value', bytes, negative, backups, ...kept } as const
-    const stored = keep && wasOpen && this.#deps.keep(entry)
+    const oldMs = isFollowed ? this.#invalidatedMs(entry) : undefined
+    const stored = keep && wasOpen && oldMs === undefined && this.#deps.keep(entry)
     if (stored) tellFilled(this.#deps.happenings, flight, result)
     if (keep && flight.state === 'moved' && this.#deps.isLeaving()) this.#keepForSuccessor(entry)
-    if (!stored && result.code === 'value') this.#sendBack(flight, this.#deadSince(entry))
-    this.#answer(flight, result, stored ? entry : undefined)
+    const deadMs = oldMs ?? (stored || result.code !== 'value' ? undefined : this.#deadSince(entry))
+    if (deadMs !== undefined) this.#sendBack(flight, deadMs)
+    this.#answer(flight, result, stored ? entry : undefined, deadMs !== undefined)
     return stored
   }
 
   /** Of a cache, or of all. */
   tagsInvalidated(namespace: string, tags: readonly string[]): void {
     this.#tagMoments.add(namespace, tags, this.#deps.meshClock.now())
-    this.forgetStandIns()
   }
 
   #deadSince(entry: Entry): number | undefined {
@@ -122,9 +126,16 @@ export class Landings {
     return firstMs ?? stampMs(killer.stamp)
   }
 
+  /** What another member has loaded for us has begun before our lease, nobody says when. */
+  #invalidatedMs({ namespace, keeping }: Entry): number | undefined {
+    const { meshClock, definition } = this.#deps
+    const longestMs = 2 * (definition(namespace)?.loadTimeoutMs ?? LOAD_MS_MAX)
+    const tags = keeping?.tags ?? NO_TAGS
+    return this.#tagMoments.firstSince(namespace, tags, meshClock.now() - longestMs)
+  }
+
   /** Those who began to wait after it was dead. */
-  #sendBack(flight: Flight, deadMs: number | undefined): void {
-    if (deadMs === undefined) return
+  #sendBack(flight: Flight, deadMs: number): void {
     for (const waiter of flight.waiters)
       if (waiter.sinceMs !== undefined && waiter.sinceMs > deadMs) this.#askAnew(flight, waiter)
   }
@@ -193,7 +204,7 @@ export class Landings {
     )
   }
 
-  #answer(flight: Flight, result: LoadResult, stored: Entry | undefined): void {
+  #answer(flight: Flight, result: LoadResult, stored: Entry | undefined, isDead: boolean): void {
     const { code, bytes, failure, negative, ttlMs, keep, backups } = result
     const stale = code === 'value' ? undefined : this.#deps.stored(flight.namespace, flight.key)
     const outcome = { code, bytes, failure }
@@ -211,7 +222,7 @@ export class Landings {
     for (const { mode, wish, respond, disarm } of flight.waiters) {
       disarm()
       // A load that began before the key was changed is nobody's but those who waited for it then.
-      if (mode === 'follow' && flight.state === 'fenced') respond({ type: 'absent' })
+      if (mode === 'follow' && (isDead || flight.state === 'fenced')) respond({ type: 'absent' })
       else if (mode === 'follow')
         respond({ type: 'followed', ...outcome, ttlMs, negative, keep, backups, stamp: 0, writer: '' })
       else if (stale !== undefined && wish === 'usual') respond(this.stale(stale))

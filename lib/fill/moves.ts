@@ -73,10 +73,8 @@ export class Moves {
     this.#from[partition] = NOBODY
   }
 
-  /** An empty name is all caches. */
   cleared(namespace: string): void {
     const nowMs = this.#clock.monotonic()
-    if (namespace === '') this.#manyClearedMs = nowMs
     for (const [name, atMs] of this.#clearedMs) if (nowMs - atMs >= FOLLOW_WITHIN_MS) this.#clearedMs.delete(name)
     if (this.#clearedMs.size < CLEARED_MAX) this.#clearedMs.set(namespace, nowMs)
     else this.#manyClearedMs = nowMs
