@@ -316,8 +316,9 @@ export class Replication {
       const to = after.primary(partition)
       const isAllHere = !this.#intake.isWarming(partition) && !this.isDoubtful(partition)
       this.#offers.lost(partition)
-      // Whoever else has come may bring what was written on another side of a split.
-      this.#passedTo[partition] = isAllHere && newcomers.every(id => id === to) ? to : undefined
+      // Whoever else has come may bring what another side of a split wrote; and where we were alone, any may come yet.
+      const isLastWord = isAllHere && before.ids.length > 1 && newcomers.every(id => id === to)
+      this.#passedTo[partition] = isLastWord ? to : undefined
       if (!this.#intake.isWarming(partition)) this.#copies.lost(partition)
       else this.#copies.behind(partition)
     }
