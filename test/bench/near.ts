@@ -1,6 +1,7 @@
 /**
  * `npm run bench:near`: how long near copies outlive a change, in a mesh of five real processes over real gossip,
- * whether they are right after a minute of writes, and what a hot key costs its owner. Each figure is printed against its bound; the exit code is 1 when one
+ * whether they are right after a minute of writes, what a hot
+ * key costs its owner, and how long it takes to drop all that has a tag. Each figure is printed against its bound; the exit code is 1 when one
  * is missed.
  *
  *   npm run bench:near
@@ -19,6 +20,7 @@ const KEYS = Array.from({ length: 100 }, (_, i) => `key ${i}`)
 const WRITES_PER_SECOND = 2_000
 const READS_PER_SECOND = 20_000
 const HOT_MS = 8_000
+const PAGES = 100_000
 const KNOWN = 'Known are --trials N (changes, 10000) and --seconds N (of steady writing, 60).'
 
 function whole(text: string, name: string, most: number): number {
@@ -80,6 +82,13 @@ try {
   )
   judge('the most that one member served, in times of the mean', hot.unevenness, 2)
   judge('loads of the origin', hot.loads, KEYS.length)
+  for (const by of ['tag', 'clear'] as const) {
+    const dropped = await crew.drop(PAGES, by)
+    say(`\n${PAGES} values dropped by ${by}; of ${dropped.asked} each member found ${dropped.before} before`)
+    judge(`${by === 'tag' ? 'invalidateTag' : 'clear'} took`, dropped.ms, 50, ' ms')
+    judge('found by anybody at once after', dropped.after, 0)
+    judge('not found by somebody before', dropped.asked - dropped.before, 0)
+  }
 } finally {
   await crew.end()
 }

@@ -13,7 +13,7 @@ import { type Cluster, cluster } from '../../lib/testing.ts'
 import { bulkKeys, declareAll, KEYS, meshOptions, READ_CACHES } from './caches.ts'
 import { ackedWritesSurvive } from './checkers/acked-writes.ts'
 import { antiEntropyEnds } from './checkers/anti-entropy.ts'
-import type { Calm, Checker, Insides, SettledState } from './checkers/checker.ts'
+import type { Calm, Checker, Insides, SettledState, Views } from './checkers/checker.ts'
 import { oneWins } from './checkers/compares.ts'
 import { countsAreExact } from './checkers/counts.ts'
 import { deletesStay } from './checkers/deletes.ts'
@@ -166,6 +166,7 @@ class Simulation {
     this.#isChaos = false
     this.#trouble.endForGood()
     await this.#advance(SETTLE_MS)
+    this.#judge(checker => checker.united?.(this.#views()))
     await this.#judgeRest()
     const state = await this.#settledState()
     this.#judge(checker => checker.settled?.(state))
@@ -357,13 +358,18 @@ class Simulation {
 
   async #settledState(): Promise<SettledState> {
     const live = this.#live()
-    const views = new Map(live.map(mesh => [mesh.id, mesh.members.map(member => member.id)]))
     const suspects = new Map(
       live.map(mesh => [mesh.id, mesh.members.filter(one => !isUnsuspected(one)).map(({ id }) => id)])
     )
     const pending = this.#clients.pendingAt(live)
     const finalReads = await this.#cluster.until(Promise.all(this.#finalReads()), '30s')
-    return { views, suspects, live: live.map(mesh => mesh.id), pending, finalReads }
+    return { ...this.#views(), suspects, pending, finalReads }
+  }
+
+  #views(): Views {
+    const live = this.#live()
+    const views = new Map(live.map(mesh => [mesh.id, mesh.members.map(member => member.id)]))
+    return { views, live: live.map(mesh => mesh.id) }
   }
 
   #finalReads(): Promise<SettledState['finalReads'][number]>[] {

@@ -18,6 +18,7 @@ const PROGRAM = join(
 const HEAD_START_MS = 20
 const QUIET_MS = 2_000
 const PART_MS = 10_000
+const SAMPLE = 1_000
 
 type NearMember = AskedProcess<NearCommands>
 
@@ -36,6 +37,14 @@ export interface Steady {
   /** Keys of which some member read something else than their owner has, after the quiet. */
   readonly wrong: number
   readonly read: number
+}
+
+export interface Dropped {
+  readonly ms: number
+  /** Of so many pages that each member was asked for, what the one that found fewest had before, and most after. */
+  readonly asked: number
+  readonly before: number
+  readonly after: number
 }
 
 export interface HotReads {
@@ -133,6 +142,18 @@ export class NearCrew {
     const served = risen('requestsServedTotal')
     const unevenness = (Math.max(...served) * served.length) / total(served)
     return { reads: total(reads), served, unevenness, loads: total(risen('loadsTotal')) }
+  }
+
+  /** So many pages under one tag, some of them held near by all, are dropped by one member, and asked for at once by all. */
+  async drop(pages: number, by: 'tag' | 'clear'): Promise<Dropped> {
+    const each = Math.ceil(pages / this.members.length)
+    await Promise.all(this.members.map((member, i) => member.ask('fill', i * each, (i + 1) * each)))
+    const sample = Array.from({ length: SAMPLE }, (_, i) => Math.floor((i * pages) / SAMPLE))
+    const find = (): Promise<number[]> => Promise.all(this.members.map(member => member.ask('found', sample)))
+    const before = await find()
+    const ms = await (this.members[1] as NearMember).ask('drop', by)
+    const after = await find()
+    return { ms, asked: sample.length, before: Math.min(...before), after: Math.max(...after) }
   }
 
   #stats() {

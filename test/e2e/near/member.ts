@@ -27,6 +27,7 @@ const KEEP_TRIES = 50
 let mesh: Mesh | undefined
 let numbers: Cache<number> | undefined
 let plain: LoadingCache<number> | undefined
+let pages: Cache<number> | undefined
 
 function the<T>(part: T | undefined): T {
   if (part === undefined) throw new Error('this process is not that far yet')
@@ -39,6 +40,7 @@ const commands = {
     numbers = mesh.cache<number>('numbers', { ttl: '1h', near: { ttl: '30s' } })
     // Nothing is said of near copies: hot keys are kept all the same.
     plain = mesh.cache('plain', { ttl: '1h', load: (key: string) => key.length })
+    pages = mesh.cache<number>('pages', { ttl: '1h', near: { ttl: '30s' } })
     return mesh.id
   },
   async ready(members: number): Promise<void> {
@@ -129,6 +131,22 @@ const commands = {
   /** What this process reads of each, near or not. */
   async values(keys: readonly string[]): Promise<readonly (number | undefined)[]> {
     return Promise.all(keys.map(key => the(numbers).get(key)))
+  },
+  /** Pages from one number to another, all under one tag and each under one of a hundred others. */
+  async fill(from: number, to: number): Promise<void> {
+    const all = Array.from({ length: to - from }, (_, i) => from + i)
+    await the(pages).setMany(all.map(i => [`page ${i}`, i, { tags: ['page', `part ${i % 100}`] }] as const))
+  },
+  /** Drops all pages at once; how long that took. */
+  async drop(by: 'tag' | 'clear'): Promise<number> {
+    const fromMs = machineMs()
+    await (by === 'tag' ? the(pages).invalidateTag('page') : the(pages).clear())
+    return machineMs() - fromMs
+  },
+  /** How many of these pages this process still finds, near or not. */
+  async found(numbers: readonly number[]): Promise<number> {
+    const values = await the(pages).getMany(numbers.map(i => `page ${i}`))
+    return values.filter(value => value !== undefined).length
   },
   async truth(keys: readonly string[]): Promise<readonly (number | undefined)[]> {
     return Promise.all(keys.map(async key => (await the(numbers).getEntry(key, { from: 'owner' }))?.value))

@@ -50,4 +50,10 @@ describe('near copies', () => {
     expect(unevenness).toBeLessThan(2)
     expect(loads).toBe(KEYS.length)
   })
+
+  it.each(['tag', 'clear'] as const)('are found by nobody once all have been dropped by a %s', async by => {
+    const { ms, asked, before, after } = await (crew as NearCrew).drop(20_000, by)
+    console.log(`20000 values dropped by ${by} in ${ms.toFixed(0)} ms`)
+    expect([before, after]).toEqual([asked, 0])
+  })
 })

@@ -106,12 +106,20 @@ export interface Checker {
   suspected?(member: string, by: string, atMs: number): void
   /** After a step of the simulator a member holds more than it may. */
   overfull?(member: number, bytes: number, bytesMax: number): void
+  /** Faults are over and the mesh has had time: who sees whom. Judged before all that rests on it. */
+  united?(views: Views): void
   /** Faults are over and the mesh has had time, and nobody has asked it anything since: what lies in its members. */
   rested?(state: RestedState): void
   /** The mesh has been left alone between these two. */
   leftAlone?(before: readonly Insides[], after: readonly Insides[], ms: number): void
   /** Faults are over, the mesh has had time: now everything must be right. */
   settled?(state: SettledState): void
+}
+
+/** Whom each live member sees, and who is there. */
+export interface Views {
+  readonly views: ReadonlyMap<string, readonly string[]>
+  readonly live: readonly string[]
 }
 
 /** What a checker sees of a member from within. */
@@ -136,12 +144,9 @@ export interface RestedState {
   readonly holdings: readonly Holdings[]
 }
 
-export interface SettledState {
-  /** For each live member, the ids it sees. */
-  readonly views: ReadonlyMap<string, readonly string[]>
+export interface SettledState extends Views {
   /** For each live member, whom it suspects. */
   readonly suspects: ReadonlyMap<string, readonly string[]>
-  readonly live: readonly string[]
   /** Client calls that have not come back. */
   readonly pending: number
   /** What each live member read of each key at the end, or how that failed. */

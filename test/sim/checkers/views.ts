@@ -1,9 +1,9 @@
-import { type Checker, type SettledState, Violation } from './checker.ts'
+import { type Checker, type Views, Violation } from './checker.ts'
 
-/** After the faults end, every live member sees exactly the live members. */
+/** After the faults end, every live member sees exactly the live members. Where they do not, all else is wrong too. */
 export function viewsConverge(): Checker {
   return {
-    settled: ({ views, live }: SettledState) => {
+    united: ({ views, live }: Views) => {
       const expected = [...live].sort().join(' ')
       for (const [member, seen] of views) {
         const actual = [...seen].sort().join(' ')
