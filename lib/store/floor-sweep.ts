@@ -1,6 +1,6 @@
 /**
- * What lies below a floor, and how it goes. A part of a cache at once, by a walk through that cache. What has a tag lies
- * where it is until somebody comes by: a read, which finds that it is dead, or the sweep, which looks at all rows once
+ * What lies below a floor, and how it goes. A part of a cache at once, by a walk through that cache. What has a tag, or
+ * is of a cache that was cleared as a whole, lies where it is until somebody comes by: a read, which finds that it is dead, or the sweep, which looks at all rows once
  * after a floor was laid, some at a time.
  *
  * The sweep goes from the last row to the first, for records that move while it runs move to lower rows. A floor that is
@@ -29,7 +29,7 @@ export class FloorSweep {
 
   /** It was laid now. */
   enforce(floor: Floor): void {
-    if (floor.kind === 'prefix') this.#dropBelow(floor)
+    if (floor.kind === 'prefix' && floor.text !== '') this.#dropBelow(floor)
     else this.#isAnotherDue = true
   }
 
@@ -47,11 +47,14 @@ export class FloorSweep {
   }
 
   isDead(id: number): boolean {
-    if (id === NOBODY || this.#floors.tags.top === 0) return false
+    if (id === NOBODY || this.#floors.behindTop === 0) return false
     const { records } = this.#holdings
     const stamp = records.rows.getDouble(id, STAMP)
-    if (stamp >= this.#floors.tags.top) return false
-    return this.#floors.tags.killer(this.#holdings.shareOf(id).name, records.tagsOf(id), stamp) !== undefined
+    if (stamp >= this.#floors.behindTop) return false
+    const { name } = this.#holdings.shareOf(id)
+    return (
+      stamp < this.#floors.wholeBelow(name) || this.#floors.tags.killer(name, records.tagsOf(id), stamp) !== undefined
+    )
   }
 
   /** The same record, or none if it is dead: then it goes. */

@@ -34,6 +34,8 @@ export class Floors {
   #size = 0
   #latest: Floor[] = []
   #laid = 0
+  /** The highest of whole caches that there ever was. */
+  #wholeTop = 0
 
   /** `onLaid`: something below is dead from now on. */
   constructor(keepMs: number, stats: Stats, onLaid: (floor: Floor) => void = () => {}) {
@@ -41,6 +43,16 @@ export class Floors {
     this.#stats = stats
     this.#onLaid = onLaid
     this.tags = new TagFloors(stats)
+  }
+
+  /** What is as new as this is not dead behind anybody's back: of a tag, or with all of its cache. */
+  get behindTop(): number {
+    return Math.max(this.tags.top, this.#wholeTop)
+  }
+
+  /** All of this cache below it is dead. */
+  wholeBelow(namespace: string): number {
+    return this.#byNamespace.get(namespace)?.laid.get(WHOLE)?.stamp ?? 0
   }
 
   get size(): number {
@@ -66,6 +78,8 @@ export class Floors {
     if (floor.atMs + this.#keepMs <= nowMs) return []
     const raised = floor.kind === 'prefix' ? this.#addPart(floor) : this.tags.add(floor)
     this.#laid += raised.length
+    for (const { kind, text, stamp } of raised)
+      if (kind === 'prefix' && text === WHOLE) this.#wholeTop = Math.max(this.#wholeTop, stamp)
     this.#latest.push(...raised)
     if (this.#latest.length > 2 * LATEST_MAX) this.#latest = this.#latest.slice(-LATEST_MAX)
     for (const one of raised) this.#onLaid(one)

@@ -136,6 +136,7 @@ const commands = {
   async fill(from: number, to: number): Promise<void> {
     const all = Array.from({ length: to - from }, (_, i) => from + i)
     await the(pages).setMany(all.map(i => [`page ${i}`, i, { tags: ['page', `part ${i % 100}`] }] as const))
+    await the(pages).flush({ timeout: '20s' })
   },
   /** Drops all pages at once; how long that took. */
   async drop(by: 'tag' | 'clear'): Promise<number> {

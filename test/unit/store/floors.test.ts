@@ -75,6 +75,7 @@ describe('a floor', () => {
     expect(store.floors().length).toBe(FLOORS_MAX)
     expect(stats.floorsFoldedTotal).toBe(2)
     expect(store.floors()).toContainEqual(floor('', 11))
+    store.expire(100)
     expect([store.size, store.merge(entry('other', 10), 100), store.merge(entry('other', 11), 100)]).toEqual([
       0,
       'refused',
