@@ -94,7 +94,7 @@ export interface Cache<V, K extends Key = string> {
    * Everything of this cache that was written or loaded under one of these tags until now is gone, in every member. Loads
    * under way are for those who wait for them already, and are not kept.
    */
-  invalidateTag(tag: string | readonly string[], options?: CallOptions): Promise<void>
+  invalidateTag(tag: string | readonly string[], options?: DeleteOptions): Promise<void>
   /**
    * Resolves when what this member has written to this cache until now is held by so many backups; by default by as many
    * as the cache has. Asked of what has been answered before: await the writes first. With too few it rejects with

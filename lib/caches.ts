@@ -11,7 +11,7 @@ import {
   cacheDefinition,
   counterDefinition
 } from './cache-options.ts'
-import type { CallOptions } from './calls.ts'
+import type { DeleteOptions } from './calls.ts'
 import type { KeyPart } from './codec/keys.ts'
 import { MeshCounter } from './counter.ts'
 import { type CacheDefinition, checkRedefinition, type LoadMany, type May } from './fill/definition.ts'
@@ -94,7 +94,7 @@ export class Caches {
   }
 
   /** In all caches, also in those that only others have declared. */
-  invalidateTag(tag: string | readonly string[], options: CallOptions | undefined): Promise<void> {
+  invalidateTag(tag: string | readonly string[], options: DeleteOptions | undefined): Promise<void> {
     this.#deps.checkOpen()
     return invalidateTags(this.#deps, undefined, tag, options)
   }

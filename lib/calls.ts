@@ -123,7 +123,7 @@ const SHAPES = {
   deleteMany: { before: ['keys'], options: DELETE },
   invalidate: { before: ['key'], options: INVALIDATE },
   clear: { before: [], options: CLEAR },
-  invalidateTag: { before: ['tag'], options: CALL },
+  invalidateTag: { before: ['tag'], options: DELETE },
   keys: { before: [], options: PREFIX },
   flush: { before: [], options: ACK },
   add: { before: ['key', 'by'], options: ACK },

@@ -14,7 +14,7 @@ import {
   prefixOf
 } from './calls.ts'
 import type { Key } from './codec/keys.ts'
-import type { CacheDefinition } from './fill/definition.ts'
+import { type CacheDefinition, mayBeStale } from './fill/definition.ts'
 import type { Stats } from './observe/stats.ts'
 import { CACHE_ONLY, type WriteOf } from './rpc/messages.ts'
 import type { Changes } from './serving/changes.ts'
@@ -85,9 +85,4 @@ export class Drops {
     const work = changeWithin(timeoutMs, options, ms => changes.remove(definition, change, ms))
     return (await near.changing(definition, remove.key, work, !remove.soft)).existed
   }
-}
-
-/** Where nothing stale is ever answered, all can go at once; a handle by name alone does not know. */
-function mayBeStale({ isBare, staleWhileRevalidateMs, staleIfErrorMs }: CacheDefinition): boolean {
-  return isBare || staleWhileRevalidateMs > 0 || staleIfErrorMs > 0
 }

@@ -11,7 +11,7 @@ import { type Duration, durationMs, TIMER_MS_MAX } from './base/units.ts'
 import type { Cache, LoadingCache } from './cache.ts'
 import type { CacheOptions, CounterOptions } from './cache-options.ts'
 import type { Cached } from './caches.ts'
-import type { CallOptions } from './calls.ts'
+import type { DeleteOptions } from './calls.ts'
 import type { Key, KeyPart } from './codec/keys.ts'
 import type { Counter } from './counter.ts'
 import { checkNames, checkSignal, refuse, timerMs } from './door.ts'
@@ -110,7 +110,7 @@ export class LocalMember implements Mesh {
     return this.#parts.caches.counter(name, options) as never
   }
 
-  async invalidateTag(tag: string | readonly string[], options?: CallOptions): Promise<void> {
+  async invalidateTag(tag: string | readonly string[], options?: DeleteOptions): Promise<void> {
     await this.#parts.caches.invalidateTag(tag, options)
   }
 

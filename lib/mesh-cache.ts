@@ -300,7 +300,7 @@ export class MeshCache implements Cache<unknown, Key> {
     return this.#drops.clear(this.#enter('clear', options), options)
   }
 
-  async invalidateTag(tag: string | readonly string[], options?: CallOptions): Promise<void> {
+  async invalidateTag(tag: string | readonly string[], options?: DeleteOptions): Promise<void> {
     await invalidateTags(this.#deps, this.#enter('invalidateTag', options), tag, options)
   }
 

@@ -6,7 +6,7 @@ import type { Duration } from './base/units.ts'
 import type { Cache, LoadingCache } from './cache.ts'
 import type { CacheOptions, CounterOptions } from './cache-options.ts'
 import type { Cached } from './caches.ts'
-import type { CallOptions } from './calls.ts'
+import type { CallOptions, DeleteOptions } from './calls.ts'
 import type { Key, KeyPart } from './codec/keys.ts'
 import type { Counter } from './counter.ts'
 import type { LoadContext, May } from './fill/definition.ts'
@@ -68,7 +68,7 @@ export interface Mesh extends AsyncDisposable {
   /** Numbers that are added to, each with a TTL from its first add on. */
   counter<K extends Key = string>(name: string, options: CounterOptions): Counter<K>
   /** Everything of any cache that was written or loaded under one of these tags until now is gone, in every member. */
-  invalidateTag(tag: string | readonly string[], options?: CallOptions): Promise<void>
+  invalidateTag(tag: string | readonly string[], options?: DeleteOptions): Promise<void>
   /** News for every process that listens, at most once each. */
   topic<T>(name: string): Topic<T>
   /** Resolves when every member here is linked and agrees on who is here, and what `options` ask for is so. */

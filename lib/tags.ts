@@ -2,16 +2,17 @@
  * Everything under a tag is gone, in one cache or in all: asked of every member, as a clear is. The writer of a value
  * gives the tags, and whoever invalidates one need not know which keys have it.
  */
-import { unlessAborted } from './base/abort.ts'
 import { MeshError } from './base/errors.ts'
-import { type CallOptions, changeTimeoutMs, checkCall, ownTimeoutMs } from './calls.ts'
+import { changeWithin, checkCall, type DeleteOptions } from './calls.ts'
 import { decodeTags, encodeTags } from './codec/tags.ts'
-import type { CacheDefinition } from './fill/definition.ts'
+import { type CacheDefinition, mayBeStale } from './fill/definition.ts'
 import type { Stats } from './observe/stats.ts'
+import type { NearReads } from './serving/near-reads.ts'
 import type { Surveys } from './serving/surveys.ts'
 
 export interface TagsDeps {
   readonly surveys: Surveys
+  readonly near: NearReads
   readonly stats: Stats
   readonly timeoutMs: number
 }
@@ -21,10 +22,10 @@ const ALL_CACHES = { name: '', namespace: '' } as const
 
 /** Without a definition: of all caches. */
 export async function invalidateTags(
-  { surveys, stats, timeoutMs }: TagsDeps,
+  { surveys, near, stats, timeoutMs }: TagsDeps,
   definition: CacheDefinition | undefined,
   tags: string | readonly string[],
-  options: CallOptions | undefined
+  options: DeleteOptions | undefined
 ): Promise<void> {
   const about = definition ?? ALL_CACHES
   checkCall(options, 'invalidateTag', definition === undefined ? 'mesh' : 'cache', about.name)
@@ -32,8 +33,9 @@ export async function invalidateTags(
   const texts = decodeTags(encodeTags(typeof tags === 'string' ? [tags] : tags, whatOf(definition)))
   if (texts.length === 0) return
   stats.tagsInvalidatedTotal += texts.length
-  const ms = ownTimeoutMs(options) ?? changeTimeoutMs(timeoutMs)
-  await unlessAborted(options?.signal, () => surveys.clear(about, { kind: 'tag', texts, soft: false }, ms))
+  const soft = options?.soft === true && (definition === undefined || mayBeStale(definition))
+  const work = changeWithin(timeoutMs, options, ms => surveys.clear(about, { kind: 'tag', texts, soft }, ms))
+  await (soft && definition !== undefined ? near.changing(definition, undefined, work) : work)
 }
 
 function whatOf(definition: CacheDefinition | undefined): string {

@@ -198,3 +198,8 @@ export function checkRedefinition(was: CacheDefinition, now: CacheDefinition, ki
 function shown(option: unknown): string {
   return typeof option === 'object' ? JSON.stringify(option) : String(option)
 }
+
+/** Where nothing stale is ever answered, all can go at once; a handle by name alone does not know. */
+export function mayBeStale({ isBare, staleWhileRevalidateMs, staleIfErrorMs }: CacheDefinition): boolean {
+  return isBare || staleWhileRevalidateMs > 0 || staleIfErrorMs > 0
+}

@@ -299,7 +299,7 @@ export class Fills {
     flight.stop = () => {}
     this.#deps.stats.loadsFollowedTotal++
     if (reply?.type === 'followed' && isTakenBy(flight, reply) && this.#isNews(flight, reply))
-      this.#landings.land(flight, reply, ownVersionOf(reply), true)
+      this.#landings.land(flight, reply, ownVersionOf(reply), ownVersionOf(reply) === undefined)
     // It has moved on, or was changed: whoever waits asks where it is now.
     else if (!flight.open) this.#askAnew(flight)
     else {

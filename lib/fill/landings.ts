@@ -103,11 +103,10 @@ export class Landings {
     const { namespace, key, partition } = flight
     const { bytes, negative, backups } = result
     const entry = { namespace, key, partition, version, kind: 'value', bytes, negative, backups, ...kept } as const
-    const oldMs = isFollowed ? this.#invalidatedMs(entry) : undefined
-    const stored = keep && wasOpen && oldMs === undefined && this.#deps.keep(entry)
+    const deadMs = result.code === 'value' ? this.#deadSince(entry, isFollowed) : undefined
+    const stored = keep && wasOpen && deadMs === undefined && this.#deps.keep(entry)
     if (stored) tellFilled(this.#deps.happenings, flight, result)
     if (keep && flight.state === 'moved' && this.#deps.isLeaving()) this.#keepForSuccessor(entry)
-    const deadMs = oldMs ?? (stored || result.code !== 'value' ? undefined : this.#deadSince(entry))
     if (deadMs !== undefined) this.#sendBack(flight, deadMs)
     this.#answer(flight, result, stored ? entry : undefined, deadMs !== undefined)
     return stored
@@ -118,20 +117,19 @@ export class Landings {
     this.#tagMoments.add(namespace, tags, this.#deps.meshClock.now())
   }
 
-  #deadSince(entry: Entry): number | undefined {
+  /**
+   * A tag of it was invalidated since the load began, or a floor that we have heard of otherwise lies above it. What
+   * another member has loaded for us has begun before our lease, nobody says when.
+   */
+  #deadSince(entry: Entry, isFollowed: boolean): number | undefined {
+    const { meshClock, definition, killer } = this.#deps
     const { namespace, version, keeping } = entry
-    const killer = this.#deps.killer(entry, version.stamp)
-    if (killer === undefined) return undefined
-    const firstMs = this.#tagMoments.firstSince(namespace, keeping?.tags ?? NO_TAGS, stampMs(version.stamp))
-    return firstMs ?? stampMs(killer.stamp)
-  }
-
-  /** What another member has loaded for us has begun before our lease, nobody says when. */
-  #invalidatedMs({ namespace, keeping }: Entry): number | undefined {
-    const { meshClock, definition } = this.#deps
     const longestMs = 2 * (definition(namespace)?.loadTimeoutMs ?? LOAD_MS_MAX)
+    const beganMs = isFollowed ? meshClock.now() - longestMs : stampMs(version.stamp)
     const tags = keeping?.tags ?? NO_TAGS
-    return this.#tagMoments.firstSince(namespace, tags, meshClock.now() - longestMs)
+    const firstMs = tags.length === 0 ? undefined : this.#tagMoments.firstSince(namespace, tags, beganMs)
+    const floor = killer(entry, version.stamp)
+    return firstMs ?? (floor && stampMs(floor.stamp))
   }
 
   /** Those who began to wait after it was dead. */

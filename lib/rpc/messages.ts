@@ -227,7 +227,7 @@ export const LAYOUTS = {
   /**
    * Asked of every member that may hold something: all below this stamp is dead. A stamp of 0 only asks for an answer,
    * and with it for the clock there. An empty prefix is the whole cache; tags may be those of all caches. `soft`: stale
-   * from now on, whatever its stamp; of prefixes alone.
+   * from now on, whatever its stamp.
    */
   clear: { kind: oneOf('prefix', 'tag'), namespace: namespaceText, texts, stamp: real, soft: flag, ...once },
   /** A page of keys from this partition on; within it, of those after `after`. Only between equal views. */

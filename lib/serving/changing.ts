@@ -62,8 +62,7 @@ export class Changing {
       stats.changesRepeatedTotal++
       return this.#confirm(change, known, respond)
     }
-    if (change.type === 'clear' && change.kind === 'prefix' && change.soft && change.stamp > 0)
-      return this.#soften(peer, change, respond)
+    if (change.type === 'clear' && change.soft && change.stamp > 0) return this.#soften(peer, change, respond)
     if (change.type === 'clear') {
       const reply = owner.perform(change)
       done.remember(peer, change, reply, nowMs, 0)

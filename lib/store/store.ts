@@ -18,8 +18,8 @@
  * Time is an argument and may jump. An expired value is never answered; its memory comes back a little later, a bounded
  * number with each call, and by `expire`, which `sweep.ts` calls while nobody else does.
  *
- * Not promised: that anything is kept. And a `limit` with another policy walks through its cache, as a clear and
- * `dropPartition` through what they drop, 300 ns each. And memory is the system's only after the next collection.
+ * Not promised: that anything is kept. And a `limit` with another policy walks through its cache, as a clear of
+ * a part and `dropPartition` through what they drop, 300 ns each. And memory is the system's only after the next collection.
  */
 import { assert } from '../base/assert.ts'
 import type { Stats } from '../observe/stats.ts'

@@ -140,11 +140,68 @@ describe('invalidateTag', () => {
       expect(error, String(tags)).toMatchObject({ code: 'ERR_MESH_OPTION' })
       expect(error.message).toContain("Expected the tags to invalidate in cache 'products' to be")
     }
-    const error = await errorOf(t, mesh(t, 0).invalidateTag('a', { soft: true } as never))
+    const error = await errorOf(t, mesh(t, 0).invalidateTag('a', { hard: true } as never))
     expect(error.message).toContain('invalidateTag of the mesh')
     expect((await errorOf(t, mesh(t, 0).invalidateTag('a', 5 as never))).message).toContain('mesh.invalidateTag(tag, {')
     await t.until(products(t, 0).invalidateTag([]))
     expect(mesh(t, 0).stats().tagsInvalidatedTotal).toBe(0)
+  })
+})
+
+describe('invalidateTag with soft', () => {
+  const windows = { staleWhileRevalidate: '1m' } as const
+
+  it('makes what has the tag stale and not gone, in a cache that answers with stale values', async () => {
+    let calls = 0
+    const t = await tagged(3, 9430, {
+      ...windows,
+      load: (key: string) => `${key} of call ${++calls}`,
+      tags: (_: string, key: string) => [key]
+    })
+    const [red, blue] = [keyOf(t, 0), keyOf(t, 1)]
+    const first = await Promise.all([red, blue].map(key => t.until(products(t, 2).get(key))))
+    await t.until(products(t, 2).invalidateTag(red, { soft: true }))
+    const entry = async (key: string) => t.until(products(t, 2).getEntry(key, { load: false }))
+    expect([await entry(red), await entry(blue)]).toMatchObject([
+      { stale: true, value: first[0] },
+      { stale: false, value: first[1] }
+    ])
+    // Answered with what there was, and loaded behind.
+    expect(await t.until(products(t, 1).get(red))).toBe(first[0])
+    await t.run('1s')
+    expect(await t.until(products(t, 1).get(red))).toBe(`${red} of call 3`)
+    expect(await t.until(products(t, 1).get(blue))).toBe(first[1])
+  })
+
+  it('of all caches, and gone where nothing stale is answered', async () => {
+    const t = await tagged(3, 9431, windows)
+    mesh(t, 1).cache('offers', { ttl: '1h' })
+    for (const cache of [products(t, 0), offers(t, 1)]) await t.until(cache.set('one', 1, { tags: ['red'] }))
+    await t.until(mesh(t, 2).invalidateTag('red', { soft: true }))
+    expect(await t.until(products(t, 2).getEntry('one', { load: false }))).toMatchObject({ value: 1, stale: true })
+    expect(await t.until(offers(t, 2).get('one'))).toBeUndefined()
+    await t.until(offers(t, 1).set('one', 2, { tags: ['red'] }))
+    await t.until(offers(t, 1).invalidateTag('red', { soft: true }))
+    expect(await t.until(offers(t, 2).get('one'))).toBeUndefined()
+  })
+
+  it('keeps no load that began before', async () => {
+    let calls = 0
+    const t: Cluster = await tagged(3, 9432, {
+      ...windows,
+      load: () => {
+        const number = ++calls
+        return t.sleep('1s').then(() => number)
+      },
+      tags: () => ['red']
+    })
+    const key = keyOf(t, 0)
+    const early = watch(t, products(t, 1).get(key))
+    await t.run('100ms')
+    await t.until(products(t, 1).invalidateTag('red', { soft: true }))
+    const late = watch(t, products(t, 2).get(key))
+    await t.run('3s')
+    expect([early.value, late.value]).toEqual([1, 2])
   })
 })
 
