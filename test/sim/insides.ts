@@ -56,10 +56,11 @@ function heldOf(cluster: Cluster, live: readonly number[], table: Table, cache: 
   const namespace = namespaceFor(cache)
   const encoded = encodeKey(key, cache)
   const held = new Map<string, Entry>()
+  // By one clock for all, or what is over for the one is there for the other.
+  const latestMs = Math.max(...live.map(member => cluster.partsOf(member).meshClock.now()))
   for (const member of live) {
-    const { store, meshClock } = cluster.partsOf(member)
-    const entry = store.entry(namespace, encoded)
-    if (entry !== undefined && entry.expiresAtMs > meshClock.now() + NEARLY_OVER_MS)
+    const entry = cluster.partsOf(member).store.entry(namespace, encoded)
+    if (entry !== undefined && entry.expiresAtMs > latestMs + NEARLY_OVER_MS)
       held.set((cluster.meshes[member] as Mesh).id, entry)
   }
   const partition = partitionOf(encoded, saltOf(namespace, saltOf(MESH)))
