@@ -9,6 +9,7 @@ import { Events } from './observe/events.ts'
 import type { Happened, Happenings } from './observe/happenings.ts'
 import type { Cancel } from './ports/clock.ts'
 import type { Logger } from './ports/log.ts'
+import { ALL_CACHES } from './store/floor.ts'
 import type { Warmed } from './warming.ts'
 
 export interface CacheListenersDeps {
@@ -67,8 +68,7 @@ export class CacheListeners {
   #listen<E extends keyof Happened>(event: E): Cancel {
     const { happenings, definition } = this.#deps
     return happenings.listen(event, (namespace, what) => {
-      // What has no cache is of all: tags that the mesh invalidates.
-      if (namespace === definition().namespace || namespace === '') this.#events.emit(event, what as Told[E])
+      if (namespace === definition().namespace || namespace === ALL_CACHES) this.#events.emit(event, what as Told[E])
     })
   }
 

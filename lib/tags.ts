@@ -9,6 +9,7 @@ import { type CacheDefinition, mayBeStale } from './fill/definition.ts'
 import type { Stats } from './observe/stats.ts'
 import type { NearReads } from './serving/near-reads.ts'
 import type { Surveys } from './serving/surveys.ts'
+import { ALL_CACHES } from './store/floor.ts'
 
 export interface TagsDeps {
   readonly surveys: Surveys
@@ -17,8 +18,8 @@ export interface TagsDeps {
   readonly timeoutMs: number
 }
 
-/** Of all caches there are, whoever has declared them. */
-const ALL_CACHES = { name: '', namespace: '' } as const
+/** All caches there are, whoever has declared them. */
+const ANY_CACHE = { name: '', namespace: ALL_CACHES } as const
 
 /** Without a definition: of all caches. */
 export async function invalidateTags(
@@ -27,7 +28,7 @@ export async function invalidateTags(
   tags: string | readonly string[],
   options: DeleteOptions | undefined
 ): Promise<void> {
-  const about = definition ?? ALL_CACHES
+  const about = definition ?? ANY_CACHE
   checkCall(options, 'invalidateTag', definition === undefined ? 'mesh' : 'cache', about.name)
   if (tags === undefined) throw noTags(definition)
   const texts = decodeTags(encodeTags(typeof tags === 'string' ? [tags] : tags, whatOf(definition)))

@@ -8,11 +8,12 @@
  * So many moments are kept, and a load that began before the oldest counts as dead since it began.
  */
 import { decodeTags } from '../codec/tags.ts'
+import { ALL_CACHES } from '../store/floor.ts'
 
 const MOMENTS_MAX = 4_096
 
 interface Moment {
-  /** Empty: of all caches. */
+  /** Or `ALL_CACHES`. */
   readonly namespace: string
   readonly tag: string
   readonly atMs: number
@@ -35,7 +36,7 @@ export class TagMoments {
     if (sinceMs <= this.#forgottenMs) return sinceMs
     const own = new Set(decodeTags(tags))
     const isMeant = (one: Moment): boolean =>
-      one.atMs >= sinceMs && own.has(one.tag) && (one.namespace === namespace || one.namespace === '')
+      one.atMs >= sinceMs && own.has(one.tag) && (one.namespace === namespace || one.namespace === ALL_CACHES)
     return this.#moments.find(isMeant)?.atMs
   }
 }

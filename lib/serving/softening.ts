@@ -16,6 +16,7 @@ import { decodeTags, NO_TAGS } from '../codec/tags.ts'
 import type { Clock } from '../ports/clock.ts'
 import { CACHE_ONLY, type ChangeOf, type Reply } from '../rpc/messages.ts'
 import type { Entry } from '../store/entry.ts'
+import { ALL_CACHES } from '../store/floor.ts'
 import type { Store } from '../store/store.ts'
 import type { MeshClock } from '../store/version.ts'
 import type { Owner } from './owner.ts'
@@ -93,7 +94,7 @@ export class Softening {
     if (!owns(partition)) return 1
     const listed = store.versionsIn(partition, 0, BEGINNING, Number.POSITIVE_INFINITY)
     for (const { namespace: of, key } of listed) {
-      if ((of !== namespace && namespace !== '') || !isInRange(key, range)) continue
+      if ((of !== namespace && namespace !== ALL_CACHES) || !isInRange(key, range)) continue
       const entry = store.entry(of, key)
       if (entry?.kind !== 'value' || entry.expiresAtMs <= meshClock.now() || !isMeant(entry)) continue
       const copying = { backups: entry.backups, backupAcks: 0 }

@@ -10,8 +10,8 @@
  * as a floor for as long as deletes are remembered, and tells it to whoever comes.
  *
  * Clear asks all who may own keys, and not whoever owns these by our view: views may differ on that. Members of weight 0
- * hold nothing, and two that only dial could never ask each other. Each that is asked drops its records and closes
- * its running loads in one turn, so a load that began before is not stored after. It confirms with its view: had
+ * hold nothing, and two that only dial could never ask each other. For each that is asked its records are dead and its
+ * running loads closed from one turn on, or of tags known for what they are, so none that began before is stored after. It confirms with its view: had
  * somebody joined whom we do not know, it may have loaded before and would be asked too.
  *
  * Not promised of clear: that it reaches members which are not in our view before the split that keeps them apart has

@@ -1,7 +1,7 @@
 /**
  * What lies below a floor, and how it goes. A part of a cache at once, by a walk through that cache. What has a tag, or
- * is of a cache that was cleared as a whole, lies where it is until somebody comes by: a read, which finds that it is dead, or the sweep, which looks at all rows once
- * after a floor was laid, some at a time.
+ * is of a cache that was cleared as a whole, lies where it is until somebody comes by: a read, which finds that it is
+ * dead, or the sweep, which looks at all rows once after a floor was laid, some at a time.
  *
  * The sweep goes from the last row to the first, for records that move while it runs move to lower rows. A floor that is
  * laid meanwhile is enforced by the next one, which follows at once and is for all that were laid.

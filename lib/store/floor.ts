@@ -1,7 +1,10 @@
+/** In place of a cache's name: what is said of tags is said of those of all caches. */
+export const ALL_CACHES = ''
+
 export interface Floor {
   /** What lies below: keys that begin so; what has this tag; all that has any. */
   readonly kind: 'prefix' | 'tag' | 'tagged'
-  /** Of tags it may be empty: then they are those of all caches. */
+  /** Of tags it may be `ALL_CACHES`. */
   readonly namespace: string
   /** An encoded prefix, where an empty one is the whole cache; or a tag. */
   readonly text: string

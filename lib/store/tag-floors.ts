@@ -1,7 +1,7 @@
 /**
  * Tags that were invalidated: what has one of them and a version below its floor is dead. Unlike a part of a cache, what
  * has a tag is not looked for when its floor is laid: that would be a walk through all records for each tag. It is found
- * dead when somebody reads it, and swept behind (`tag-sweep.ts`); so a floor costs a line in a table, and a read of what
+ * dead when somebody reads it, and swept behind (`floor-sweep.ts`); so a floor costs a line in a table, and a read of what
  * has no tags one comparison.
  *
  * As many tags may be invalidated as there are rows of a database, so there is room for many floors; beyond it the
@@ -12,7 +12,7 @@
  */
 import { decodeTags } from '../codec/tags.ts'
 import type { Stats } from '../observe/stats.ts'
-import type { Floor } from './floor.ts'
+import { ALL_CACHES, type Floor } from './floor.ts'
 
 export const TAG_FLOORS_MAX = 32_768
 
@@ -59,7 +59,7 @@ export class TagFloors {
     if (stamp >= this.#top || tags.length === 0) return undefined
     const texts = decodeTags(tags)
     const ours = this.#caches.get(namespace)?.killer(texts, stamp)
-    const all = this.#caches.get('')?.killer(texts, stamp)
+    const all = this.#caches.get(ALL_CACHES)?.killer(texts, stamp)
     return (ours?.stamp ?? 0) >= (all?.stamp ?? 0) ? ours : all
   }
 

@@ -1,8 +1,7 @@
 /**
  * `npm run bench:near`: how long near copies outlive a change, in a mesh of five real processes over real gossip,
- * whether they are right after a minute of writes, what a hot
- * key costs its owner, and how long it takes to drop all that has a tag. Each figure is printed against its bound; the exit code is 1 when one
- * is missed.
+ * whether they are right after a minute of writes, what a hot key costs its owner, and how long it takes to drop all
+ * that has a tag. Each figure is printed against its bound; the exit code is 1 when one is missed.
  *
  *   npm run bench:near
  *   npm run bench:near -- --trials 1000 --seconds 5

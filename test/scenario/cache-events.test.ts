@@ -7,7 +7,7 @@ import type { CacheOptions } from '../../lib/cache-options.ts'
 import type { Key } from '../../lib/codec/keys.ts'
 import type { LoadContext } from '../../lib/fill/definition.ts'
 import type { Cluster } from '../../lib/testing.ts'
-import { formed, keyOf, mesh, times } from './story.ts'
+import { formed, keyOf, mesh, orOurError, times } from './story.ts'
 
 type Name = 'fill' | 'invalidate' | 'evict'
 type Options = Omit<CacheOptions<unknown, string>, 'load' | 'loadMany' | 'ttl' | 'exists'>
@@ -92,12 +92,7 @@ describe('a fill', () => {
     }
     const { t, key } = await loading(7104, { load: asked => (answers[asked] ?? (() => 'there'))() })
     const told = listening(t, 'fill')
-    for (const asked of ['failing', 'nothing'])
-      await t.until(
-        products(t, 1)
-          .get(asked)
-          .catch(() => {})
-      )
+    for (const asked of ['failing', 'nothing']) await t.until(orOurError(products(t, 1).get(asked)))
     const unkept = ({ store }: LoadContext): string => {
       store(false)
       return 'x'
