@@ -243,7 +243,7 @@ export class Parts {
       onUp: (peer, hello) => {
         this.membership.linkUp(peer, hello)
         this.budgets.linkUp(peer)
-        this.replication.linkUp(peer)
+        this.replication.linkUp(peer, hello.boot)
         this.routes.changed()
       },
       onDown: peer => {

@@ -3,10 +3,18 @@
  * has to whoever asks, primary or not, and waits for nothing: who asks is waiting for the answer with somebody's read.
  *
  * What a new primary has been given is that one's to change. If we keep none of its copies, ours is no truth any more,
- * and is marked: should the partition come back to us, it goes (`Store.dropGiven`).
+ * and is marked: should the partition come back to us, it goes (`Store.dropGiven`). What has no copies goes as soon as the
+ * process that has it is primary no more, whoever is next: that one would ask us.
  *
  *   1. we own k = 1, without backups ─ T joins, owns it now, and peeks ─ k = 2 there ─ T crashes ─ we own k again: not 1.
+ *
+ *   2. as in 1, but U has joined meanwhile, and is primary after T: we have nothing to offer to it.
+ *
+ *   3. as in 1, but T is back at once under its name, and peeks before the mesh has seen that it was gone.
+ *
+ * Not promised: that a value without copies is found again that T was given and lost with its link, or its life.
  */
+import type { Table } from '../placement/table.ts'
 import type { PeerId } from '../ports/transport.ts'
 import { type MessageOf, PAGE_KEYS_MAX, type Reply } from '../rpc/messages.ts'
 import type { Answered } from '../rpc/replica-talk.ts'
@@ -28,11 +36,16 @@ export interface GiftsDeps {
   /** Our own rank; -1 where we are none of its owners. */
   readonly rankOf: (partition: number) => number
   readonly partitionOf: (namespace: string, key: string) => number
+  /** The process behind an id, by our view. */
+  readonly bootOf: (peer: PeerId) => number
   readonly answerOf: (peer: PeerId, boot: number, number: number) => Answered
   /** To whom a partition went that was ours, if all of it was here. */
   readonly passedTo: (partition: number) => PeerId | undefined
   readonly answersIn: (partitions: ReadonlySet<number>, most: number) => readonly (Answered & {})[]
 }
+
+/** Records with fewer backups than this have no copies. */
+const FIRST_COPY = 1
 
 const NOT_OWNER = { type: 'notOwner' } as const
 
@@ -44,16 +57,19 @@ export class Gifts {
   }
 
   peek(peer: PeerId, { namespace, key, change }: MessageOf<'peek'>): MessageOf<'peeked'> {
-    const { store, answerOf, partitionOf } = this.#deps
+    const { store, answerOf, partitionOf, primaryOf } = this.#deps
+    const partition = partitionOf(namespace, key)
+    // The table of our view is made now at the latest, and what goes with the last one is not shown.
+    primaryOf(partition)
     const entry = store.entry(namespace, key)
-    if (entry !== undefined) this.#given(peer, entry, partitionOf(namespace, key))
+    if (entry !== undefined) this.#given(peer, entry, partition)
     const answer = change && answerOf(change.peer, change.boot, change.number)
-    const final = this.#deps.passedTo(partitionOf(namespace, key)) === peer
+    const final = this.#deps.passedTo(partition) === peer
     return { type: 'peeked', record: entry && recordOf(entry), answer, final, viewHash: this.#deps.viewHash() }
   }
 
   list({ viewHash, partition, after }: MessageOf<'list'>): Reply {
-    if (viewHash !== this.#deps.viewHash()) return NOT_OWNER
+    if (!this.#isOfNow(viewHash)) return NOT_OWNER
     const found = this.#deps.store.versionsIn(partition, 0, after, PAGE_KEYS_MAX)
     const versions = found.map(({ namespace, key, version, expiresAtMs }) => ({
       namespace,
@@ -65,7 +81,7 @@ export class Gifts {
   }
 
   pull(peer: PeerId, ask: MessageOf<'pull'>): Reply {
-    if (ask.viewHash !== this.#deps.viewHash()) return NOT_OWNER
+    if (!this.#isOfNow(ask.viewHash)) return NOT_OWNER
     if (ask.names.length > 0) return this.#named(peer, ask)
     const partitions = ask.partitions.slice(0, PARTITIONS_MAX)
     const isFirst = ask.after.key === ''
@@ -87,6 +103,30 @@ export class Gifts {
     }
     const answers = isFirst ? this.#deps.answersIn(new Set(partitions), ANSWERS_MAX) : []
     return { type: 'pulled', covered, records: records.map(recordOf), answers }
+  }
+
+  /** What the primary of before was given is lost with it, or with whoever it has passed it on to. */
+  tableChanged(before: Table, after: Table, isRenewed: (peer: PeerId) => boolean): void {
+    const { store } = this.#deps
+    for (const partition of store.heldPartitions()) {
+      const primary = before.primary(partition)
+      const isStill = primary === after.primary(partition) && (primary === undefined || !isRenewed(primary))
+      if (!isStill) store.dropGiven(partition, FIRST_COPY)
+    }
+  }
+
+  /** If this is another process than our view knows by that name, what that one was given is lost with it. */
+  linkUp(peer: PeerId, boot: number): void {
+    const { store, primaryOf, bootOf } = this.#deps
+    if (boot === bootOf(peer)) return
+    for (const partition of store.heldPartitions())
+      if (primaryOf(partition) === peer) store.dropGiven(partition, FIRST_COPY)
+  }
+
+  /** Whether the asker sees what we see. The table of our view is made now at the latest, and what goes with the last. */
+  #isOfNow(viewHash: number): boolean {
+    this.#deps.primaryOf(0)
+    return viewHash === this.#deps.viewHash()
   }
 
   #named(peer: PeerId, { names, bytesMax, partitions }: MessageOf<'pull'>): MessageOf<'pulled'> {

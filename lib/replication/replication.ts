@@ -189,15 +189,8 @@ export class Replication {
       ...floors,
       onEqual: (partition, atMs) => this.#doubts.equal(partition, atMs)
     })
-    this.#gifts = new Gifts({
-      store,
-      viewHash,
-      primaryOf,
-      rankOf,
-      partitionOf,
-      ...answers,
-      passedTo: partition => this.#passedTo[partition]
-    })
+    const passedTo = (partition: number): PeerId | undefined => this.#passedTo[partition]
+    this.#gifts = new Gifts({ ...{ ...deps, ...answers }, primaryOf, rankOf, passedTo })
     this.#confirmations = new Confirmations({
       self,
       clock,
@@ -311,6 +304,7 @@ export class Replication {
       store.dropGiven(partition, rankBefore)
       store.setRole(partition, true)
     }
+    this.#gifts.tableChanged(before, after, isRenewed)
     const newcomers = after.ids.filter(id => !before.ids.includes(id) || isRenewed(id))
     for (const partition of lost) {
       const to = after.primary(partition)
@@ -347,8 +341,10 @@ export class Replication {
     this.#confirmations.changed()
   }
 
-  linkUp(peer: PeerId): void {
+  /** The boot it says in its hello: our view may still have the process of before. */
+  linkUp(peer: PeerId, boot: number): void {
     this.#floorNews.forget(peer)
+    this.#gifts.linkUp(peer, boot)
     this.#backups.linkUp(peer)
     this.#offers.linkUp(peer)
     this.#confirmations.changed()
