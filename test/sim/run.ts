@@ -249,7 +249,13 @@ class Simulation {
       this.#disturb()
       this.#judge(checker => checker.suspected?.(member.id, id, this.#cluster.now))
     })
+    let suspects = 0
     mesh.on('view', members => {
+      const suspectsBefore = suspects
+      suspects = members.filter(one => !isUnsuspected(one)).length
+      // A view in which anybody is suspected is not stable, and was not until this very moment: links bring what a cut
+      // held back later than the cut ends, and till then reads go past an owner that is well, to one that loads for it.
+      if (suspects < suspectsBefore) this.#disturb()
       const state = { member: id, isHere: mesh.state === 'ready', view: members.map(member => member.id) }
       this.#judge(checker => checker.saw?.(state))
     })
