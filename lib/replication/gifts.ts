@@ -12,8 +12,13 @@
  *
  *   3. as in 1, but T is back at once under its name, and peeks before the mesh has seen that it was gone.
  *
+ *   4. as in 2, but U knows of the crash before we do, and peeks: it is told nothing, and that our views differ.
+ *
+ * The mark of a delete brings nothing back, keeps out what is older still, and stays.
+ *
  * Not promised: that a value without copies is found again that T was given and lost with its link, or its life.
  */
+import { PARTITIONS } from '../placement/partitions.ts'
 import type { Table } from '../placement/table.ts'
 import type { PeerId } from '../ports/transport.ts'
 import { type MessageOf, PAGE_KEYS_MAX, type Reply } from '../rpc/messages.ts'
@@ -51,6 +56,8 @@ const NOT_OWNER = { type: 'notOwner' } as const
 
 export class Gifts {
   readonly #deps: GiftsDeps
+  /** 1 for a partition of which the primary of now was given something that has no copies. */
+  readonly #isGiven = new Uint8Array(PARTITIONS)
 
   constructor(deps: GiftsDeps) {
     this.#deps = deps
@@ -61,8 +68,9 @@ export class Gifts {
     const partition = partitionOf(namespace, key)
     // The table of our view is made now at the latest, and what goes with the last one is not shown.
     primaryOf(partition)
-    const entry = store.entry(namespace, key)
-    if (entry !== undefined) this.#given(peer, entry, partition)
+    const found = store.entry(namespace, key)
+    const entry = found !== undefined && this.#mayGive(peer, found) ? found : undefined
+    if (entry !== undefined) this.#given(peer, entry)
     const answer = change && answerOf(change.peer, change.boot, change.number)
     const final = this.#deps.passedTo(partition) === peer
     return { type: 'peeked', record: entry && recordOf(entry), answer, final, viewHash: this.#deps.viewHash() }
@@ -96,7 +104,7 @@ export class Gifts {
       for (const entry of page.records) {
         records.push(entry)
         bytes += entry.bytes.length + entry.key.length
-        this.#given(peer, entry, partition)
+        this.#given(peer, entry)
       }
       if (!page.isComplete) break
       covered++
@@ -107,20 +115,18 @@ export class Gifts {
 
   /** What the primary of before was given is lost with it, or with whoever it has passed it on to. */
   tableChanged(before: Table, after: Table, isRenewed: (peer: PeerId) => boolean): void {
-    const { store } = this.#deps
-    for (const partition of store.heldPartitions()) {
+    for (const partition of this.#givenPartitions()) {
       const primary = before.primary(partition)
       const isStill = primary === after.primary(partition) && (primary === undefined || !isRenewed(primary))
-      if (!isStill) store.dropGiven(partition, FIRST_COPY)
+      if (!isStill) this.#takerGone(partition)
     }
   }
 
   /** If this is another process than our view knows by that name, what that one was given is lost with it. */
   linkUp(peer: PeerId, boot: number): void {
-    const { store, primaryOf, bootOf } = this.#deps
+    const { primaryOf, bootOf } = this.#deps
     if (boot === bootOf(peer)) return
-    for (const partition of store.heldPartitions())
-      if (primaryOf(partition) === peer) store.dropGiven(partition, FIRST_COPY)
+    for (const partition of this.#givenPartitions()) if (primaryOf(partition) === peer) this.#takerGone(partition)
   }
 
   /** Whether the asker sees what we see. The table of our view is made now at the latest, and what goes with the last. */
@@ -140,16 +146,36 @@ export class Gifts {
       if (entry === undefined) continue
       records.push(entry)
       bytes += entry.bytes.length + entry.key.length
-      this.#given(peer, entry, entry.partition)
+      this.#given(peer, entry)
     }
     const answers = this.#deps.answersIn(new Set(partitions), ANSWERS_MAX)
     return { type: 'pulled', covered, records: records.map(recordOf), answers }
   }
 
-  #given(peer: PeerId, { namespace, key, backups }: Entry, partition: number): void {
-    const { rankOf, primaryOf, store } = this.#deps
-    const rank = rankOf(partition)
-    const isKept = rank >= 0 && rank <= backups
-    if (!isKept && primaryOf(partition) === peer) store.markGiven(namespace, key)
+  *#givenPartitions(): Iterable<number> {
+    for (let partition = 0; partition < PARTITIONS; partition++) if (this.#isGiven[partition] === 1) yield partition
+  }
+
+  #takerGone(partition: number): void {
+    this.#isGiven[partition] = 0
+    this.#deps.store.dropGiven(partition, FIRST_COPY)
+  }
+
+  /** Not to one that is no primary by our table, where the one that is may have changed it, and nobody else knows of that. */
+  #mayGive(peer: PeerId, { partition, backups }: Entry): boolean {
+    const isTaken = this.#isGiven[partition] === 1 && backups < FIRST_COPY
+    return !isTaken || this.#isKept(partition, backups) || this.#deps.primaryOf(partition) === peer
+  }
+
+  #given(peer: PeerId, { namespace, key, kind, partition, backups }: Entry): void {
+    const { primaryOf, store } = this.#deps
+    if (kind === 'tombstone' || this.#isKept(partition, backups) || primaryOf(partition) !== peer) return
+    store.markGiven(namespace, key)
+    if (backups < FIRST_COPY) this.#isGiven[partition] = 1
+  }
+
+  #isKept(partition: number, backups: number): boolean {
+    const rank = this.#deps.rankOf(partition)
+    return rank >= 0 && rank <= backups
   }
 }
