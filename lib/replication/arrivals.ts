@@ -1,6 +1,6 @@
 /**
  * What comes to a primary from other members, whoever brings it and why: one door. The newer version stays, and what
- * changes a key closes its running load. Two things are not decided by versions alone:
+ * changes a key closes its running load. Three things are not decided by versions alone:
  *
  * - what both sides of a split have written: the cache may have a word in what is to be kept;
  * - what is not here, and may be older than something that was given up here for want of room:
@@ -11,13 +11,20 @@
  *   2. v1 at us and at our backup ─ deleted at us, and our backup does not hear of it ─ the tombstone's time is over ─
  *      our backup is there again: the same.
  *
+ * - what is over when it comes: what it replaces would go without a trace, here and nowhere else. So it leaves a mark,
+ *   for as long as that would have lived (PROTOCOL T1), and the backups get the mark:
+ *
+ *   3. v1 at us and at our backup ─ one who was kept apart has written v2, for a few seconds ─ we pull it as it ends ─
+ *      v1 goes here, and our backup, or whoever was away, brings it back.
+ *
  * Not promised: that what is refused so was old. In a partition where something was given up, it only may have been.
  */
 import type { Stats } from '../observe/stats.ts'
 import { PARTITIONS } from '../placement/partitions.ts'
 import type { Table } from '../placement/table.ts'
 import type { PeerId } from '../ports/transport.ts'
-import type { Entry } from '../store/entry.ts'
+import { type Entry, stubOf } from '../store/entry.ts'
+import { withShadow } from '../store/keeping.ts'
 import type { Evicted } from '../store/room.ts'
 import type { Store } from '../store/store.ts'
 import { isNewer, type MeshClock, stampMs, type Version } from '../store/version.ts'
@@ -50,12 +57,14 @@ export class Arrivals {
     this.#deps = deps
   }
 
-  takeIn(entry: Entry, from: PeerId): void {
+  takeIn(theirs: Entry, from: PeerId): void {
     const { store, meshClock, onTakenIn, onChanged, backups, isWarming } = this.#deps
-    if (this.#reconcile(entry, from)) return
-    if (this.#mayBeOutlived(entry)) return this.#refuse(entry)
-    const result = store.merge(entry, meshClock.now())
-    if (result === 'kept' || result === 'refused') onChanged(entry)
+    if (this.#reconcile(theirs, from)) return
+    if (this.#mayBeOutlived(theirs)) return this.#refuse(theirs)
+    const nowMs = meshClock.now()
+    const entry = theirs.expiresAtMs > nowMs ? theirs : this.#markOf(theirs, nowMs)
+    const result = store.merge(entry, nowMs)
+    if (result === 'kept' || result === 'refused') onChanged(theirs)
     // Its holder has not heard of the clear that it lies below.
     if (result === 'refused' && store.killer(entry, entry.version.stamp) !== undefined) return backups.evicted(entry)
     if (result !== 'kept') return
@@ -97,6 +106,16 @@ export class Arrivals {
   #mayBeOutlived({ namespace, key, partition, version, kind }: Entry): boolean {
     if (kind !== 'value' || version.stamp > (this.#evictedUpTo[partition] as number)) return false
     return this.#deps.store.versionOf(namespace, key) === undefined
+  }
+
+  /** Of what is over: in the place of something older that would live on, a mark as long as that. */
+  #markOf(over: Entry, nowMs: number): Entry {
+    const { store } = this.#deps
+    const { namespace, key, version, expiresAtMs, keeping } = over
+    const ours = store.versionOf(namespace, key)
+    if (ours === undefined || !isNewer(version, ours.version)) return over
+    const shadowUntilMs = Math.max(store.shadowOver(namespace, key, expiresAtMs), keeping?.shadowUntilMs ?? 0)
+    return stubOf({ ...over, ...withShadow({ expiresAtMs, keeping }, shadowUntilMs) }, nowMs) ?? over
   }
 
   #refuse(entry: Entry): void {

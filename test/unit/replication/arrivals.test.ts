@@ -4,6 +4,7 @@ import type { Table } from '../../../lib/placement/table.ts'
 import { Arrivals } from '../../../lib/replication/arrivals.ts'
 import { seededRandom } from '../../../lib/sim/random.ts'
 import type { Entry } from '../../../lib/store/entry.ts'
+import { withShadow } from '../../../lib/store/keeping.ts'
 import { Store } from '../../../lib/store/store.ts'
 import type { MeshClock } from '../../../lib/store/version.ts'
 
@@ -12,6 +13,7 @@ const FOREVER = Number.MAX_SAFE_INTEGER
 let store: Store
 let stats: Stats
 let toldGone: string[]
+let toldOf: string[]
 let arrivals: Arrivals
 let isLevel: boolean
 
@@ -25,6 +27,7 @@ beforeEach(() => {
   store = new Store({ bytesMax: 1e6, stats, random: seededRandom(1) })
   store.setRole(7, true)
   toldGone = []
+  toldOf = []
   isLevel = false
   arrivals = new Arrivals({
     self: 'self',
@@ -32,7 +35,7 @@ beforeEach(() => {
     store,
     stats,
     backups: {
-      changed: () => {},
+      changed: ({ key, kind, version }) => void toldOf.push(`${kind} ${key} of ${version.stamp}`),
       outdated: () => {},
       isKnownLevel: () => isLevel,
       evicted: ({ key, version }) => void toldGone.push(`${key} up to ${version.stamp}`)
@@ -81,4 +84,27 @@ it('one that all have heard of goes without a word', () => {
   arrivals.takeIn(record('b', 4), 'backup')
   expect(store.entry('n', 'b')?.version.stamp).toBe(4)
   expect(toldGone).toEqual([])
+})
+
+it('what is over when it comes leaves a mark in place of what would have lived on, and backups hear of that', () => {
+  for (const key of ['a', 'b']) store.put({ ...record(key, 2), expiresAtMs: 5_000 })
+  store.put({ ...record('b', 3), ...withShadow({ expiresAtMs: 900, keeping: undefined }, 5_000) })
+  store.expire(1_000)
+  for (const key of ['a', 'b']) arrivals.takeIn({ ...record(key, 4), expiresAtMs: 950 }, 'holder')
+  for (const key of ['a', 'b']) {
+    expect(store.entry('n', key)).toMatchObject({ kind: 'tombstone', version: { stamp: 4 }, expiresAtMs: 5_000 })
+    arrivals.takeIn({ ...record(key, 2), expiresAtMs: 5_000 }, 'backup')
+    expect(store.entry('n', key)?.kind).toBe('tombstone')
+  }
+  expect(toldOf).toEqual(['tombstone a of 4', 'tombstone b of 4'])
+})
+
+it('what is over and not newer, or replaces nothing that would live on, leaves what is here', () => {
+  store.put({ ...record('a', 2), ...withShadow({ expiresAtMs: 5_000, keeping: undefined }, 9_000) })
+  arrivals.takeIn({ ...record('a', 2), expiresAtMs: 950 }, 'holder')
+  arrivals.takeIn({ ...record('a', 1), expiresAtMs: 950 }, 'holder')
+  arrivals.takeIn({ ...record('b', 1), expiresAtMs: 950 }, 'holder')
+  expect(store.entry('n', 'a')).toMatchObject({ kind: 'value', version: { stamp: 2 }, expiresAtMs: 5_000 })
+  expect(store.entry('n', 'b')).toBeUndefined()
+  expect(toldOf).toEqual([])
 })
