@@ -7,7 +7,7 @@ import { describe, expect, it } from 'vitest'
 import type { Entry } from '../../lib/store/entry.ts'
 import { ackedWritesSurvive } from './checkers/acked-writes.ts'
 import { antiEntropyEnds } from './checkers/anti-entropy.ts'
-import type { Calm, Checker, ClientCall, Holdings } from './checkers/checker.ts'
+import type { Calm, Checker, ClientCall, Holdings, OriginCall } from './checkers/checker.ts'
 import { deletesStay } from './checkers/deletes.ts'
 import { drainLosesNothing } from './checkers/drains.ts'
 import { memoryIsBounded } from './checkers/memory.ts'
@@ -15,6 +15,7 @@ import { movedKeysAreNotLoaded } from './checkers/moved-keys.ts'
 import { replicaCountRestored } from './checkers/replica-count.ts'
 import { replicasConverge } from './checkers/replicas-converge.ts'
 import { sessionsGoForward } from './checkers/sessions.ts'
+import { singleFill } from './checkers/single-fill.ts'
 import { Losses } from './losses.ts'
 
 const ROOMY = { pressure: false, longSplits: false, loss: false }
@@ -326,5 +327,33 @@ describe('members that come and go', () => {
     say(stage, checker, { kind: 'set', cache: 'safe', version: 'a', member: 1 })
     stage.at(7_000)
     say(stage, checker, { kind: 'get', cache: 'safe', version: 'a' })
+  })
+})
+
+describe('calls of the origin', () => {
+  const read = { kind: 'get', cache: 'loaded', key: 'k' } as const
+  const begun = (beganMs: number): OriginCall => ({
+    ...{ number: 1, key: 'k', member: 1, askedMs: beganMs, beganMs },
+    ...{ endedMs: Number.POSITIVE_INFINITY, ok: false, aborted: false }
+  })
+
+  it('are one for each key, as long as somebody waits for it', () => {
+    const stage = new Stage().at(5_000)
+    const checker = singleFill(stage.calm)
+    for (const member of [1, 2]) checker.began?.({ ...read, member, beganMs: 5_000 })
+    checker.originBegan?.(begun(5_001))
+    checker.called?.({ ...read, member: 1, beganMs: 5_000, endedMs: 5_100, failed: 'gave up' })
+    expect(() => checker.originBegan?.(begun(5_200))).toThrow(/^one origin call/)
+  })
+
+  it('but a call that nobody waited for, if only for a moment, is given up, and may not have heard of it yet', () => {
+    const stage = new Stage().at(5_000)
+    const checker = singleFill(stage.calm)
+    checker.began?.({ ...read, member: 1, beganMs: 5_000 })
+    checker.originBegan?.(begun(5_001))
+    checker.called?.({ ...read, member: 1, beganMs: 5_000, endedMs: 5_100, failed: 'gave up' })
+    checker.began?.({ ...read, member: 2, beganMs: 5_101 })
+    checker.originBegan?.(begun(5_200))
+    expect(() => checker.originBegan?.(begun(5_300))).toThrow(/^one origin call/)
   })
 })

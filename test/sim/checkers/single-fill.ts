@@ -11,7 +11,10 @@ export function singleFill(calm: Calm): Checker {
   const reads = new OpenReads()
   const lastChangeMs = new Map<string, number>()
   const changing = new Map<string, number>()
-  /** Over in the very moment in which it was given up: nobody has heard of it, and nothing is kept. */
+  /**
+   * For a moment of its time nobody waited for the key, so it is given up and nothing of it is kept, whoever asks next.
+   * Word of that may still be on its way to who calls the origin, or find the call over.
+   */
   const unwanted = new WeakSet<OriginCall>()
 
   return {
@@ -24,6 +27,8 @@ export function singleFill(calm: Calm): Checker {
     called: call => {
       const { kind, cache, key, endedMs, failed } = call
       reads.ended(call)
+      const running = lastCall.get(key)?.call
+      if (running?.endedMs === Number.POSITIVE_INFINITY && !reads.has(key)) unwanted.add(running)
       if (cache !== 'loaded' || (kind !== 'set' && kind !== 'delete')) return
       // A write that failed may still be on its way: the key is never judged again.
       if (failed === undefined) changing.set(key, (changing.get(key) ?? 0) - 1)
