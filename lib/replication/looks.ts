@@ -11,6 +11,14 @@
  *
  * Nor does it say anything that nobody could be asked, while an owner that we have just heard of has no link to us yet.
  *
+ * To a change even a record says nothing while an owner of the partition cannot be asked, for it may have a newer one, and
+ * what is made now would be made of the one before (PROTOCOL C2):
+ *
+ *   2. B is primary of k = 2 ─ we join and are primary now ─ our link to B is lost ─ a comparison with k = 1 comes, and C
+ *      has k = 1 left over: it would say yes a second time. The link is back in a moment, and B is asked.
+ *
+ * A read does not wait for that: it takes what there is.
+ *
  * Not promised: that a key is found whose holders cannot be reached. After two seconds of that it counts as missing, and
  * where all who could be asked have nothing, a link is waited for no longer than half a second.
  */
@@ -75,6 +83,7 @@ export class Looks {
       const isUnknown = answer === undefined && !isFound && clock.monotonic() - sinceMs < BLIND_MS_MAX
       if (isUnknown && apart !== undefined) return void agreeWith(apart).then(again)
       if (isUnknown && (!isHeard || mayBeUnlinked)) return again()
+      if (change !== undefined && answer === undefined && mayBeUnlinked) return again()
       assured.asked(namespace, key)
       onOver(answer)
     })

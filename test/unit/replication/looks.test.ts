@@ -69,6 +69,38 @@ describe('a look that brings nothing', () => {
   })
 })
 
+describe('a look that brings a record, while an owner cannot be asked that may have a newer one', () => {
+  const FOUND: Look = { ...NOTHING, isFound: true }
+  const CHANGE = { peer: 'writer', boot: 1, number: 1 }
+
+  beforeEach(() => {
+    isCutOff = true
+  })
+
+  it('is no answer to a change until that one is asked, but for no longer than half a second', async () => {
+    looks.look('n', 'k', CHANGE, () => over++)
+    await end(FOUND)
+    expect([over, open.length]).toEqual([0, 1])
+    isCutOff = false
+    // That look began before the link was there.
+    await end(FOUND)
+    await end(FOUND)
+    expect([over, open.length]).toEqual([1, 0])
+    isCutOff = true
+    looks.look('n', 'other', CHANGE, () => over++)
+    for (let i = 0; i < 49; i++) await end(FOUND)
+    expect(over).toBe(1)
+    for (let i = 0; i < 2; i++) await end(FOUND)
+    expect([over, open.length]).toEqual([2, 0])
+  })
+
+  it('is an answer to a read', async () => {
+    looks.look('n', 'k', undefined, () => over++)
+    await end(FOUND)
+    expect([over, open.length]).toEqual([1, 0])
+  })
+})
+
 describe('a look at nobody', () => {
   beforeEach(() => {
     isAnybodyThere = false
