@@ -61,6 +61,11 @@ export class Copies {
     this.#givenUp.set(partition, this.#deps.meshClock.now() + GIVEN_UP_MS)
   }
 
+  /** We are its primary now, and all there is of it comes to us: what is here then is no leftover when that is over. */
+  won(partition: number): void {
+    this.#givenUp.delete(partition)
+  }
+
   #isGivenUp(partition: number): boolean {
     const untilMs = this.#givenUp.get(partition)
     if (untilMs === undefined || untilMs > this.#deps.meshClock.now()) return untilMs !== undefined
@@ -128,11 +133,7 @@ export class Copies {
       takeIn(entry, peer)
       return undefined
     }
-    if (this.#isGivenUp(partition)) {
-      // It may have come back while we were its primary in between; now it would grow old.
-      if (store.holds(partition)) store.dropPartition(partition)
-      return 'room'
-    }
+    if (this.#isGivenUp(partition)) return 'room'
     const nowMs = meshClock.now()
     const result = store.merge(entry, nowMs)
     if (result === 'older') return 'newer'

@@ -297,6 +297,7 @@ export class Replication {
     for (const partition of lost) store.setRole(partition, false)
     for (const partition of won) {
       this.#arrivals.won(partition)
+      this.#copies.won(partition)
       const rankBefore = this.#copies.isLevel(partition) ? (ranksBefore[partition] as number) : -1
       this.#assured.won(partition, rankBefore)
       this.#copies.level(partition)

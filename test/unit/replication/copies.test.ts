@@ -1,6 +1,7 @@
 import { beforeEach, expect, it } from 'vitest'
 import { Stats } from '../../../lib/observe/stats.ts'
-import { Copies } from '../../../lib/replication/copies.ts'
+import { Copies, GIVEN_UP } from '../../../lib/replication/copies.ts'
+import { recordOf } from '../../../lib/replication/record.ts'
 import type { MessageOf } from '../../../lib/rpc/messages.ts'
 import { seededRandom } from '../../../lib/sim/random.ts'
 import type { Entry } from '../../../lib/store/entry.ts'
@@ -33,11 +34,23 @@ beforeEach(() => {
   })
 })
 
-/** Its primary says what it has; how many records are said to differ. */
+function told(batch: Partial<MessageOf<'copies'>>): MessageOf<'copied'> {
+  const nothing = { records: [], evicted: [], digests: [], floors: [] }
+  return copies.receive('primary', {
+    ...{ type: 'copies', viewHash: 1, delivers: false, atMs: 1_000 },
+    ...nothing,
+    ...batch
+  })
+}
+
+/** Its primary says what it has; what is said to differ. */
+function differing(theirs: Store): readonly { partition: number; count: number }[] {
+  return told({ digests: [{ partition: 7, ...theirs.digestOf(7, 1), heat: 0 }] }).differing
+}
+
+/** How many records are said to differ. */
 function compared(theirs: Store): number {
-  const digests = [{ partition: 7, ...theirs.digestOf(7, 1), heat: 0 }]
-  const terms = { type: 'copies', viewHash: 1, delivers: false, records: [], evicted: [], atMs: 1_000, floors: [] }
-  return copies.receive('primary', { ...terms, digests } as unknown as MessageOf<'copies'>).differing.length
+  return differing(theirs).length
 }
 
 it('a copy that came by another way than the stream is as new as its primary once they were found equal', () => {
@@ -54,4 +67,18 @@ it('what is left over from another time is behind until it was found equal, and 
   other.put(record('a', 6))
   expect([compared(other), copies.isLevel(7), copies.upTo(7)]).toEqual([1, false, 0])
   expect([compared(store), copies.isLevel(7)]).toEqual([0, true])
+})
+
+it('what was given up for want of room is a copy like any other once we have been its primary', () => {
+  const other = new Store({ bytesMax: 1e6, stats: new Stats(), random: seededRandom(1) })
+  other.put(record('a', 6))
+  copies.gaveUp(7)
+  expect(differing(other)).toEqual([{ partition: 7, count: GIVEN_UP }])
+  // A split: on this side it is ours, and somebody has brought us what was before.
+  copies.won(7)
+  store.put(record('a', 5))
+  copies.lost(7)
+  expect(differing(other)).toEqual([{ partition: 7, count: 1 }])
+  expect(told({ records: [{ record: recordOf(record('a', 6)), answer: undefined }] }).refused).toEqual([])
+  expect(store.entry('n', 'a')?.version.stamp).toBe(6)
 })
