@@ -45,7 +45,7 @@ describe('a planted bug is found', { timeout: 300_000 }, () => {
     const begin: Confirmations['begin'] = (_namespace, _key, acks, _ms, onOver) =>
       onOver({ isDone: true, acked: acks, wanted: acks, missing: [] })
     vi.spyOn(Confirmations.prototype, 'begin').mockImplementation(begin)
-    await expectFound(/^acked writes survive/, { ...CRASHES, acks: 1 }, 106)
+    await expectFound(/^acked writes survive/, { ...CRASHES, acks: 1 }, 121)
   })
 
   it('a member that drops what others do not have yet', async () => {
