@@ -41,6 +41,19 @@ async function seen(t: Cluster, index: number, members: number): Promise<void> {
   while ((t.meshes[index] as Mesh).members.length < members) await t.run(1)
 }
 
+/** The last of three has taken what is to be its own, has deleted it, and is killed and begins anew at this moment. */
+async function backAtOnce(seed: number): Promise<Cluster> {
+  const t = meshOf(3, seed)
+  t.crash(2)
+  await t.run('5s')
+  await setAll(t)
+  await join(t, 2, 3)
+  await t.until(numbers(t, 0).deleteMany(KEYS))
+  t.crash(2)
+  t.restart(2)
+  return t
+}
+
 it('what an owner had deleted is not offered to the next one by who was its owner before', async () => {
   const t = meshOf(4, 21)
   t.crash(2)
@@ -58,14 +71,7 @@ it('what an owner had deleted is not offered to the next one by who was its owne
 })
 
 it('what an owner had deleted is not shown to it when it is back under its name at once', async () => {
-  const t = meshOf(3, 22)
-  t.crash(2)
-  await t.run('5s')
-  await setAll(t)
-  await join(t, 2, 3)
-  await t.until(numbers(t, 0).deleteMany(KEYS))
-  t.crash(2)
-  t.restart(2)
+  const t = await backAtOnce(22)
   await seen(t, 2, 3)
   expect(await readAll(t, 2)).toEqual(NOTHING)
   await t.run('5s')
@@ -73,14 +79,7 @@ it('what an owner had deleted is not shown to it when it is back under its name 
 })
 
 it('nor is it where its new process is known by hearsay before it is linked', async () => {
-  const t = meshOf(3, 23)
-  t.crash(2)
-  await t.run('5s')
-  await setAll(t)
-  await join(t, 2, 3)
-  await t.until(numbers(t, 0).deleteMany(KEYS))
-  t.crash(2)
-  t.restart(2)
+  const t = await backAtOnce(23)
   t.cut([2], [1])
   await seen(t, 2, 3)
   await t.run(300)
