@@ -7,7 +7,6 @@
  *
  * Not promised: that `from` is still there, nor that `to` has the data.
  */
-import { PARTITIONS } from './partitions.ts'
 import type { Table } from './table.ts'
 
 export interface Move {
@@ -21,9 +20,6 @@ export interface Move {
 export function plan(before: Table, after: Table): Move[] {
   const moves: Move[] = []
   if (before === after) return moves
-  for (let partition = 0; partition < PARTITIONS; partition++) {
-    const [from, to] = [before.primary(partition), after.primary(partition)]
-    if (from !== to) moves.push({ partition, from, to })
-  }
+  after.eachMoved(before, (partition, from, to) => moves.push({ partition, from, to }))
   return moves
 }

@@ -21,6 +21,7 @@
  * Not promised: that a table remembers why it is so. Two tables are compared with `plan`.
  */
 import { assert } from '../base/assert.ts'
+import { FEW, rowsOfFew } from './few.ts'
 import { hash64, type Salt } from './hash.ts'
 import { PARTITIONS } from './partitions.ts'
 import { OPEN, type Owners, Ranking } from './ranking.ts'
@@ -85,6 +86,29 @@ export class Table {
     return Uint8Array.from(this.ids, id => (ids.has(id) ? 1 : 0))
   }
 
+  /** The partitions that this one decides for. */
+  ownedBy(id: string): number[] {
+    const owned: number[] = []
+    const [index, rows, ranks] = [this.#indexOf.get(id), this.#rows, this.ranks]
+    if (index === undefined) return owned
+    for (let partition = 0, at = 0; at < rows.length; partition++, at += ranks)
+      if (rows[at] === index) owned.push(partition)
+    return owned
+  }
+
+  /** Calls back, in order, for each partition that another member decides for than in the table of before. */
+  eachMoved(before: Table, visit: (partition: number, from: string | undefined, to: string | undefined) => void): void {
+    const [rows, rowsBefore, ranks, ranksBefore] = [this.#rows, before.#rows, this.ranks, before.ranks]
+    // By index: a comparison of ids is one of texts.
+    const indexNow = Int32Array.from(before.ids, id => this.#indexOf.get(id) ?? -1)
+    for (let partition = 0; partition < PARTITIONS; partition++) {
+      const was = rowsBefore[partition * ranksBefore]
+      const is = rows[partition * ranks]
+      const isSame = was === undefined ? is === undefined : indexNow[was] === is
+      if (!isSame) visit(partition, before.primary(partition), this.primary(partition))
+    }
+  }
+
   /** The highest in rank of those that hold this partition and are marked. */
   firstOf(partition: number, marks: Uint8Array): string | undefined {
     for (let at = partition * this.ranks; at < (partition + 1) * this.ranks; at++) {
@@ -103,15 +127,19 @@ export class Table {
     return -1
   }
 
-  /** The same for all partitions, for who asks about each of them. */
+  /** The same for all partitions, for who asks about each of them. Do not change the array. */
   ranksOf(id: string): Int8Array {
-    const ranks = new Int8Array(PARTITIONS).fill(-1)
+    const ranksOfId = new Int8Array(PARTITIONS).fill(-1)
     const index = this.#indexOf.get(id)
-    if (index === undefined) return ranks
-    const rows = this.#rows
-    for (let partition = 0, at = 0; partition < PARTITIONS; partition++)
-      for (let rank = 0; rank < this.ranks; rank++, at++) if (rows[at] === index) ranks[partition] = rank
-    return ranks
+    if (index === undefined) return ranksOfId
+    const [rows, ranks] = [this.#rows, this.ranks]
+    for (let at = 0, partition = 0, rank = 0; at < rows.length; at++) {
+      if (rows[at] === index) ranksOfId[partition] = rank
+      if (++rank < ranks) continue
+      rank = 0
+      partition++
+    }
+    return ranksOfId
   }
 
   /** The table of these members, made from this one; this very table where they are placed as before. */
@@ -124,6 +152,10 @@ export class Table {
     if (placed.length === this.ids.length && !oldIndices.includes(-1)) return this
     const owners = this.#ownersFrom(placed, siteNames, oldIndices)
     const floors = new Float64Array(PARTITIONS)
+    if (placed.length <= FEW) {
+      const rows = rowsOfFew(owners, Math.min(copies, placed.length))
+      return new Table({ salt, copies, owners, siteNames, floors: floors.fill(OPEN) }, rows)
+    }
     const rows = this.#rowsFor(owners, oldIndices, floors)
     return new Table({ salt, copies, owners, siteNames, floors }, rows)
   }

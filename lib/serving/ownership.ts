@@ -93,7 +93,7 @@ export class Ownership {
 
   partitionsOwned(): number {
     const table = this.#current()
-    this.#owned ??= countOf(table, this.#deps.self)
+    this.#owned ??= table.ownedBy(this.#deps.self).length
     return this.#owned
   }
 
@@ -117,17 +117,10 @@ export class Ownership {
 
   #bringTo(view: View): Table {
     if (view.hash === this.#hash) return this.#table
-    const { self, lose, gained, changed } = this.#deps
+    const { lose, gained, changed } = this.#deps
     const table = this.#tableOf(view, this.#table)
     const before = this.#table
-    const isLost = new Uint8Array(PARTITIONS)
-    const [lost, won]: [number[], number[]] = [[], []]
-    for (const { partition, from, to } of plan(before, table)) {
-      if (to === self) won.push(partition)
-      if (from !== self) continue
-      lost.push(partition)
-      isLost[partition] = 1
-    }
+    const { lost, won, isLost } = this.#movesTo(table)
     this.#table = table
     this.#hash = view.hash
     this.#owned = undefined
@@ -145,6 +138,19 @@ export class Ownership {
     return table
   }
 
+  #movesTo(table: Table): { lost: number[]; won: number[]; isLost: Uint8Array } {
+    const { self } = this.#deps
+    const isLost = new Uint8Array(PARTITIONS)
+    const [lost, won]: [number[], number[]] = [[], []]
+    for (const { partition, from, to } of plan(this.#table, table)) {
+      if (to === self) won.push(partition)
+      if (from !== self) continue
+      lost.push(partition)
+      isLost[partition] = 1
+    }
+    return { lost, won, isLost }
+  }
+
   /**
    * What was ours and stays ours was somebody else's in the view of those who have just come: of one that joins us, or
    * of all others where we join them. Of those it was the highest in rank.
@@ -153,8 +159,8 @@ export class Ownership {
     const { self, gained } = this.#deps
     const marks = table.marksOf(newcomers)
     const shared: number[] = []
-    for (let partition = 0; partition < PARTITIONS; partition++) {
-      if (before.primary(partition) !== self || table.primary(partition) !== self) continue
+    for (const partition of table.ownedBy(self)) {
+      if (before.primary(partition) !== self) continue
       const newcomer = table.firstOf(partition, marks)
       if (newcomer === undefined) continue
       gained(partition, newcomer)
@@ -186,12 +192,6 @@ function isOf(table: Table | undefined, placed: readonly Placed[]): boolean {
 
 function bootsOf(view: View): ReadonlyMap<PeerId, number> {
   return new Map(view.owners().map(({ id, boot }) => [id, boot]))
-}
-
-function countOf(table: Table, id: PeerId): number {
-  let owned = 0
-  for (let partition = 0; partition < PARTITIONS; partition++) if (table.primary(partition) === id) owned++
-  return owned
 }
 
 /** The same process, with the same place in the table's eyes. */

@@ -5,8 +5,8 @@ import { PARTITIONS } from '../../lib/placement/partitions.ts'
 import { throwDie, weigh } from '../../lib/placement/rendezvous.ts'
 import type { Placed, Table } from '../../lib/placement/table.ts'
 
-/** Few, so that members come back, change and share sites. */
-export const ids = Array.from({ length: 14 }, (_, i) => `member-${i}`)
+/** Few, so that members come back, change and share sites; now more, now fewer than those whose rows are made at once. */
+export const ids = Array.from({ length: 22 }, (_, i) => `member-${i}`)
 
 const byId = { selector: ({ id }: Placed) => id }
 /** The smallest there is makes nearly all scores tie; a little above it, products lose most of their digits. */
