@@ -153,9 +153,16 @@ export class Backups {
     return true
   }
 
-  /** The first of them has all. */
-  hasBackup(partition: number): boolean {
-    return this.#levels.isLevel(partition, 1)
+  /** Of those that are ours, how many have something that is to have a backup, and none is known to have all of it. */
+  partitionsWithout(): number {
+    const { store, self } = this.#deps
+    const table = this.#deps.table()
+    let without = 0
+    for (const partition of store.heldPartitions()) {
+      if (table.at(partition, 0) !== self || store.countOf(partition, 1) === 0) continue
+      if (table.ranks < 2 || !this.#levels.isLevel(partition, 1)) without++
+    }
+    return without
   }
 
   /** How many backups are known to be level, from the first rank on. */
@@ -169,7 +176,7 @@ export class Backups {
   /** How many backups this partition's records are to have, and can. */
   copiesWanted(partition: number): number {
     let wanted = Math.min(BACKUPS_MAX, this.#deps.table().ranks - 1)
-    while (wanted > 0 && this.#deps.store.digestOf(partition, wanted).count === 0) wanted--
+    while (wanted > 0 && this.#deps.store.countOf(partition, wanted) === 0) wanted--
     return wanted
   }
 
@@ -179,8 +186,16 @@ export class Backups {
 
   /** Roles have changed: what was level stays so where the same process has a rank of the same partition still. */
   tableChanged(before: Table, after: Table, isRenewed: (peer: PeerId) => boolean): void {
-    const { self, store, isWarming } = this.#deps
     const renewed = new Set(after.ids.filter(isRenewed))
+    const toCompare = this.#carryLevels(before, after, renewed)
+    this.#closeStreams(peer => after.ids.includes(peer) && !renewed.has(peer))
+    this.#repairs.tableChanged()
+    for (const [peer, differing] of toCompare) this.#compare(peer, differing)
+  }
+
+  /** Answers with what is not known to be level any more, by backup. */
+  #carryLevels(before: Table, after: Table, renewed: ReadonlySet<PeerId>): Map<PeerId, number[]> {
+    const { self, store, isWarming } = this.#deps
     const toCompare = new Map<PeerId, number[]>()
     const partitions = this.#inQuestion()
     const bitsBefore = this.#levels.setAll()
@@ -193,14 +208,12 @@ export class Backups {
         const isCarried = wasOurs && !renewed.has(peer)
         const was = isCarried ? wasLevel(before, partition, bits, peer, rank) : undefined
         // What is empty here is level: whoever has something of it offers it, unless it has done so already.
-        const isLevel = was ?? store.digestOf(partition, rank).count === 0
+        const isLevel = was ?? store.countOf(partition, rank) === 0
         this.#levels.set(partition, rank, isLevel)
         if (!isLevel && !isWarming(partition)) push(toCompare, peer, partition)
       }
     }
-    this.#closeStreams(peer => after.ids.includes(peer) && !renewed.has(peer))
-    this.#repairs.tableChanged()
-    for (const [peer, differing] of toCompare) this.#compare(peer, differing)
+    return toCompare
   }
 
   /** Something has come into what warms: whatever was level with it before is not any more. */
@@ -213,7 +226,7 @@ export class Backups {
     const table = this.#deps.table()
     for (let rank = 1; rank < table.ranks; rank++) {
       // What has come while it warmed has gone to nobody yet, even if it is over by now.
-      const isEmpty = this.#deps.store.digestOf(partition, rank).count === 0
+      const isEmpty = this.#deps.store.countOf(partition, rank) === 0
       const isLevel = isEmpty && this.#levels.isLevel(partition, rank)
       this.#levels.set(partition, rank, isLevel)
       if (!isLevel) this.#compare(table.at(partition, rank) as PeerId, [partition])
@@ -262,7 +275,7 @@ export class Backups {
       if (table.at(partition, 0) !== self || isWarming(partition)) continue
       for (let rank = 1; rank < table.ranks; rank++) {
         const peer = table.at(partition, rank) as PeerId
-        const isEmpty = store.digestOf(partition, rank).count === 0 && this.#levels.isLevel(partition, rank)
+        const isEmpty = store.countOf(partition, rank) === 0 && this.#levels.isLevel(partition, rank)
         if (!isEmpty && !this.#isShort(peer, partition)) visit(partition, rank, peer)
       }
     }

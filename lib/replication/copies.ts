@@ -92,6 +92,15 @@ export class Copies {
     this.#isBehind[partition] = 1
   }
 
+  /** Our ranks, by partition: of what is a copy now and was none, or one of a lower rank, we may lack something. */
+  ranksChanged(before: Int8Array, after: Int8Array): void {
+    for (const partition of this.#deps.store.heldPartitions()) {
+      const was = before[partition] as number
+      const is = after[partition] as number
+      if (is > 0 && (was < 0 || was > is)) this.behind(partition)
+    }
+  }
+
   level(partition: number): void {
     this.#isBehind[partition] = 0
   }

@@ -49,8 +49,8 @@ function reachedIn({ store, table, self, backups, offers }: FlushDeps, acks: num
   const all = acks === ACKS_ALL ? 0 : acks
   let reached = { acked: all, wanted: all }
   for (const partition of store.heldPartitions()) {
-    if (store.digestOf(partition, 1).count > 0 && offers.isUnproved(partition)) return { acked: 0, wanted: all || 1 }
-    if (table().at(partition, 0) !== self || store.digestOf(partition, 1).count === 0) continue
+    if (store.countOf(partition, 1) > 0 && offers.isUnproved(partition)) return { acked: 0, wanted: all || 1 }
+    if (table().at(partition, 0) !== self || store.countOf(partition, 1) === 0) continue
     const wanted = acks === ACKS_ALL ? backups.copiesWanted(partition) : acks
     const acked = Math.min(wanted, backups.copiesOf(partition))
     if (wanted - acked > reached.wanted - reached.acked) reached = { acked, wanted }

@@ -18,7 +18,6 @@
  *
  * Not promised: that a value without copies is found again that T was given and lost with its link, or its life.
  */
-import { PARTITIONS } from '../placement/partitions.ts'
 import type { Table } from '../placement/table.ts'
 import type { PeerId } from '../ports/transport.ts'
 import { type MessageOf, PAGE_KEYS_MAX, type Reply } from '../rpc/messages.ts'
@@ -56,8 +55,8 @@ const NOT_OWNER = { type: 'notOwner' } as const
 
 export class Gifts {
   readonly #deps: GiftsDeps
-  /** 1 for a partition of which the primary of now was given something that has no copies. */
-  readonly #isGiven = new Uint8Array(PARTITIONS)
+  /** Partitions of which the primary of now was given something that has no copies. */
+  readonly #taken = new Set<number>()
 
   constructor(deps: GiftsDeps) {
     this.#deps = deps
@@ -115,7 +114,7 @@ export class Gifts {
 
   /** What the primary of before was given is lost with it, or with whoever it has passed it on to. */
   tableChanged(before: Table, after: Table, isRenewed: (peer: PeerId) => boolean): void {
-    for (const partition of this.#givenPartitions()) {
+    for (const partition of this.#taken) {
       const primary = before.primary(partition)
       const isStill = primary === after.primary(partition) && (primary === undefined || !isRenewed(primary))
       if (!isStill) this.#takerGone(partition)
@@ -126,7 +125,7 @@ export class Gifts {
   linkUp(peer: PeerId, boot: number): void {
     const { primaryOf, bootOf } = this.#deps
     if (boot === bootOf(peer)) return
-    for (const partition of this.#givenPartitions()) if (primaryOf(partition) === peer) this.#takerGone(partition)
+    for (const partition of this.#taken) if (primaryOf(partition) === peer) this.#takerGone(partition)
   }
 
   /** Whether the asker sees what we see. The table of our view is made now at the latest, and what goes with the last. */
@@ -152,18 +151,14 @@ export class Gifts {
     return { type: 'pulled', covered, records: records.map(recordOf), answers }
   }
 
-  *#givenPartitions(): Iterable<number> {
-    for (let partition = 0; partition < PARTITIONS; partition++) if (this.#isGiven[partition] === 1) yield partition
-  }
-
   #takerGone(partition: number): void {
-    this.#isGiven[partition] = 0
+    this.#taken.delete(partition)
     this.#deps.store.dropGiven(partition, FIRST_COPY)
   }
 
   /** Not to one that is no primary by our table, where the one that is may have changed it, and nobody else knows of that. */
   #mayGive(peer: PeerId, { partition, backups }: Entry): boolean {
-    const isTaken = this.#isGiven[partition] === 1 && backups < FIRST_COPY
+    const isTaken = this.#taken.has(partition) && backups < FIRST_COPY
     return !isTaken || this.#isKept(partition, backups) || this.#deps.primaryOf(partition) === peer
   }
 
@@ -171,7 +166,7 @@ export class Gifts {
     const { primaryOf, store } = this.#deps
     if (kind === 'tombstone' || this.#isKept(partition, backups) || primaryOf(partition) !== peer) return
     store.markGiven(namespace, key)
-    if (backups < FIRST_COPY) this.#isGiven[partition] = 1
+    if (backups < FIRST_COPY) this.#taken.add(partition)
   }
 
   #isKept(partition: number, backups: number): boolean {

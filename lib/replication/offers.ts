@@ -248,8 +248,8 @@ export class Offers {
     const { store, self } = this.#deps
     const rank = table.rankOf(self, partition)
     if (rank === 0) return 0
-    const all = store.digestOf(partition, 0).count
-    return rank < 0 ? all : all - store.digestOf(partition, rank).count
+    const all = store.countOf(partition, 0)
+    return rank < 0 ? all : all - store.countOf(partition, rank)
   }
 
   /** Of what is here, so much is to be offered again. */

@@ -290,11 +290,30 @@ export class Replication {
     return isAllHere ? Number.POSITIVE_INFINITY : this.#copies.upTo(partition)
   }
 
-  /** Roles have changed. */
-  tableChanged({ before, after, isRenewed, lost, won, shared }: Roles): void {
-    const { store, self } = this.#deps
-    const ranksBefore = before.ranksOf(self)
-    for (const partition of lost) store.setRole(partition, false)
+  /**
+   * Roles have changed. Each pass over many partitions is a function of its own, and one over none is not begun: the engine
+   * compiles what is hot with all of the function around it, for as long as the work itself takes, while reads wait.
+   */
+  tableChanged(roles: Roles): void {
+    const { before, after, isRenewed, lost, won, shared } = roles
+    const ranksBefore = before.ranksOf(this.#deps.self)
+    if (lost.length > 0) this.#resign(lost)
+    if (won.length > 0) this.#takeOver(won, ranksBefore)
+    this.#gifts.tableChanged(before, after, isRenewed)
+    if (lost.length > 0) this.#passOn(roles)
+    this.#copies.ranksChanged(ranksBefore, after.ranksOf(this.#deps.self))
+    this.#intake.tableChanged([...won, ...shared], lost)
+    this.#backups.tableChanged(before, after, isRenewed)
+    this.#offers.viewChanged()
+    this.#confirmations.changed()
+  }
+
+  #resign(lost: readonly number[]): void {
+    for (const partition of lost) this.#deps.store.setRole(partition, false)
+  }
+
+  #takeOver(won: readonly number[], ranksBefore: Int8Array): void {
+    const { store } = this.#deps
     for (const partition of won) {
       this.#arrivals.won(partition)
       this.#copies.won(partition)
@@ -305,7 +324,9 @@ export class Replication {
       store.dropGiven(partition, rankBefore)
       store.setRole(partition, true)
     }
-    this.#gifts.tableChanged(before, after, isRenewed)
+  }
+
+  #passOn({ before, after, isRenewed, lost }: Roles): void {
     const newcomers = after.ids.filter(id => !before.ids.includes(id) || isRenewed(id))
     for (const partition of lost) {
       const to = after.primary(partition)
@@ -317,15 +338,6 @@ export class Replication {
       if (!this.#intake.isWarming(partition)) this.#copies.lost(partition)
       else this.#copies.behind(partition)
     }
-    const ranks = after.ranksOf(self)
-    for (const partition of store.heldPartitions()) {
-      const [was, is] = [ranksBefore[partition] as number, ranks[partition] as number]
-      if (is > 0 && (was < 0 || was > is)) this.#copies.behind(partition)
-    }
-    this.#intake.tableChanged([...won, ...shared], lost)
-    this.#backups.tableChanged(before, after, isRenewed)
-    this.#offers.viewChanged()
-    this.#confirmations.changed()
   }
 
   viewChanged(gone: readonly (Who & { readonly hasLeft: boolean })[], come: readonly Who[]): void {
@@ -387,7 +399,7 @@ export class Replication {
 
   /** Of the partitions we own, those that have all that others had of them. */
   warmShare(): number {
-    const owned = this.#owned().length
+    const owned = this.#deps.table().ownedBy(this.#deps.self).length
     return owned === 0 ? 1 : 1 - this.#intake.warming / owned
   }
 
@@ -401,23 +413,7 @@ export class Replication {
 
   /** Of those we own, how many have something that no backup is known to have. */
   partitionsWithoutBackup(): number {
-    const { store, table, self } = this.#deps
-    const all = table()
-    let without = 0
-    for (const partition of store.heldPartitions()) {
-      if (all.at(partition, 0) !== self || store.digestOf(partition, 1).count === 0) continue
-      if (all.ranks < 2 || !this.#backups.hasBackup(partition)) without++
-    }
-    return without
-  }
-
-  #owned(): number[] {
-    const { table, self } = this.#deps
-    const all = table()
-    const owned: number[] = []
-    for (let partition = 0; partition < PARTITIONS; partition++)
-      if (all.primary(partition) === self) owned.push(partition)
-    return owned
+    return this.#backups.partitionsWithout()
   }
 
   #others(): PeerId[] {

@@ -51,6 +51,16 @@ export class Digests {
     sums[at + HIGH] = (sums[at + HIGH] as number) ^ mix(SEED_HIGH, writer, d, c, b, a)
   }
 
+  /** How many records have at least so many backups. */
+  countOf(partition: number, rank: number): number {
+    const sums = this.#sums
+    if (sums === undefined) return 0
+    let count = 0
+    for (let backups = rank; backups < CLASSES; backups++)
+      count += sums[(backups * PARTITIONS_MAX + partition) * WORDS + COUNT] as number
+    return count
+  }
+
   /** Of the records that have at least so many backups. */
   of(partition: number, rank: number): Digest {
     const sum = new DigestSum()

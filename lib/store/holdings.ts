@@ -86,6 +86,10 @@ export class Holdings {
     return this.#digests.of(partition, rank)
   }
 
+  countOf(partition: number, rank: number): number {
+    return this.#digests.countOf(partition, rank)
+  }
+
   isCopied(partition: number): boolean {
     return this.#isCopied[partition] === 1
   }

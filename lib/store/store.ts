@@ -320,17 +320,18 @@ export class Store {
     for (const floor of floors) this.addFloor(floor)
   }
 
-  floors(): readonly Floor[] {
-    return this.#floors.list()
-  }
-
-  floorsSince(laid: number): { readonly floors: readonly Floor[]; readonly laid: number } {
+  floorsSince(laid = Number.NEGATIVE_INFINITY): { readonly floors: readonly Floor[]; readonly laid: number } {
     return { floors: this.#floors.since(laid), laid: this.#floors.laid }
   }
 
   /** What the partition's records come to, of those with at least `rank` backups; expired ones too until they are swept. */
   digestOf(partition: number, rank: number): Digest {
     return this.#holdings.digestOf(partition, rank)
+  }
+
+  /** How many records those are. */
+  countOf(partition: number, rank: number): number {
+    return this.#holdings.countOf(partition, rank)
   }
 
   /**
@@ -420,7 +421,6 @@ export class Store {
   }
 
   #dropIf(ids: readonly number[], isGone: (id: number) => boolean): number {
-    if (ids.length === 0) return 0
     const gone = ids.filter(isGone)
     if (gone.length === 0) return 0
     for (const id of gone) this.#holdings.remove(this.#holdings.shareOf(id), id)

@@ -53,7 +53,7 @@ describe('a floor', () => {
 
   it('of one prefix is the highest there was, in whatever order they came', () => {
     store.mergeFloors([floor('', 9), floor('', 7, { atMs: 300 }), floor('sa', 8)])
-    expect(store.floors()).toEqual([floor('', 9, { atMs: 300 }), floor('sa', 8)].slice(0, 1))
+    expect(store.floorsSince().floors).toEqual([floor('', 9, { atMs: 300 }), floor('sa', 8)].slice(0, 1))
     expect(store.merge(entry('sa', 8), 100)).toBe('refused')
   })
 
@@ -62,19 +62,19 @@ describe('a floor', () => {
     store.expire(1_099)
     expect(store.merge(entry('k', 8), 1_099)).toBe('refused')
     store.expire(1_100)
-    expect(store.floors()).toEqual([])
+    expect(store.floorsSince().floors).toEqual([])
     store.mergeFloors([floor('', 9)])
-    expect([store.floors(), store.merge(entry('k', 8), 1_100)]).toEqual([[], 'kept'])
+    expect([store.floorsSince().floors, store.merge(entry('k', 8), 1_100)]).toEqual([[], 'kept'])
   })
 
   it('too many become one for the whole cache, the oldest first, counted', () => {
     store.put(entry('other', 2))
     for (let i = 0; i < FLOORS_MAX; i++) store.addFloor(floor(`s${i}`, 10 + i))
-    expect([store.floors().length, stats.floorsFoldedTotal, store.size]).toEqual([FLOORS_MAX, 0, 1])
+    expect([store.floorsSince().floors.length, stats.floorsFoldedTotal, store.size]).toEqual([FLOORS_MAX, 0, 1])
     store.addFloor(floor('s9999', 5_000))
-    expect(store.floors().length).toBe(FLOORS_MAX)
+    expect(store.floorsSince().floors.length).toBe(FLOORS_MAX)
     expect(stats.floorsFoldedTotal).toBe(2)
-    expect(store.floors()).toContainEqual(floor('', 11))
+    expect(store.floorsSince().floors).toContainEqual(floor('', 11))
     store.expire(100)
     expect([store.size, store.merge(entry('other', 10), 100), store.merge(entry('other', 11), 100)]).toEqual([
       0,
@@ -85,7 +85,7 @@ describe('a floor', () => {
 
   it('too many of whole caches: the oldest is forgotten, counted', () => {
     for (let i = 0; i <= FLOORS_MAX; i++) store.addFloor(floor('', 10 + i, { namespace: `n${i}` }))
-    expect([store.floors().length, stats.floorsFoldedTotal]).toEqual([FLOORS_MAX, 1])
-    expect(store.floors().some(({ namespace }) => namespace === 'n0')).toBe(false)
+    expect([store.floorsSince().floors.length, stats.floorsFoldedTotal]).toEqual([FLOORS_MAX, 1])
+    expect(store.floorsSince().floors.some(({ namespace }) => namespace === 'n0')).toBe(false)
   })
 })

@@ -92,7 +92,7 @@ describe('a tag that was invalidated', () => {
     const told: Floor[] = []
     const other = new Store({ bytesMax: 1e6, stats, random: seededRandom(1), onFloor: one => told.push(one) })
     other.mergeFloors([floor('a', 9), floor('a', 7, { atMs: 300 }), floor('a', 8), floor('a', 9, { atMs: 300 })])
-    expect(other.floors()).toEqual([floor('a', 9, { atMs: 300 })])
+    expect(other.floorsSince().floors).toEqual([floor('a', 9, { atMs: 300 })])
     expect(told.map(({ stamp }) => stamp)).toEqual([9])
   })
 
@@ -101,7 +101,7 @@ describe('a tag that was invalidated', () => {
     store.expire(NOW_MS + 999)
     expect(store.merge(entry('one', 8, ['a']), NOW_MS + 999)).toBe('refused')
     store.expire(NOW_MS + 1_000)
-    expect(store.floors()).toEqual([])
+    expect(store.floorsSince().floors).toEqual([])
     expect(store.merge(entry('one', 8, ['a']), NOW_MS + 1_000)).toBe('kept')
   })
 
@@ -110,7 +110,7 @@ describe('a tag that was invalidated', () => {
     store.put(entry('tagged', 1, ['never invalidated']))
     store.put(entry('later', 3, ['never invalidated']))
     for (let i = 0; i <= TAG_FLOORS_MAX; i++) store.addFloor(floor(`t${i}`, 2 + i))
-    expect(store.floors().length).toBe(TAG_FLOORS_MAX + 1)
+    expect(store.floorsSince().floors.length).toBe(TAG_FLOORS_MAX + 1)
     expect(stats.floorsFoldedTotal).toBe(1)
     expect([isThere('plain'), isThere('tagged'), isThere('later')]).toEqual([true, false, true])
   })
