@@ -10,7 +10,7 @@
  */
 import type { Stats } from '../observe/stats.ts'
 import type { Table } from '../placement/table.ts'
-import type { Clock } from '../ports/clock.ts'
+import type { Cancel, Clock } from '../ports/clock.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { Client } from '../rpc/client.ts'
 import type { Answered, Holding } from '../rpc/replica-talk.ts'
@@ -30,6 +30,11 @@ const COMPARE_ALL_MS = 30_000
 /** What is not level is looked at this often. */
 const COMPARE_OPEN_MS = 2_000
 const AGAIN_MS = 100
+/**
+ * So long after a table or a link has changed: then every member has all that follows from it to do at once, much of it for
+ * the first time, and reads wait for that. Nothing is later level by it.
+ */
+const SOON_MS = 300
 /** A backup that has no room for a partition is left alone with it for so long. */
 const SHORT_MS = 60_000
 
@@ -67,6 +72,8 @@ export class Backups {
   readonly #short = new Map<PeerId, Map<number, number>>()
   readonly #repairs: Repairs
   #stopComparing = (): void => {}
+  /** Set while what is open will be compared soon. */
+  #forgetSoon: Cancel | undefined
 
   constructor(deps: BackupsDeps) {
     this.#deps = deps
@@ -95,6 +102,7 @@ export class Backups {
 
   stop(): void {
     this.#stopComparing()
+    this.#forgetSoon?.()
     this.#repairs.stop()
     for (const stream of this.#streams.values()) stream.close()
     this.#streams.clear()
@@ -187,16 +195,14 @@ export class Backups {
   /** Roles have changed: what was level stays so where the same process has a rank of the same partition still. */
   tableChanged(before: Table, after: Table, isRenewed: (peer: PeerId) => boolean): void {
     const renewed = new Set(after.ids.filter(isRenewed))
-    const toCompare = this.#carryLevels(before, after, renewed)
+    this.#carryLevels(before, after, renewed)
     this.#closeStreams(peer => after.ids.includes(peer) && !renewed.has(peer))
     this.#repairs.tableChanged()
-    for (const [peer, differing] of toCompare) this.#compare(peer, differing)
+    this.#compareSoon()
   }
 
-  /** Answers with what is not known to be level any more, by backup. */
-  #carryLevels(before: Table, after: Table, renewed: ReadonlySet<PeerId>): Map<PeerId, number[]> {
-    const { self, store, isWarming } = this.#deps
-    const toCompare = new Map<PeerId, number[]>()
+  #carryLevels(before: Table, after: Table, renewed: ReadonlySet<PeerId>): void {
+    const { self, store } = this.#deps
     const partitions = this.#inQuestion()
     const bitsBefore = this.#levels.setAll()
     for (const partition of partitions) {
@@ -208,12 +214,9 @@ export class Backups {
         const isCarried = wasOurs && !renewed.has(peer)
         const was = isCarried ? wasLevel(before, partition, bits, peer, rank) : undefined
         // What is empty here is level: whoever has something of it offers it, unless it has done so already.
-        const isLevel = was ?? store.countOf(partition, rank) === 0
-        this.#levels.set(partition, rank, isLevel)
-        if (!isLevel && !isWarming(partition)) push(toCompare, peer, partition)
+        this.#levels.set(partition, rank, was ?? store.countOf(partition, rank) === 0)
       }
     }
-    return toCompare
   }
 
   /** Something has come into what warms: whatever was level with it before is not any more. */
@@ -246,6 +249,17 @@ export class Backups {
   /** Of what is not known to be level: perhaps it is by now. */
   compareOpen(): void {
     for (const stream of this.#streams.values()) if (!stream.isIdle) return
+    this.#compareOpenNow()
+  }
+
+  #compareSoon(): void {
+    this.#forgetSoon ??= this.#deps.clock.after(SOON_MS, () => {
+      this.#forgetSoon = undefined
+      this.#compareOpenNow()
+    })
+  }
+
+  #compareOpenNow(): void {
     const byPeer = new Map<PeerId, number[]>()
     this.#eachRank((partition, rank, peer) => {
       if (this.#levels.isLevel(partition, rank) || this.#repairs.isBusy(peer, partition)) return
@@ -329,13 +343,10 @@ export class Backups {
 
   /** What was on its way may or may not be there. */
   #lost(peer: PeerId): void {
-    const partitions: number[] = []
     this.#eachRank((partition, rank, other) => {
-      if (other !== peer) return
-      this.#levels.set(partition, rank, false)
-      partitions.push(partition)
+      if (other === peer) this.#levels.set(partition, rank, false)
     })
-    if (partitions.length > 0) this.#compare(peer, partitions)
+    this.#compareSoon()
     this.#deps.onProgress()
   }
 
