@@ -5,9 +5,9 @@
  *                                │
  *                                └─ offers: equal · pulled before · ours is empty: pages · else: versions, then what is newer
  *
- * What is offered is pulled hottest partition first, from two members at a time, at the pace of everything that moves.
- * A source that dies is forgotten with what it offered: whoever else holds the partition has offered it too. If we die,
- * the source has everything still, for it forgets nothing before it is told that we are level.
+ * What is offered is pulled hottest partition first, some together, from two members at a time, at the pace of all that
+ * moves. A source that dies is forgotten with what it offered: whoever else holds the partition has offered it too. If we
+ * die, the source has everything still, for it forgets nothing before it is told that we are level.
  *
  * While a partition warms, what is missing there is looked for at its holders before anybody calls the origin
  * (`peeks.ts`), so nobody waits for the move itself.
@@ -24,11 +24,13 @@ import type { MeshClock, Version } from '../store/version.ts'
 import { isSame } from './copies.ts'
 import type { FloorNews } from './floor-news.ts'
 import { entryOf } from './record.ts'
-import type { RecordName, Sources } from './sources.ts'
+import { lackingHere, type RecordName, type Sources } from './sources.ts'
 
 const MOVERS = 2
 /** Empty partitions pulled together. */
 const GROUP_MAX = 64
+/** And those of which something is here: a look has brought it, or we had copies. Each is a list of versions more. */
+const LISTED_MAX = 16
 /** An owner that has not offered by then has nothing that anybody could wait for. */
 const OFFERS_MS_MAX = 10_000
 
@@ -290,9 +292,11 @@ export class Intake {
     this.#settle()
   }
 
-  /** The hottest partition that is to be had, and what else is as simple and at the same member. */
+  /** The hottest partition that is to be had, and others at the same member that come the same way. */
   #nextGroup(): Offer[] | undefined {
+    const { store } = this.#deps
     let group: Offer[] | undefined
+    let isHeld = false
     for (const partition of this.#byHeat()) {
       const offers = this.#moving.has(partition) ? undefined : this.#openStill(partition)
       if (offers === undefined) continue
@@ -300,12 +304,12 @@ export class Intake {
         const best = this.#bestOf(offers)
         if (best === undefined) continue
         group = [best]
-        if (this.#deps.store.holds(partition)) return group
+        isHeld = store.holds(partition)
       } else {
         const { peer } = group[0] as Offer
         const holding = offers.get(peer)
-        if (holding !== undefined && !this.#deps.store.holds(partition)) group.push({ peer, holding })
-        if (group.length === GROUP_MAX) return group
+        if (holding !== undefined && store.holds(partition) === isHeld) group.push({ peer, holding })
+        if (group.length === (isHeld ? LISTED_MAX : GROUP_MAX)) return group
       }
     }
     return group
@@ -340,8 +344,8 @@ export class Intake {
   async #move(group: readonly Offer[]): Promise<void> {
     const [{ peer, holding }] = group as [Offer]
     for (const { holding: one } of group) this.#moving.add(one.partition)
-    const isAll = group.length > 1 || !this.#deps.store.holds(holding.partition)
-    const done = isAll ? await this.#moveAll(peer, group) : await this.#moveNewer(peer, holding)
+    const isHeld = this.#deps.store.holds(holding.partition)
+    const done = isHeld ? await this.#moveNewer(peer, group) : await this.#moveAll(peer, group)
     for (const { holding: one } of group) this.#moving.delete(one.partition)
     if (!done && !this.#stopped) this.#letRest(peer)
   }
@@ -377,20 +381,19 @@ export class Intake {
     return true
   }
 
-  async #moveNewer(peer: PeerId, holding: Holding): Promise<boolean> {
-    const { sources, store, meshClock } = this.#deps
-    const { partition } = holding
-    const theirs = await sources.versions(peer, partition)
-    if (theirs === undefined) return false
-    const nowMs = meshClock.now()
+  async #moveNewer(peer: PeerId, group: readonly Offer[]): Promise<boolean> {
+    const { sources, partitionOf } = this.#deps
+    const partitions = group.map(({ holding }) => holding.partition)
+    const listings = await Promise.all(partitions.map(partition => sources.versions(peer, partition)))
     const names: RecordName[] = []
-    for (const { namespace, key, version, expiresAtMs } of theirs.values()) {
-      const ours = store.versionOf(namespace, key)
-      const isLacking = ours === undefined || this.#deps.isWanted(ours.version, version, peer)
-      if (expiresAtMs > nowMs && isLacking) names.push({ namespace, key })
+    for (const theirs of listings) {
+      if (theirs === undefined) return false
+      names.push(...lackingHere(theirs, peer, this.#deps))
     }
-    const isDone = await sources.records(peer, partition, names, entry => this.#take(peer, entry))
-    if (isDone) this.#close(peer, holding)
+    const isDone = await sources.records(peer, partitions, names, record =>
+      this.#take(peer, entryOf(record, partitionOf(record.namespace, record.key)))
+    )
+    if (isDone) for (const { holding } of group) this.#close(peer, holding)
     return isDone
   }
 

@@ -17,7 +17,8 @@ import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
 import { isNewer, type MeshClock, type Version } from '../store/version.ts'
 import type { Pace } from './pace.ts'
-import { type Listing, type RecordName, Sources } from './sources.ts'
+import { entryOf } from './record.ts'
+import { type Listing, lackingHere, type RecordName, Sources } from './sources.ts'
 import type { Gone, Item } from './stream.ts'
 
 /** Records on their way to one member before more are read out of the store. */
@@ -144,15 +145,9 @@ export class Repairs {
   }
 
   async #pullNewer(peer: PeerId, partition: number, theirs: Listing): Promise<boolean> {
-    const { store, meshClock, takeIn, sendGone, isWanted } = this.#deps
-    const nowMs = meshClock.now()
-    const names: RecordName[] = []
-    for (const { namespace, key, version, expiresAtMs } of theirs.values()) {
-      const ours = store.versionOf(namespace, key)
-      const isLacking = ours === undefined || isWanted(ours.version, version, peer)
-      if (expiresAtMs > nowMs && isLacking) names.push({ namespace, key })
-    }
-    return this.#sources.records(peer, partition, names, entry => {
+    const { store, takeIn, sendGone } = this.#deps
+    return this.#sources.records(peer, [partition], lackingHere(theirs, peer, this.#deps), record => {
+      const entry = entryOf(record, partition)
       const isRefused = store.versionOf(entry.namespace, entry.key) === undefined && !store.hasRoom(entry)
       if (isRefused) sendGone(peer, { namespace: entry.namespace, key: entry.key, ...entry.version })
       else takeIn(entry, peer)

@@ -8,10 +8,10 @@ import type { Stats } from '../observe/stats.ts'
 import type { PeerId } from '../ports/transport.ts'
 import { CallFailed, type Client } from '../rpc/client.ts'
 import type { MessageOf, ReplicaRequest, Reply } from '../rpc/messages.ts'
-import type { Entry } from '../store/entry.ts'
-import type { Version } from '../store/version.ts'
+import type { RecordFields } from '../rpc/replica-talk.ts'
+import type { Store } from '../store/store.ts'
+import type { MeshClock, Version } from '../store/version.ts'
 import type { Pace } from './pace.ts'
-import { entryOf } from './record.ts'
 
 const NAMES_MAX = 512
 /** Pages of one partition; a source that never ends is no source. */
@@ -24,6 +24,25 @@ export interface RecordName {
 
 /** By name. */
 export type Listing = ReadonlyMap<string, RecordName & { readonly version: Version; readonly expiresAtMs: number }>
+
+interface Here {
+  readonly store: Store
+  readonly meshClock: MeshClock
+  /** What they have is to be looked at, beside what we have. */
+  readonly isWanted: (ours: Version, theirs: Version, holder: PeerId) => boolean
+}
+
+/** What that one has, and we have not, or not as new. */
+export function lackingHere(theirs: Listing, peer: PeerId, { store, meshClock, isWanted }: Here): RecordName[] {
+  const nowMs = meshClock.now()
+  const names: RecordName[] = []
+  for (const { namespace, key, version, expiresAtMs } of theirs.values()) {
+    const ours = store.versionOf(namespace, key)
+    const isLacking = ours === undefined || isWanted(ours.version, version, peer)
+    if (expiresAtMs > nowMs && isLacking) names.push({ namespace, key })
+  }
+  return names
+}
 
 export interface SourcesDeps {
   readonly client: Client
@@ -57,18 +76,18 @@ export class Sources {
     return undefined
   }
 
-  /** The records of these names; false where the source has failed before all were there. */
+  /** The records of these names, in these partitions; false where the source has failed before all were there. */
   async records(
     peer: PeerId,
-    partition: number,
+    partitions: readonly number[],
     names: readonly RecordName[],
-    take: (entry: Entry) => void
+    take: (record: RecordFields) => void
   ): Promise<boolean> {
     for (let from = 0; from < names.length; ) {
       const wanted = names.slice(from, from + NAMES_MAX)
-      const fetched = await this.#pull(peer, [partition], { namespace: '', key: '' }, wanted)
+      const fetched = await this.#pull(peer, partitions, { namespace: '', key: '' }, wanted)
       if (fetched === undefined) return false
-      for (const record of fetched.records) take(entryOf(record, partition))
+      for (const record of fetched.records) take(record)
       // A page ends early where its values are large; what it did not come to is asked for again.
       if (fetched.covered === 0) return false
       from += fetched.covered
