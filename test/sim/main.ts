@@ -1,7 +1,8 @@
 /**
  * `npm run sim -- --seeds 500` runs that many seeds from 1; `npm run sim -- --seed 123` replays one and prints its last
  * events. `--knobs '{"crash":false}'` overrules what the seed chooses, so that a finding can be shrunk by hand. A failure
- * prints what is needed to see it again; `all traces` is one number for all that happened, the same on every machine.
+ * prints what is needed to see it again; `all traces` is one number for all that happened, the same on every machine and
+ * every Node, at paths of one length: a load that failed is told with its stack, and what travels is counted.
  */
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
