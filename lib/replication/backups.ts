@@ -93,8 +93,10 @@ export class Backups {
   start(): void {
     let rounds = 0
     const again = (): void => {
+      // What a table that is made now sets going is not for this round.
+      if (this.#deps.store.size > 0) this.#deps.table()
       if (++rounds % (COMPARE_ALL_MS / COMPARE_OPEN_MS) === 0) this.compareAll()
-      else this.compareOpen()
+      else if (this.#forgetSoon === undefined) this.compareOpen()
       this.#stopComparing = this.#deps.clock.after(COMPARE_OPEN_MS, again)
     }
     this.#stopComparing = this.#deps.clock.after(COMPARE_OPEN_MS, again)
