@@ -179,6 +179,15 @@ describe('deletes stay deleted', () => {
     expect(() => readAtEnd(checker, { cache: 'plain', value: 1 })).toThrow(/^deletes stay deleted/)
   })
 
+  it('objects to a read in a calm mesh, and leaves those of near copies to who judges how far these are behind', () => {
+    const { stage, checker } = story()
+    say(stage, checker, { kind: 'delete', cache: 'plain' })
+    stage.at(20_000)
+    const read = { kind: 'get', cache: 'plain', value: 1 } as const
+    say(stage, checker, { ...read, isNear: true })
+    expect(() => say(stage, checker, read)).toThrow(/^deletes stay deleted/)
+  })
+
   it('keeps silent of a value written after, or on its way when the delete was made', () => {
     const { stage, checker } = story()
     say(stage, checker, { kind: 'delete', cache: 'plain' })

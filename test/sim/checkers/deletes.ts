@@ -18,7 +18,8 @@ const MARGIN_MS = 1_000
  * before the delete. Deletes are judged until their marks may have been lost with all who held them. Splits that took
  * longer than marks last are judged where the delete was made on the larger side, or before the split.
  *
- * Without splits also judged at once, in a stable view: by `freshness.ts`.
+ * Without splits also judged at once, in a stable view: by `freshness.ts`. Reads from near copies may be behind for a
+ * moment, and are judged by `near-lag.ts`.
  */
 export function deletesStay(calm: Calm, { longSplits, loss }: Pick<Knobs, 'longSplits' | 'loss'>): Checker {
   const written = new Map<string, ClientCall>()
@@ -65,7 +66,7 @@ export function deletesStay(calm: Calm, { longSplits, loss }: Pick<Knobs, 'longS
       else if (isDelete(call)) {
         const one = { ...call, acked: backupsThatHave(call, calm) }
         deletes.set(name, [...(deletes.get(name) ?? []).slice(1 - REMEMBERED), one])
-      } else if (call.kind === 'get' && calm.sinceMs() + LEVEL_MS * (loss ? 2 : 1) < call.beganMs)
+      } else if (call.kind === 'get' && !call.isNear && calm.sinceMs() + LEVEL_MS * (loss ? 2 : 1) < call.beganMs)
         judge(call, call.beganMs)
     },
     settled: ({ finalReads }) => {
