@@ -144,9 +144,11 @@ export class Copies {
     }
     if (this.#isGivenUp(partition)) return 'room'
     const nowMs = meshClock.now()
+    const isKilled = store.killer(entry, record.stamp) !== undefined
     const result = store.merge(entry, nowMs)
     if (result === 'older') return 'newer'
-    if (result === 'refused' && entry.expiresAtMs > nowMs && store.killer(entry, record.stamp) === undefined) {
+    if (isKilled && primaryOf(partition) === peer) this.#dropOlder(entry)
+    if (result === 'refused' && entry.expiresAtMs > nowMs && !isKilled) {
       // A copy that lacks one record is no copy.
       store.dropPartition(partition)
       this.gaveUp(partition)
@@ -154,6 +156,13 @@ export class Copies {
     }
     const isReplica = rank > 0 && rank <= record.backups
     return isReplica && (delivers || primaryOf(partition) === peer) ? undefined : 'moved'
+  }
+
+  /** The mark of a delete that its primary has replaced: what replaced it is dead here, and there is neither there. */
+  #dropOlder({ namespace, key, version }: Entry): void {
+    const { store } = this.#deps
+    const known = store.versionOf(namespace, key)?.version
+    if (known !== undefined && isNewer(version, known)) store.drop(namespace, key)
   }
 
   #forget({ namespace, key, stamp, writer }: MessageOf<'copies'>['evicted'][number]): void {

@@ -1,10 +1,12 @@
 import { beforeEach, expect, it } from 'vitest'
+import { encodeTags } from '../../../lib/codec/tags.ts'
 import { Stats } from '../../../lib/observe/stats.ts'
 import { Copies, GIVEN_UP } from '../../../lib/replication/copies.ts'
 import { recordOf } from '../../../lib/replication/record.ts'
 import type { MessageOf } from '../../../lib/rpc/messages.ts'
 import { seededRandom } from '../../../lib/sim/random.ts'
 import type { Entry } from '../../../lib/store/entry.ts'
+import { keptAs } from '../../../lib/store/keeping.ts'
 import { Store } from '../../../lib/store/store.ts'
 import type { MeshClock } from '../../../lib/store/version.ts'
 
@@ -81,4 +83,21 @@ it('what was given up for want of room is a copy like any other once we have bee
   expect(differing(other)).toEqual([{ partition: 7, count: 1 }])
   expect(told({ records: [{ record: recordOf(record('a', 6)), answer: undefined }] }).refused).toEqual([])
   expect(store.entry('n', 'a')?.version.stamp).toBe(6)
+})
+
+it('the mark of a delete goes with what its primary has put in its place, also where that is dead when it comes', () => {
+  const tagged = (key: string, stamp: number): Entry => {
+    const terms = { revalidateMs: 0, staleMs: 0, ahead: 0, earlyMs: 0, tags: encodeTags(['t'], 'tags') }
+    return { ...record(key, stamp), ...keptAs({ expiresAtMs: Number.MAX_SAFE_INTEGER }, terms) }
+  }
+  // The tag is of the value alone: what it replaces has none, and is not dead by it.
+  for (const [key, stamp] of [
+    ['replaced', 5],
+    ['newer', 9]
+  ] as const)
+    store.put({ ...record(key, stamp), kind: 'tombstone' })
+  store.addFloor({ kind: 'tag', namespace: 'n', text: 't', stamp: 8, atMs: 900 })
+  told({ records: ['replaced', 'newer'].map(key => ({ record: recordOf(tagged(key, 7)), answer: undefined })) })
+  expect(store.versionOf('n', 'replaced')).toBeUndefined()
+  expect(store.versionOf('n', 'newer')?.version.stamp).toBe(9)
 })
