@@ -20,7 +20,7 @@ import type { Store } from '../store/store.ts'
 import type { MeshClock, Version } from '../store/version.ts'
 import { GIVEN_UP } from './copies.ts'
 import type { FloorNews } from './floor-news.ts'
-import { Levels } from './levels.ts'
+import { isSure, Levels } from './levels.ts'
 import type { Pace } from './pace.ts'
 import { Repairs } from './repairs.ts'
 import { type End, type Gone, type Item, Stream } from './stream.ts'
@@ -215,8 +215,8 @@ export class Backups {
         const peer = after.at(partition, rank) as PeerId
         const isCarried = wasOurs && !renewed.has(peer)
         const was = isCarried ? wasLevel(before, partition, bits, peer, rank) : undefined
-        // What is empty here is level: whoever has something of it offers it, unless it has done so already.
-        this.#levels.set(partition, rank, was ?? store.countOf(partition, rank) === 0)
+        // What is empty here is level, for whoever has something of it offers it; unless it has, and we gave it up since.
+        this.#levels.set(partition, rank, was ?? (isSure(bits) && store.countOf(partition, rank) === 0))
       }
     }
   }

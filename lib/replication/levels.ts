@@ -9,6 +9,11 @@ import { PARTITIONS } from '../placement/partitions.ts'
 
 const ALL = 0xff
 
+/** Of all bits of a partition: nobody was known to have it differently. */
+export function isSure(bits: number): boolean {
+  return bits === ALL
+}
+
 export class Levels {
   readonly #bits = new Uint8Array(PARTITIONS).fill(ALL)
 
