@@ -336,6 +336,10 @@ describe('members that come and go', () => {
     say(stage, checker, { kind: 'set', cache: 'safe', version: 'a', member: 1 })
     stage.at(7_000)
     say(stage, checker, { kind: 'get', cache: 'safe', version: 'a' })
+    // Nor does that member go back where others do not have it yet.
+    say(stage, checker, { kind: 'set', cache: 'copied', version: 'b', member: 1 })
+    stage.at(8_000)
+    say(stage, checker, { kind: 'get', cache: 'copied', version: 'a', member: 1 })
   })
 })
 

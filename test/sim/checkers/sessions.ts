@@ -31,7 +31,8 @@ export function sessionsGoForward(calm: Calm, { pressure }: Pick<Knobs, 'pressur
         before.endedMs >= beganMs ||
         !isUnitedSinceLevel(calm, before.beganMs) ||
         pressure ||
-        newcomers.isMadeAlone(call)
+        newcomers.isMadeAlone(call) ||
+        newcomers.isMadeAlone(before)
       )
         return
       const acked = typeof before.acks === 'number' ? before.acks : 0
