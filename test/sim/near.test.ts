@@ -55,6 +55,6 @@ describe('a planted bug is found', { timeout: 300_000 }, () => {
 
   it('a writer that keeps what it has overwritten', async () => {
     vi.spyOn(NearCache.prototype, 'changedHere').mockImplementation(() => false)
-    await expectFound(15)
+    await expectFound(159)
   })
 })
