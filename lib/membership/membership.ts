@@ -44,7 +44,7 @@ export interface MembershipDeps {
   readonly complaints: Complaints
   readonly sources: readonly DiscoverySource[]
   readonly onView: (before: View, after: View) => void
-  /** We stood still, and others took over what we own. */
+  /** Others took over what we own. */
   readonly onBuried: () => void
   /** After a doubt: our view is as good as anybody's again. */
   readonly onCertain: () => void

@@ -265,7 +265,6 @@ export class Protocol {
     this.#detection.ranLate(stoodMs)
     this.#detection.stoodStill(nowMs)
     if (stoodMs < STALE_MS) return
-    this.#roster.stoodStillAtMs = nowMs
     this.#agreement.doubt(nowMs)
   }
 

@@ -15,8 +15,6 @@ const CONTACTS_MAX = 4096
 /** The member with the higher id leaves the first dial to the other, so that two do not dial each other at once. */
 const POLITE_DIAL_MS = 700
 const GONE_KEPT_MS = 24 * 3_600_000
-/** A death of ours heard this soon after standing still was declared meanwhile. */
-const AWAKE_AGAIN_MS = 10_000
 const PRUNE_EVERY_MS = 60_000
 
 export type Effect =
@@ -27,7 +25,7 @@ export type Effect =
   /** An exchange of views has ended, well or not. */
   | { type: 'exchanged'; peer: PeerId }
   | { type: 'viewChanged'; before: View; after: View }
-  /** We stood still and others took over what we own: what we hold of it is old. */
+  /** Others took over what we own, for however short a time: what we hold of it may be old. */
   | { type: 'buried' }
   /** After a doubt about our own view: it is as good as anybody's again. */
   | { type: 'certain' }
@@ -41,10 +39,10 @@ export class Roster {
   readonly #goneSinceMs = new Map<PeerId, number>()
   /** Suspects whose silence we have met ourselves. */
   readonly ownSuspects = new Set<PeerId>()
-  /** When we last came to after standing still for so long that others may have buried us. */
-  stoodStillAtMs = Number.NEGATIVE_INFINITY
   /** Since then we do not trust our own view. */
   doubtSinceMs: number | undefined
+  /** The last of our incarnations that we know to have been buried. */
+  #buriedAs = 0
   #self: MemberRecord
   #view: View
   #effects: Effect[] = []
@@ -124,7 +122,7 @@ export class Roster {
   hear(records: readonly MemberFields[], nowMs: number, spread: boolean): MemberRecord[] {
     const believed: MemberRecord[] = []
     for (const record of records) {
-      if (record.id === this.#self.id) this.#hearOfSelf(record, nowMs)
+      if (record.id === this.#self.id) this.#hearOfSelf(record)
       else if (this.#isCredible(record)) believed.push(withoutTeller(record))
       // Only rumoured: believed once we have reached it ourselves, or somebody who has tells us (PROTOCOL M2).
       else if (isPresent(record) && this.contacts.size < CONTACTS_MAX)
@@ -144,18 +142,22 @@ export class Roster {
   }
 
   /** Somebody thinks otherwise of us: an old boot of ours, or a death that was none. We have the last word. */
-  #hearOfSelf(record: MemberFields, nowMs: number): void {
-    if (this.hasLeft || !supersedes(record, this.#self)) return
-    // In doubt we wait for the whole truth: a contradiction now would hide from us that we were buried.
+  #hearOfSelf(record: MemberFields): void {
+    if (this.hasLeft) return
+    if (record.status === 'dead') this.#hearOfBurial(record)
+    if (!supersedes(record, this.#self)) return
+    // In doubt we wait for the whole truth, which is told sooner to one that has not contradicted.
     if (record.status === 'suspect' && this.doubtSinceMs !== undefined) return
-    if (record.status === 'dead') this.#wasBuried(nowMs)
+    if (record.status === 'dead') this.stats.deathsRefutedTotal++
     else if (record.status === 'suspect') this.stats.suspicionsRefutedTotal++
     this.tellOfSelf({ ...this.#self, incarnation: record.incarnation + 1 })
   }
 
-  #wasBuried(nowMs: number): void {
-    this.stats.deathsRefutedTotal++
-    if (nowMs - this.stoodStillAtMs < AWAKE_AGAIN_MS) this.do({ type: 'buried' })
+  /** Also of one that we have contradicted before we heard of it: who buried us did not know yet. */
+  #hearOfBurial({ boot, incarnation }: MemberFields): void {
+    if (boot !== this.#self.boot || incarnation <= this.#buriedAs) return
+    this.#buriedAs = incarnation
+    this.do({ type: 'buried' })
   }
 
   tellOfSelf(self: MemberRecord): void {
@@ -201,6 +203,9 @@ export class Roster {
     if (isPresent(record)) {
       // It is back, somebody says: not a time to go on dialling seldom.
       if (this.#goneSinceMs.delete(record.id)) contact.nextDialAtMs = Math.min(contact.nextDialAtMs, nowMs)
+      // It may have contradicted a mere suspicion, and not know that we have buried it.
+      if (was?.status === 'dead' && was.boot === record.boot)
+        this.send(record.id, { type: 'news', records: [this.told(was)] })
       return
     }
     this.#goneSinceMs.set(record.id, nowMs)

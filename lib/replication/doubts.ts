@@ -1,5 +1,6 @@
 /**
- * What we hold and others may have changed without us, by partition: we stood still, and they buried us.
+ * What we hold and others may have changed without us, by partition: they buried us, while we stood still or were cut
+ * off from them.
  *
  *   buried ─▶ all of it ─┬─ ours to decide: others have told what they have and it is here ─▶ sure
  *                        └─ a copy: its primary has compared it since, and it was equal    ─▶ sure
@@ -9,7 +10,7 @@
  */
 import { PARTITIONS } from '../placement/partitions.ts'
 
-/** Clocks of members differ by less; what was sent before we stood still is older by more. */
+/** Clocks of members differ by less; what was sent before we were buried is older by more. */
 const SKEW_MS = 1_000
 
 export class Doubts {

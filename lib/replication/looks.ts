@@ -2,7 +2,7 @@
  * For what a partition that warms does not have yet: a look at its holders (`peeks.ts`), and another where the first says
  * nothing. Three things make a look say nothing:
  *
- * - what we hold may be old, for we stood still and others went on: then silence is no answer, however long it lasts;
+ * - what we hold may be old, for we were buried and others went on: then silence is no answer, however long it lasts;
  * - a link was lost or an answer did not come, so somebody may have it who was not heard;
  * - who was asked sees other members than we do:
  *

@@ -368,7 +368,7 @@ export class Replication {
     this.#intake.gone(peer)
   }
 
-  /** We stood still, and others took over what we own: they may have changed what we hold. */
+  /** Others took over what we own: they may have changed what we hold. */
   buried(): void {
     const { meshClock, tombstoneTtlMs, table, self } = this.#deps
     const sinceMs = Math.min(this.#stalledSinceMs ?? this.#tickedMs, this.#tickedMs)

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { Effect } from '../../../lib/membership/roster.ts'
+import type { MemberFields, MemberTalk } from '../../../lib/rpc/messages.ts'
 import { record } from '../../member-record.ts'
 import { only, receivers, sent, Table } from './table.ts'
 
@@ -180,24 +181,65 @@ describe('a member in doubt', () => {
 })
 
 describe('a member that others buried', () => {
-  const awakeAfter = (stoodMs: number, thenMs: number): Effect[] => {
+  const awakeAfter = (stoodMs: number, thenMs: number): Table => {
     const t = new Table()
     t.up('a')
     t.nowMs += stoodMs
     t.tick()
     t.pass(thenMs, () => t.heard('a'))
-    return t.message('a', { type: 'news', records: [record('m', { status: 'dead' })] })
+    return t
   }
-
-  it('while it stood still contradicts, and knows that what it holds is old', () => {
-    expect(only(awakeAfter(2_000, 0), 'buried')).toEqual([{ type: 'buried' }])
-    expect(only(awakeAfter(20_000, 9_800), 'buried')).toHaveLength(1)
+  const died = (over: Partial<MemberFields> = {}): MemberTalk => ({
+    type: 'news',
+    records: [record('m', { status: 'dead', ...over })]
   })
 
-  it('while it was awake only contradicts', () => {
-    for (const effects of [awakeAfter(200, 0), awakeAfter(1_800, 0), awakeAfter(20_000, 10_000)]) {
-      expect(only(effects, 'buried')).toEqual([])
+  it('contradicts, and knows that what it holds may be old, whether it stood still or was only not heard', () => {
+    for (const t of [awakeAfter(2_000, 0), awakeAfter(200, 0), awakeAfter(20_000, 10_000)]) {
+      const effects = t.message('a', died())
+      expect(only(effects, 'buried')).toEqual([{ type: 'buried' }])
       expect(only(effects, 'gossip')[0]?.records).toEqual([record('m', { incarnation: 2 })])
     }
+  })
+
+  it('knows it where it has contradicted a suspicion before it heard more', () => {
+    const t = awakeAfter(200, 0)
+    t.message('a', { type: 'news', records: [record('m', { status: 'suspect' })] })
+    expect(t.protocol.self.incarnation).toBe(2)
+    const effects = t.message('a', died())
+    expect(only(effects, 'buried')).toHaveLength(1)
+    expect(t.protocol.self.incarnation).toBe(2)
+    expect(t.stats.deathsRefutedTotal).toBe(0)
+  })
+
+  it('is buried once, however often and by whomever it is told, until it is buried again', () => {
+    const t = awakeAfter(200, 0)
+    const told = [died(), died(), died({ incarnation: 2 }), died(), died({ incarnation: 2 })]
+    expect(told.map(message => only(t.message('a', message), 'buried').length)).toEqual([1, 0, 1, 0, 0])
+  })
+
+  it('is not when it was the process before it', () => {
+    const t = awakeAfter(200, 0)
+    expect(only(t.message('a', died({ boot: 9, incarnation: 3 })), 'buried')).toEqual([])
+    expect(t.protocol.self.incarnation).toBe(4)
+  })
+
+  it('hears of it from those who did when it is back', () => {
+    const t = new Table()
+    t.up('a')
+    t.gossip('b', record('a', { status: 'dead' }))
+    const back = t.message('a', { type: 'news', records: [record('a', { incarnation: 2 })] })
+    expect(sent(back, 'news', 'a')[0]?.records).toEqual([record('a', { status: 'dead' })])
+    const suspected = t.gossip('b', record('a', { status: 'suspect', incarnation: 2 }))
+    const refuted = t.message('a', { type: 'news', records: [record('a', { incarnation: 3 })] })
+    expect(sent([...suspected, ...refuted], 'news', 'a')).toEqual([])
+  })
+
+  it('but not the process that comes after it under its name', () => {
+    const t = new Table()
+    t.up('a')
+    t.gossip('b', record('a', { status: 'dead' }))
+    const back = t.message('a', { type: 'news', records: [record('a', { boot: 2, incarnation: 2 })] })
+    expect(sent(back, 'news', 'a')).toEqual([])
   })
 })

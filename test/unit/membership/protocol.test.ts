@@ -98,7 +98,7 @@ describe('what others say', () => {
     t.gossip('b', record('m', { boot: 9, incarnation: 3 }))
     expect(t.protocol.self).toMatchObject({ boot: 1, incarnation: 4 })
     const own = t.protocol.self
-    for (const said of [{ ...own, firstHand: true }, record('m', { status: 'dead', incarnation: 2 })])
+    for (const said of [{ ...own, firstHand: true }, record('m', { boot: 9, status: 'dead', incarnation: 2 })])
       expect(t.gossip('b', said)).toEqual([])
     expect([t.stats.deathsRefutedTotal, t.stats.suspicionsRefutedTotal]).toEqual([0, 0])
   })
