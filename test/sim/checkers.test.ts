@@ -10,6 +10,7 @@ import { antiEntropyEnds } from './checkers/anti-entropy.ts'
 import type { Calm, Checker, ClientCall, Holdings, OriginCall } from './checkers/checker.ts'
 import { deletesStay } from './checkers/deletes.ts'
 import { drainLosesNothing } from './checkers/drains.ts'
+import { fillCheckers } from './checkers/fills.ts'
 import { memoryIsBounded } from './checkers/memory.ts'
 import { movedKeysAreNotLoaded } from './checkers/moved-keys.ts'
 import { replicaCountRestored } from './checkers/replica-count.ts'
@@ -368,5 +369,28 @@ describe('calls of the origin', () => {
     checker.began?.({ ...read, member: 2, beganMs: 5_101 })
     checker.originBegan?.(begun(5_200))
     expect(() => checker.originBegan?.(begun(5_300))).toThrow(/^one origin call/)
+  })
+
+  /** Aborted at 1,400, while member 1 waits from 1,200 to 1,600. */
+  const abortedWhileAwaited = (askedMs: number, calmSinceMs: number): void => {
+    const stage = new Stage()
+    stage.calmSinceMs = calmSinceMs
+    const checkers = fillCheckers(['aborts'], stage.calm, ROOMY)
+    const call = { kind: 'get', cache: 'loaded', key: 'k', member: 1, beganMs: 1_200 } as const
+    for (const checker of checkers) {
+      checker.began?.(call)
+      stage.at(1_400)
+      checker.originAborted?.({ ...begun(askedMs), aborted: true })
+      stage.at(1_600)
+      checker.called?.({ ...call, endedMs: 1_600 })
+    }
+  }
+
+  it('may not be aborted while somebody waits who came when they ran', () => {
+    expect(() => abortedWhileAwaited(1_150, 1_000)).toThrow(/^not aborted before the last has gone/)
+  })
+
+  it('may be aborted where word of them may be older than the view: others wait for another', () => {
+    expect(() => abortedWhileAwaited(1_050, 1_000)).not.toThrow()
   })
 })

@@ -21,7 +21,8 @@ export function fillCheckers(promises: readonly FillPromise[], calm: Calm, { los
 /**
  * A call of the origin is aborted when the last of those who wait for it in the mesh has gone, and not before. Judged
  * in a stable view, and of callers that began so long before that word of them has arrived; those before and after a
- * change of the key wait for different loads.
+ * change of the key wait for different loads. A load asked of a copy just before the view was stable is begun just
+ * after it, and who comes then asks the new owner, which has a load of its own.
  */
 function abortsForNobody(calm: Calm, wordMs: number): Checker {
   const waiters = new Waiters()
@@ -50,7 +51,7 @@ function abortsForNobody(calm: Calm, wordMs: number): Checker {
     originAborted: call => {
       const abortedMs = calm.nowMs()
       for (const wait of waiters.of(call.key)) {
-        const sinceMs = Math.min(wait.beganMs, call.askedMs)
+        const sinceMs = Math.min(wait.beganMs, call.askedMs - wordMs)
         const isSettled = calm.sinceMs() < sinceMs && waiters.isQuietSince(call.key, sinceMs)
         if (isSettled && !wait.isPart && wait.beganMs < abortedMs - wordMs) stillWaiting.set(wait, { call, abortedMs })
       }
