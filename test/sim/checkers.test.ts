@@ -11,6 +11,7 @@ import type { Calm, Checker, ClientCall, Holdings, OriginCall } from './checkers
 import { deletesStay } from './checkers/deletes.ts'
 import { drainLosesNothing } from './checkers/drains.ts'
 import { fillCheckers } from './checkers/fills.ts'
+import { membersStand } from './checkers/membership.ts'
 import { memoryIsBounded } from './checkers/memory.ts'
 import { movedKeysAreNotLoaded } from './checkers/moved-keys.ts'
 import { replicaCountRestored } from './checkers/replica-count.ts'
@@ -341,6 +342,24 @@ describe('members that come and go', () => {
     say(stage, checker, { kind: 'set', cache: 'copied', version: 'b', member: 1 })
     stage.at(8_000)
     say(stage, checker, { kind: 'get', cache: 'copied', version: 'a', member: 1 })
+  })
+
+  /** Member a leaves at 20,000 and is suspected a moment later. */
+  const suspectedAfterLeave = (healedMs: number): void => {
+    const stage = new Stage().at(healedMs)
+    stage.heal()
+    stage.at(20_000)
+    const checker = membersStand(stage.calm)
+    checker.leaves?.('a', 20_000)
+    checker.suspected?.('a', 'b', 20_050)
+  }
+
+  it('are not suspected when they go in peace', () => {
+    expect(() => suspectedAfterLeave(14_000)).toThrow(/^quiet leave/)
+  })
+
+  it('but may be for a silence that began while they were kept apart', () => {
+    expect(() => suspectedAfterLeave(19_900)).not.toThrow()
   })
 })
 

@@ -2,6 +2,8 @@ import { type Calm, type Checker, type SettledState, Violation } from './checker
 
 /** How long after a leave a suspicion of the one that left would still be its fault. */
 const FAREWELL_MS = 10_000
+/** A silence of before that has led to no suspicion by then leads to none. */
+const SILENCE_MS = 5_000
 
 /**
  * A member is always in its own view; one that leaves in peace is never suspected; and once the faults are over nobody
@@ -14,7 +16,7 @@ export function membersStand(calm: Calm): Checker {
       if (isHere && !view.includes(member)) throw new Violation('own id', `${member} is not in its own view`)
     },
     leaves: (member, atMs) => {
-      if (calm.sinceMs() < atMs) leftAtMs.set(member, atMs)
+      if (calm.sinceMs() < atMs && calm.lastApartMs() < atMs - SILENCE_MS) leftAtMs.set(member, atMs)
     },
     joins: member => {
       leftAtMs.delete(member)
