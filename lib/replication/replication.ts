@@ -44,6 +44,8 @@ const LOOK_AGAIN_MS = 10
 const TICK_MS = 1_000
 /** A member that has stood still for so long may have been given up by the others. */
 const STALL_MS = 5_000
+/** That it was it hears this soon after; what it hears later was another time. */
+const HEARD_MS = 10_000
 
 /** What a new table has changed for this member. */
 export interface Roles {
@@ -112,8 +114,8 @@ export class Replication {
   readonly #passedTo: (PeerId | undefined)[] = new Array(PARTITIONS)
   #disarmTick: Cancel = () => {}
   #tickedMs: number
-  /** When we were last sure to be with the others, before we stood still. */
-  #stalledSinceMs: number | undefined
+  /** The last time that we stood still: before it we were sure to be with the others. */
+  #stalled: { readonly sinceMs: number; readonly untilMs: number } | undefined
 
   constructor(deps: ReplicationDeps) {
     this.#deps = deps
@@ -215,7 +217,7 @@ export class Replication {
     this.#backups.start()
     const tick = (): void => {
       const nowMs = this.#deps.meshClock.now()
-      if (nowMs - this.#tickedMs > STALL_MS) this.#stalledSinceMs = this.#tickedMs
+      if (nowMs - this.#tickedMs > STALL_MS) this.#stalled = { sinceMs: this.#tickedMs, untilMs: nowMs }
       this.#tickedMs = nowMs
       this.#disarmTick = this.#deps.clock.after(TICK_MS, tick)
     }
@@ -371,10 +373,12 @@ export class Replication {
   /** Others took over what we own: they may have changed what we hold. */
   buried(): void {
     const { meshClock, tombstoneTtlMs, table, self } = this.#deps
-    const sinceMs = Math.min(this.#stalledSinceMs ?? this.#tickedMs, this.#tickedMs)
-    if (meshClock.now() - sinceMs > tombstoneTtlMs) this.#giveUpOlder(sinceMs)
-    this.#stalledSinceMs = undefined
-    this.#doubts.all(meshClock.now())
+    const nowMs = meshClock.now()
+    const wasStill = this.#stalled !== undefined && nowMs - this.#stalled.untilMs < HEARD_MS
+    const sinceMs = wasStill ? (this.#stalled?.sinceMs as number) : this.#tickedMs
+    if (nowMs - sinceMs > tombstoneTtlMs) this.#giveUpOlder(sinceMs)
+    this.#stalled = undefined
+    this.#doubts.all(nowMs)
     this.#intake.beginAnew(partition => table().primary(partition) === self)
     this.#offers.forgetTold()
     this.#offers.viewChanged()

@@ -16,15 +16,20 @@ function sees(t: Cluster, index: number): number {
   return (t.meshes[index] as Mesh).members.length
 }
 
-/** The last of four has just been buried by the three others, and sees all of them. */
-async function buried(seed: number): Promise<Cluster> {
-  const t = cluster(4, { seed, start: mesh => void mesh.cache<number>('numbers', { ttl: '1h', backups: 1 }) })
+/** Four that have values and have been together for a while. */
+async function formed(seed: number): Promise<Cluster> {
+  const start = (mesh: Mesh): void => void mesh.cache<number>('numbers', { ttl: '1h', backups: 1 })
+  const t = cluster(4, { seed, options: { tombstoneTtl: '10s' }, start })
   await t.until(numbers(t, 0).setMany(KEYS.map((key, i) => [key, i] as const)))
   await t.run('3s')
+  return t
+}
+
+/** Until the last of four has been buried by the three others; it sees all of them still. */
+async function buryLast(t: Cluster): Promise<void> {
   t.cut([0, 1, 2], [3])
   while ([0, 1, 2].some(index => sees(t, index) > 3)) await t.run(10)
   expect(sees(t, 3)).toBe(4)
-  return t
 }
 
 async function seenAgain(t: Cluster): Promise<void> {
@@ -32,7 +37,8 @@ async function seenAgain(t: Cluster): Promise<void> {
 }
 
 it.each([1, 2, 3])('answers with nothing that was changed meanwhile when it is back, seed %i', async seed => {
-  const t = await buried(seed)
+  const t = await formed(seed)
+  await buryLast(t)
   await t.until(numbers(t, 0).setMany(KEYS.map((key, i) => [key, 1_000 + i] as const)))
   t.heal()
   await seenAgain(t)
@@ -40,7 +46,8 @@ it.each([1, 2, 3])('answers with nothing that was changed meanwhile when it is b
 })
 
 it.each([1, 2, 3])('lets no comparison with what was replaced meanwhile succeed, seed %i', async seed => {
-  const t = await buried(seed)
+  const t = await formed(seed)
+  await buryLast(t)
   const before = await t.until(Promise.all(KEYS.map(key => numbers(t, 0).getEntry(key))))
   const replace = (value: number) =>
     t.until(Promise.all(KEYS.map((key, i) => numbers(t, 0).compareAndSet(key, before[i]?.version ?? null, value))))
@@ -48,4 +55,18 @@ it.each([1, 2, 3])('lets no comparison with what was replaced meanwhile succeed,
   t.heal()
   await seenAgain(t)
   expect((await replace(2)).filter(version => version !== false)).toEqual([])
+})
+
+it('gives up nothing for having stood still long before, with all others and unburied', async () => {
+  const t = await formed(4)
+  for (const index of [0, 1, 2, 3]) t.pause(index)
+  await t.run('6s')
+  for (const index of [0, 1, 2, 3]) t.resume(index)
+  await t.run('12s')
+  await buryLast(t)
+  t.heal()
+  await seenAgain(t)
+  await t.run('1s')
+  expect((t.meshes[3] as Mesh).stats().recordsOutdatedTotal).toBe(0)
+  expect(await t.until(numbers(t, 3).getMany(KEYS))).toEqual(KEYS.map((_, i) => i))
 })
