@@ -275,8 +275,8 @@ export class Parts {
         complaints,
         sources: settings.sources,
         onView: (before, after) => this.#viewChanged(before, after),
-        onBuried: () => {
-          this.replication.buried()
+        onBuried: wasAsleep => {
+          this.replication.buried(wasAsleep)
           this.filters.doubt()
         },
         onCertain: () => {

@@ -1,4 +1,5 @@
 import type { Address, PeerId } from '../ports/transport.ts'
+import type { MemberRecord } from './view.ts'
 
 /** Others are being asked whether they hear a member. */
 export interface Inquiry {
@@ -35,6 +36,9 @@ export class Contact {
   nextInquiryAtMs = 0
   /** Members that have asked us whether we hear it, and until when they wait. */
   readonly askers = new Map<PeerId, number>()
+
+  /** The last time that we took it for dead and it came back: as whom, and with what word. */
+  burial: { readonly as: MemberRecord; readonly back: MemberRecord } | undefined
 
   /** It has answered since it was told that we leave. */
   knowsOfLeave = false

@@ -24,6 +24,8 @@ import type { MemberRecord, View } from './view.ts'
 
 const JOIN_ROUND_MS_MAX = 3_000
 const FIND_MS_MAX = 2_000
+/** A member that asks and that we take for dead is answered as one that is by then. */
+const UNITED_MS_MAX = 500
 /** Discovery goes on for ever: often while the mesh is forming, then now and then. */
 const ROUND_EVERY_MS = 1_000
 const EARLY_ROUNDS = 10
@@ -45,7 +47,7 @@ export interface MembershipDeps {
   readonly sources: readonly DiscoverySource[]
   readonly onView: (before: View, after: View) => void
   /** Others took over what we own. */
-  readonly onBuried: () => void
+  readonly onBuried: (wasAsleep: boolean) => void
   /** After a doubt: our view is as good as anybody's again. */
   readonly onCertain: () => void
 }
@@ -142,6 +144,10 @@ export class Membership {
     return this.view.present().length < 2 || this.#protocol.isCertain(this.#deps.clock.monotonic())
   }
 
+  isSilent(peer: PeerId): boolean {
+    return this.#protocol.isSilent(peer)
+  }
+
   linkDown(peer: PeerId): void {
     this.#step({ type: 'linkDown', peer })
   }
@@ -164,9 +170,20 @@ export class Membership {
     return over
   }
 
-  /** Undefined but where this peer may know others of whom we have not heard: resolves when it has told. */
+  /** Undefined but where this peer knows of another mesh than we do: resolves when both know the same. */
   settleWith(peer: PeerId): Promise<void> | undefined {
-    return this.#protocol.mayTellMore(peer, this.#deps.clock.monotonic()) ? this.agreeWith(peer) : undefined
+    return this.#protocol.isApart(peer, this.#deps.clock.monotonic()) ? this.#united(peer) : undefined
+  }
+
+  /** Where we take it for dead it hears that in the exchange, and its own word that it lives comes after. */
+  async #united(peer: PeerId): Promise<void> {
+    const untilMs = this.#deps.clock.monotonic() + UNITED_MS_MAX
+    await this.agreeWith(peer)
+    for (;;) {
+      const leftMs = untilMs - this.#deps.clock.monotonic()
+      if (leftMs <= 0 || this.#stopped.signal.aborted || !this.#protocol.isUnburied(peer)) return
+      await this.#nextStep(leftMs)
+    }
   }
 
   /** Resolves when every member of the view is linked and holds the same view, and there are `members` of them. */
@@ -243,7 +260,7 @@ export class Membership {
       case 'viewChanged':
         return this.#deps.onView(effect.before, effect.after)
       case 'buried':
-        return this.#deps.onBuried()
+        return this.#deps.onBuried(effect.wasAsleep)
       case 'certain':
         return this.#deps.onCertain()
       default:

@@ -89,11 +89,23 @@ export class Protocol {
     return this.#roster.contacts.get(peer)?.linked === true
   }
 
+  /** We took it for dead and are linked to it: in a moment it will have contradicted. */
+  isUnburied(peer: PeerId): boolean {
+    return this.view.get(peer)?.status === 'dead' && this.isLinked(peer)
+  }
+
+  /** It is suspected, and nothing has come from it to us either: not worth a question. */
+  isSilent(peer: PeerId): boolean {
+    return this.view.get(peer)?.status === 'suspect' && (!this.isLinked(peer) || this.#roster.ownSuspects.has(peer))
+  }
+
   /**
-   * We have just begun, know no other owner, and by its latest word this peer sees other members than we do. Later, to
-   * know no other owner is to be alone.
+   * What this peer asks of us it asks by a view that we do not know of yet: of its side of a split, which we take for dead
+   * while it sees us again; or we have just begun, know no other owner, and by its latest word it sees others than we do.
+   * Later, to know no other owner is to be alone.
    */
-  mayTellMore(peer: PeerId, nowMs: number): boolean {
+  isApart(peer: PeerId, nowMs: number): boolean {
+    if (this.isUnburied(peer)) return true
     if (!this.#isBeginning) return false
     this.#isBeginning = this.view.owners().length < 2 && nowMs < this.#beganMs + BEGINNING_MS
     const contact = this.#roster.contacts.get(peer)
@@ -171,6 +183,8 @@ export class Protocol {
     this.#agreement.linkDown(contact)
     this.#dials.linkUp(contact, nowMs)
     contact.heardAtMs = nowMs
+    // Others may have told us that it is back before we had a link to it.
+    if (contact.burial?.back.boot === record.boot) this.#roster.tellBurial(contact)
     this.#roster.introduce(record, nowMs)
     this.#agreement.want(contact, nowMs)
   }
@@ -265,6 +279,7 @@ export class Protocol {
     this.#detection.ranLate(stoodMs)
     this.#detection.stoodStill(nowMs)
     if (stoodMs < STALE_MS) return
+    this.#roster.stoodStillAtMs = nowMs
     this.#agreement.doubt(nowMs)
   }
 

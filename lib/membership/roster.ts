@@ -15,6 +15,8 @@ const CONTACTS_MAX = 4096
 /** The member with the higher id leaves the first dial to the other, so that two do not dial each other at once. */
 const POLITE_DIAL_MS = 700
 const GONE_KEPT_MS = 24 * 3_600_000
+/** A death of ours heard this soon after standing still was declared meanwhile. */
+const AWAKE_AGAIN_MS = 10_000
 const PRUNE_EVERY_MS = 60_000
 
 export type Effect =
@@ -25,8 +27,8 @@ export type Effect =
   /** An exchange of views has ended, well or not. */
   | { type: 'exchanged'; peer: PeerId }
   | { type: 'viewChanged'; before: View; after: View }
-  /** Others took over what we own, for however short a time: what we hold of it may be old. */
-  | { type: 'buried' }
+  /** Others took over what we own, for however short a time. Asleep, we have missed what came for our copies too. */
+  | { type: 'buried'; wasAsleep: boolean }
   /** After a doubt about our own view: it is as good as anybody's again. */
   | { type: 'certain' }
 
@@ -39,10 +41,13 @@ export class Roster {
   readonly #goneSinceMs = new Map<PeerId, number>()
   /** Suspects whose silence we have met ourselves. */
   readonly ownSuspects = new Set<PeerId>()
+  /** When we last came to after standing still for so long that others may have buried us. */
+  stoodStillAtMs = Number.NEGATIVE_INFINITY
   /** Since then we do not trust our own view. */
   doubtSinceMs: number | undefined
-  /** The last of our incarnations that we know to have been buried. */
+  /** The last of our incarnations that we know to have been buried, and to have been dug out again. */
   #buriedAs = 0
+  #backAs = 0
   #self: MemberRecord
   #view: View
   #effects: Effect[] = []
@@ -122,7 +127,7 @@ export class Roster {
   hear(records: readonly MemberFields[], nowMs: number, spread: boolean): MemberRecord[] {
     const believed: MemberRecord[] = []
     for (const record of records) {
-      if (record.id === this.#self.id) this.#hearOfSelf(record)
+      if (record.id === this.#self.id) this.#hearOfSelf(record, records, nowMs)
       else if (this.#isCredible(record)) believed.push(withoutTeller(record))
       // Only rumoured: believed once we have reached it ourselves, or somebody who has tells us (PROTOCOL M2).
       else if (isPresent(record) && this.contacts.size < CONTACTS_MAX)
@@ -142,9 +147,9 @@ export class Roster {
   }
 
   /** Somebody thinks otherwise of us: an old boot of ours, or a death that was none. We have the last word. */
-  #hearOfSelf(record: MemberFields): void {
+  #hearOfSelf(record: MemberFields, told: readonly MemberFields[], nowMs: number): void {
     if (this.hasLeft) return
-    if (record.status === 'dead') this.#hearOfBurial(record)
+    if (record.status === 'dead') this.#hearOfBurial(record, told, nowMs)
     if (!supersedes(record, this.#self)) return
     // In doubt we wait for the whole truth, which is told sooner to one that has not contradicted.
     if (record.status === 'suspect' && this.doubtSinceMs !== undefined) return
@@ -153,11 +158,17 @@ export class Roster {
     this.tellOfSelf({ ...this.#self, incarnation: record.incarnation + 1 })
   }
 
-  /** Also of one that we have contradicted before we heard of it: who buried us did not know yet. */
-  #hearOfBurial({ boot, incarnation }: MemberFields): void {
-    if (boot !== this.#self.boot || incarnation <= this.#buriedAs) return
-    this.#buriedAs = incarnation
-    this.do({ type: 'buried' })
+  /**
+   * Once when we hear of it, also where we have contradicted a suspicion before: who buried us did not know yet. And once
+   * when we are back, for until then others have gone on without us.
+   */
+  #hearOfBurial({ id, boot, incarnation }: MemberFields, told: readonly MemberFields[], nowMs: number): void {
+    if (boot !== this.#self.boot) return
+    const back = told.find(each => each.id === id && each.status === 'alive' && each.incarnation > incarnation)
+    if (back === undefined ? incarnation <= this.#buriedAs : back.incarnation <= this.#backAs) return
+    this.#buriedAs = Math.max(this.#buriedAs, incarnation)
+    this.#backAs = Math.max(this.#backAs, back?.incarnation ?? 0)
+    this.do({ type: 'buried', wasAsleep: nowMs - this.stoodStillAtMs < AWAKE_AGAIN_MS })
   }
 
   tellOfSelf(self: MemberRecord): void {
@@ -203,13 +214,17 @@ export class Roster {
     if (isPresent(record)) {
       // It is back, somebody says: not a time to go on dialling seldom.
       if (this.#goneSinceMs.delete(record.id)) contact.nextDialAtMs = Math.min(contact.nextDialAtMs, nowMs)
-      // It may have contradicted a mere suspicion, and not know that we have buried it.
-      if (was?.status === 'dead' && was.boot === record.boot)
-        this.send(record.id, { type: 'news', records: [this.told(was)] })
+      if (was?.status === 'dead') contact.burial = was.boot === record.boot ? { as: was, back: record } : undefined
+      if (was?.status === 'dead' && contact.linked) this.tellBurial(contact)
       return
     }
     this.#goneSinceMs.set(record.id, nowMs)
     if (was !== undefined && isPresent(was)) contact.unlinkedSinceMs = nowMs
+  }
+
+  /** It may have contradicted a mere suspicion, and not know that we went on without it until now. */
+  tellBurial({ peer, burial }: Contact): void {
+    if (burial !== undefined) this.send(peer, { type: 'news', records: [this.told(burial.as), this.told(burial.back)] })
   }
 
   contactOf(peer: PeerId, addresses: readonly Address[], nowMs: number): Contact {

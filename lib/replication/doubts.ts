@@ -1,6 +1,5 @@
 /**
- * What we hold and others may have changed without us, by partition: they buried us, while we stood still or were cut
- * off from them.
+ * What we hold and others may have changed without us, by partition: we stood still, and they buried us.
  *
  *   buried ─▶ all of it ─┬─ ours to decide: others have told what they have and it is here ─▶ sure
  *                        └─ a copy: its primary has compared it since, and it was equal    ─▶ sure

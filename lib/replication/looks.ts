@@ -2,7 +2,7 @@
  * For what a partition that warms does not have yet: a look at its holders (`peeks.ts`), and another where the first says
  * nothing. Three things make a look say nothing:
  *
- * - what we hold may be old, for we were buried and others went on: then silence is no answer, however long it lasts;
+ * - what we hold may be old, for we stood still and others went on: then silence is no answer, however long it lasts;
  * - a link was lost or an answer did not come, so somebody may have it who was not heard;
  * - who was asked sees other members than we do:
  *
@@ -11,8 +11,8 @@
  *
  * Nor does it say anything that nobody could be asked, while an owner that we have just heard of has no link to us yet.
  *
- * To a change even a record says nothing while an owner of the partition cannot be asked, for it may have a newer one, and
- * what is made now would be made of the one before (PROTOCOL C2):
+ * To a change even a record says nothing while an owner of the partition cannot be asked, or one who was asked sees other
+ * members, for there may be a newer one, and what is made now would be made of the one before (PROTOCOL C2):
  *
  *   2. B is primary of k = 2 ─ we join and are primary now ─ our link to B is lost ─ a comparison with k = 1 comes, and C
  *      has k = 1 left over: it would say yes a second time. The link is back in a moment, and B is asked.
@@ -80,8 +80,9 @@ export class Looks {
     }
     const isAsked = peeks.look(namespace, key, partition, change, ({ answer, isFound, isHeard, apart }) => {
       if (answer === undefined && !isHeard && isDoubtful(partition)) return again()
-      const isUnknown = answer === undefined && !isFound && clock.monotonic() - sinceMs < BLIND_MS_MAX
-      if (isUnknown && apart !== undefined) return void agreeWith(apart).then(again)
+      const isBlind = answer === undefined && clock.monotonic() - sinceMs < BLIND_MS_MAX
+      const isUnknown = isBlind && !isFound
+      if (isBlind && apart !== undefined && (!isFound || change !== undefined)) return void agreeWith(apart).then(again)
       if (isUnknown && (!isHeard || mayBeUnlinked)) return again()
       if (change !== undefined && answer === undefined && mayBeUnlinked) return again()
       assured.asked(namespace, key)

@@ -38,14 +38,11 @@ import { Offers } from './offers.ts'
 import { Pace } from './pace.ts'
 import { type PeekedChange, Peeks } from './peeks.ts'
 import { Sources } from './sources.ts'
+import { Standstill } from './standstill.ts'
 
 /** How often a member that leaves, or waits for copies, looks again. */
 const LOOK_AGAIN_MS = 10
 const TICK_MS = 1_000
-/** A member that has stood still for so long may have been given up by the others. */
-const STALL_MS = 5_000
-/** That it was it hears this soon after; what it hears later was another time. */
-const HEARD_MS = 10_000
 
 /** What a new table has changed for this member. */
 export interface Roles {
@@ -76,6 +73,8 @@ export interface ReplicationDeps {
   readonly owners: () => readonly Who[]
   readonly bootOf: (peer: PeerId) => number
   readonly isSuspected: (peer: PeerId) => boolean
+  /** Suspected, and not heard by us either. */
+  readonly isSilent: (peer: PeerId) => boolean
   readonly hasLink: (peer: PeerId) => boolean
   /** Linked, and out of the view because it is leaving. */
   readonly leavers: () => readonly PeerId[]
@@ -113,14 +112,12 @@ export class Replication {
   /** By partition, who had the say after us where we had all of it. */
   readonly #passedTo: (PeerId | undefined)[] = new Array(PARTITIONS)
   #disarmTick: Cancel = () => {}
-  #tickedMs: number
-  /** The last time that we stood still: before it we were sure to be with the others. */
-  #stalled: { readonly sinceMs: number; readonly untilMs: number } | undefined
+  readonly #standstill: Standstill
 
   constructor(deps: ReplicationDeps) {
     this.#deps = deps
     const { self, clock, meshClock, client, store, stats, viewHash, partitionOf, answers } = deps
-    this.#tickedMs = meshClock.now()
+    this.#standstill = new Standstill(meshClock.now())
     this.#floorNews = new FloorNews(store)
     const primaryOf = (partition: number): PeerId | undefined => deps.table().primary(partition)
     const rankOf = (partition: number): number => deps.table().rankOf(self, partition)
@@ -216,9 +213,7 @@ export class Replication {
   start(): void {
     this.#backups.start()
     const tick = (): void => {
-      const nowMs = this.#deps.meshClock.now()
-      if (nowMs - this.#tickedMs > STALL_MS) this.#stalled = { sinceMs: this.#tickedMs, untilMs: nowMs }
-      this.#tickedMs = nowMs
+      this.#standstill.tick(this.#deps.meshClock.now())
       this.#disarmTick = this.#deps.clock.after(TICK_MS, tick)
     }
     tick()
@@ -370,15 +365,18 @@ export class Replication {
     this.#intake.gone(peer)
   }
 
-  /** Others took over what we own: they may have changed what we hold. */
-  buried(): void {
+  /**
+   * Others took over what we own, and may have changed what we hold. Asleep, we have missed all that came for our copies
+   * too; awake, it is as after a split: a change looks at others first, and a read takes what there is.
+   */
+  buried(wasAsleep: boolean): void {
     const { meshClock, tombstoneTtlMs, table, self } = this.#deps
-    const nowMs = meshClock.now()
-    const wasStill = this.#stalled !== undefined && nowMs - this.#stalled.untilMs < HEARD_MS
-    const sinceMs = wasStill ? (this.#stalled?.sinceMs as number) : this.#tickedMs
-    if (nowMs - sinceMs > tombstoneTtlMs) this.#giveUpOlder(sinceMs)
-    this.#stalled = undefined
-    this.#doubts.all(nowMs)
+    if (wasAsleep) {
+      const nowMs = meshClock.now()
+      const sinceMs = this.#standstill.sinceMs(nowMs)
+      if (nowMs - sinceMs > tombstoneTtlMs) this.#giveUpOlder(sinceMs)
+      this.#doubts.all(nowMs)
+    }
     this.#intake.beginAnew(partition => table().primary(partition) === self)
     this.#offers.forgetTold()
     this.#offers.viewChanged()
@@ -425,7 +423,7 @@ export class Replication {
   }
 
   #holdersOf(partition: number): readonly PeerId[] {
-    const { self, table, hasLink, isSuspected, ownerBefore } = this.#deps
+    const { self, table, hasLink, isSilent, ownerBefore } = this.#deps
     const holders = new Set<PeerId>()
     const before = ownerBefore(partition)
     if (before !== undefined) holders.add(before)
@@ -433,7 +431,7 @@ export class Replication {
     for (const peer of table().owners(partition)) if (this.#intake.isAwaited(peer)) holders.add(peer)
     // Who goes has it still where two tables followed each other so fast that the owner between never had it.
     for (const peer of this.#intake.awaited) holders.add(peer)
-    return [...holders].filter(peer => peer !== self && hasLink(peer) && !isSuspected(peer))
+    return [...holders].filter(peer => peer !== self && hasLink(peer) && !isSilent(peer))
   }
 
   #giveUpOlder(ms: number): void {

@@ -37,7 +37,7 @@ export interface HandlersDeps {
   readonly complaints: Complaints
   /** False while this member does not trust its own view. */
   readonly isCertain: () => boolean
-  /** Undefined but where we have just begun and this peer may know of others: resolves when it has told. */
+  /** Undefined but where this peer knows of another mesh than we do: resolves when both know the same. */
   readonly settleWith: (peer: PeerId) => Promise<void> | undefined
   readonly owns: (namespace: string, key: string) => boolean
   readonly viewHash: () => number

@@ -194,10 +194,12 @@ describe('a member that others buried', () => {
     records: [record('m', { status: 'dead', ...over })]
   })
 
-  it('contradicts, and knows that what it holds may be old, whether it stood still or was only not heard', () => {
-    for (const t of [awakeAfter(2_000, 0), awakeAfter(200, 0), awakeAfter(20_000, 10_000)]) {
+  it('contradicts, and knows whether it was asleep meanwhile or only not heard', () => {
+    const asleep = [awakeAfter(2_000, 0), awakeAfter(20_000, 9_800)]
+    const awake = [awakeAfter(200, 0), awakeAfter(1_800, 0), awakeAfter(20_000, 10_000)]
+    for (const t of [...asleep, ...awake]) {
       const effects = t.message('a', died())
-      expect(only(effects, 'buried')).toEqual([{ type: 'buried' }])
+      expect(only(effects, 'buried')).toEqual([{ type: 'buried', wasAsleep: asleep.includes(t) }])
       expect(only(effects, 'gossip')[0]?.records).toEqual([record('m', { incarnation: 2 })])
     }
   })
@@ -224,15 +226,37 @@ describe('a member that others buried', () => {
     expect(t.protocol.self.incarnation).toBe(4)
   })
 
+  it('is back once, and until then others have gone on without it', () => {
+    const t = awakeAfter(200, 0)
+    expect(only(t.message('a', died()), 'buried')).toHaveLength(1)
+    const back = (incarnation: number): MemberTalk => ({
+      type: 'news',
+      records: [record('m', { status: 'dead' }), record('m', { incarnation })]
+    })
+    const told = [back(2), died(), back(2), back(2), back(3)]
+    expect(told.map(message => only(t.message('a', message), 'buried').length)).toEqual([1, 0, 0, 0, 1])
+  })
+
   it('hears of it from those who did when it is back', () => {
     const t = new Table()
     t.up('a')
     t.gossip('b', record('a', { status: 'dead' }))
     const back = t.message('a', { type: 'news', records: [record('a', { incarnation: 2 })] })
-    expect(sent(back, 'news', 'a')[0]?.records).toEqual([record('a', { status: 'dead' })])
+    const told = [record('a', { status: 'dead' }), record('a', { incarnation: 2 })]
+    expect(sent(back, 'news', 'a').map(({ records }) => records)).toEqual([told])
     const suspected = t.gossip('b', record('a', { status: 'suspect', incarnation: 2 }))
     const refuted = t.message('a', { type: 'news', records: [record('a', { incarnation: 3 })] })
     expect(sent([...suspected, ...refuted], 'news', 'a')).toEqual([])
+  })
+
+  it('hears of it when it is linked, where others have told sooner that it is back', () => {
+    const t = new Table()
+    t.up('a')
+    t.linkDown('a')
+    t.gossip('b', record('a', { status: 'dead' }))
+    expect(sent(t.gossip('b', record('a', { incarnation: 2 })), 'news')).toEqual([])
+    const linked = t.linkUp('a', { incarnation: 2 })
+    expect(sent(linked, 'news', 'a')[0]?.records.map(({ status }) => status)).toEqual(['dead', 'alive'])
   })
 
   it('but not the process that comes after it under its name', () => {
@@ -240,6 +264,45 @@ describe('a member that others buried', () => {
     t.up('a')
     t.gossip('b', record('a', { status: 'dead' }))
     const back = t.message('a', { type: 'news', records: [record('a', { boot: 2, incarnation: 2 })] })
-    expect(sent(back, 'news', 'a')).toEqual([])
+    t.linkDown('a')
+    expect(sent([...back, ...t.linkUp('a', { boot: 2, incarnation: 2 })], 'news', 'a')).toEqual([])
+  })
+})
+
+describe('a member that we take for dead', () => {
+  it('goes by another view while it is linked to us, until it has contradicted', () => {
+    const t = new Table()
+    t.meet('a', 'b')
+    expect(t.protocol.isApart('a', t.nowMs)).toBe(false)
+    t.gossip('b', record('a', { status: 'dead' }))
+    expect(t.protocol.isApart('a', t.nowMs)).toBe(true)
+    t.gossip('b', record('a', { incarnation: 2 }))
+    expect(t.protocol.isApart('a', t.nowMs)).toBe(false)
+    t.gossip('b', record('a', { status: 'dead', incarnation: 2 }))
+    t.linkDown('a')
+    expect(t.protocol.isApart('a', t.nowMs)).toBe(false)
+  })
+})
+
+describe('a member that is suspected', () => {
+  it('is silent where we do not hear it either', () => {
+    const t = new Table()
+    t.meet('a', 'b')
+    expect(t.protocol.isSilent('a')).toBe(false)
+    t.gossip('b', record('a', { status: 'suspect' }))
+    expect(t.protocol.isSilent('a')).toBe(false)
+    t.linkDown('a')
+    expect(t.protocol.isSilent('a')).toBe(true)
+  })
+
+  it('is not silent any more once it is heard, though it has not contradicted yet', () => {
+    const t = new Table()
+    t.meet('a', 'b')
+    t.silence('a')
+    t.until(() => t.status('a') === 'suspect')
+    expect(t.protocol.isSilent('a')).toBe(true)
+    t.heard('a')
+    expect(t.status('a')).toBe('suspect')
+    expect(t.protocol.isSilent('a')).toBe(false)
   })
 })

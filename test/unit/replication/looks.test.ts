@@ -77,6 +77,18 @@ describe('a look that brings a record, while an owner cannot be asked that may h
     isCutOff = true
   })
 
+  it('is no answer to a change where one who was asked sees others, until the views are compared', async () => {
+    isCutOff = false
+    looks.look('n', 'k', CHANGE, () => over++)
+    await end({ ...FOUND, apart: 'a' })
+    expect([over, open.length, agreed]).toEqual([0, 1, ['a']])
+    await end(FOUND)
+    expect([over, open.length]).toEqual([1, 0])
+    looks.look('n', 'k', undefined, () => over++)
+    await end({ ...FOUND, apart: 'a' })
+    expect([over, open.length, agreed]).toEqual([2, 0, ['a']])
+  })
+
   it('is no answer to a change until that one is asked, but for no longer than half a second', async () => {
     looks.look('n', 'k', CHANGE, () => over++)
     await end(FOUND)
