@@ -7,10 +7,13 @@ const IN_PARALLEL = {
   sequence: { groupOrder: 0 }
 } as const
 
+/** Long, and nothing but arithmetic on bytes that we hold ourselves. */
+const ARITHMETIC = ['test/property/{placement*,store}.test.ts', 'test/fuzz/**/*.test.ts']
+
 /**
  * Two groups, one after the other: what is pure or simulated runs in parallel; what starts real processes has the
  * machine to itself, because two cores shared with other tests would make its deadlines lies. What runs in the simulated
- * world is a project of its own, for it is the same on every Node: `--project '!simulated'` is all the rest.
+ * world, and what is long arithmetic, are projects of their own, for they are the same on every Node: CI runs them once.
  */
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
@@ -22,9 +25,13 @@ export default defineConfig({
         test: {
           name: 'core',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/scenario/**', 'test/sim/**', 'test/e2e/**', 'test/package/**'],
+          exclude: ['test/scenario/**', 'test/sim/**', 'test/e2e/**', 'test/package/**', ...ARITHMETIC],
           ...IN_PARALLEL
         }
+      },
+      {
+        extends: true,
+        test: { name: 'arithmetic', include: ARITHMETIC, ...IN_PARALLEL }
       },
       {
         extends: true,

@@ -1,20 +1,20 @@
 /**
  * A key is invalidated at the moments of a fill. A fill is so many events of the simulator from the first get to the
- * last answer; for each of them the same seed is run again, and the invalidation begins right after that event. The
+ * last answer; for each of them the mesh is formed again, and the invalidation begins right after that event. The
  * origin changes its row at that very moment, so what a loader has read before is stale from then on: once the
  * invalidation has resolved, nobody who comes gets it and no member stores it.
  *
  * Each history is walked in strides, and each with its own first step, so that together they look at every event.
  *
- * Each history is walked twice: with callers at all members from the moment the invalidation has resolved, and with
- * nobody for a while after it, because callers that come at once start a load whose newer version would hide that the
- * old value was stored after it.
+ * Each history is walked twice, with a key each, one after the other: with callers at all members from the moment the
+ * invalidation has resolved, and with nobody for a while after it, because callers that come at once start a load whose
+ * newer version would hide that the old value was stored after it.
  */
 import { afterEach, describe, expect, it, vi } from 'vitest'
 import { Flights } from '../../lib/fill/flight.ts'
 import { Store } from '../../lib/store/store.ts'
 import { type Cluster, cluster } from '../../lib/testing.ts'
-import { keyOf, mesh, watch } from './story.ts'
+import { mesh, ownersOf, watch } from './story.ts'
 
 const FORM_MS = 500
 const ORIGIN_MS = 12
@@ -31,6 +31,8 @@ const NEW = 2
 
 type Kind = 'load' | 'getOrSet'
 type Invalidation = 'delete' | 'set' | 'clear'
+/** When others ask again. */
+type Then = 'at once' | 'later'
 
 interface Walk {
   readonly kind: Kind
@@ -48,8 +50,8 @@ interface Read {
   readonly settled: { state: string; value: number | undefined; error: unknown }
 }
 
-/** One key for all histories: the same seed has the same owners. */
-let key: string | undefined
+/** Two keys for all histories: the same seed has the same owners. */
+let keys: readonly string[] | undefined
 
 /** One history: a fill for callers at all members, and a key that may be invalidated at any time. */
 class Fill {
@@ -61,25 +63,27 @@ class Fill {
   isOver = false
   calls = 0
 
-  constructor(t: Cluster, kind: Kind) {
+  constructor(t: Cluster, kind: Kind, key: string) {
     this.t = t
     this.#kind = kind
-    key ??= keyOf(t, OWNER)
     this.#key = key
   }
 
-  static async formed({ kind, backups }: Walk): Promise<Fill> {
+  /** Two of them in a mesh that has just formed: the second is to begin when the first is over. */
+  static async formed({ kind, backups }: Walk): Promise<[Fill, Fill]> {
+    const fills = new Map<string, Fill>()
     const t: Cluster = cluster(MEMBERS.length, {
       seed: 400,
       start: member => {
-        const load = (): Promise<number> => fill.#origin()
+        const load = (key: unknown): Promise<number> => (fills.get(key as string) as Fill).#origin()
         if (kind === 'load') member.cache('products', { ttl: '1h', backups, load })
         else member.cache('products', { ttl: '1h', backups })
       }
     })
     await t.run(FORM_MS)
-    const fill = new Fill(t, kind)
-    return fill
+    keys ??= ownedBy(t, OWNER)
+    for (const key of keys) fills.set(key, new Fill(t, kind, key))
+    return [...fills.values()] as [Fill, Fill]
   }
 
   /** Read first and slow then: what arrives may be old, as with a real database. */
@@ -116,6 +120,13 @@ class Fill {
   }
 }
 
+/** Two keys of this member. */
+function ownedBy(t: Cluster, index: number): string[] {
+  const candidates = Array.from({ length: 100 }, (_, i) => `key-${i}`)
+  const owners = ownersOf(t, candidates)
+  return candidates.filter((_, i) => owners[i] === index).slice(0, 2)
+}
+
 /** Every value that any member stores meanwhile. */
 async function storedDuring(work: () => Promise<void>): Promise<Buffer[]> {
   const stored: Buffer[] = []
@@ -136,7 +147,7 @@ async function storedDuring(work: () => Promise<void>): Promise<Buffer[]> {
 
 /** How many events it is from the first get to the last answer, and the bytes of the value that will be old. */
 async function measure(along: Walk): Promise<{ events: number; old: Buffer }> {
-  const fill = await Fill.formed(along)
+  const [fill] = await Fill.formed(along)
   const before = fill.t.world.steps
   let events = 0
   const stored = await storedDuring(async () => {
@@ -152,8 +163,7 @@ async function measure(along: Walk): Promise<{ events: number; old: Buffer }> {
 }
 
 /** What was wrong when it was invalidated after that many events. */
-async function invalidateAfter(events: number, along: Walk, old: Buffer, then: 'at once' | 'later'): Promise<string[]> {
-  const fill = await Fill.formed(along)
+async function invalidateAfter(fill: Fill, events: number, along: Walk, old: Buffer, then: Then): Promise<string[]> {
   fill.begin(along.first)
   for (let i = 0; i < events; i++) await fill.t.world.step()
   await fill.invalidate(along)
@@ -181,8 +191,10 @@ async function walk(along: Walk, phase = 0): Promise<{ moments: number; wrong: s
   let moments = 0
   for (let i = phase % stride; i <= events; i += stride) {
     moments++
-    for (const then of ['at once', 'later'] as const)
-      for (const what of await invalidateAfter(i, along, old, then)) wrong.push(`event ${i}, ${then}: ${what}`)
+    const [first, second] = await Fill.formed(along)
+    for (const what of await invalidateAfter(first, i, along, old, 'at once'))
+      wrong.push(`event ${i}, at once: ${what}`)
+    for (const what of await invalidateAfter(second, i, along, old, 'later')) wrong.push(`event ${i}, later: ${what}`)
   }
   return { moments, wrong }
 }
