@@ -164,7 +164,8 @@ export class Roster {
    */
   #hearOfBurial({ id, boot, incarnation }: MemberFields, told: readonly MemberFields[], nowMs: number): void {
     if (boot !== this.#self.boot) return
-    const back = told.find(each => each.id === id && each.status === 'alive' && each.incarnation > incarnation)
+    const isBack = (each: MemberFields): boolean => each.id === id && each.boot === boot && each.status === 'alive'
+    const back = told.find(each => isBack(each) && each.incarnation > incarnation)
     if (back === undefined ? incarnation <= this.#buriedAs : back.incarnation <= this.#backAs) return
     this.#buriedAs = Math.max(this.#buriedAs, incarnation)
     this.#backAs = Math.max(this.#backAs, back?.incarnation ?? 0)

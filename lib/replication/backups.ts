@@ -24,6 +24,7 @@ import { isSure, Levels } from './levels.ts'
 import type { Pace } from './pace.ts'
 import { Repairs } from './repairs.ts'
 import { type End, type Gone, type Item, Stream } from './stream.ts'
+import { answersToTell, type Telling } from './told-answers.ts'
 
 /** All partitions are compared this often, should a copy have been lost in a way that nobody noticed. */
 const COMPARE_ALL_MS = 30_000
@@ -53,6 +54,7 @@ export interface BackupsDeps {
   readonly isWarming: (partition: number) => boolean
   readonly floorNews: FloorNews
   readonly agreeWith: (peer: PeerId) => Promise<void>
+  readonly answersIn: Telling['answersIn']
   /** As primary: a record from somebody else. */
   readonly takeIn: (entry: Entry, from: PeerId) => void
   readonly isWanted: (ours: Version, theirs: Version, holder: PeerId) => boolean
@@ -200,6 +202,8 @@ export class Backups {
     this.#carryLevels(before, after, renewed)
     this.#closeStreams(peer => after.ids.includes(peer) && !renewed.has(peer))
     this.#repairs.tableChanged()
+    for (const [peer, answers] of answersToTell(before, after, { ...this.#deps, renewed }))
+      if (this.#deps.hasLink(peer)) this.#streamTo(peer).tell(answers)
     this.#compareSoon()
   }
 

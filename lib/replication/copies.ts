@@ -116,8 +116,9 @@ export class Copies {
   }
 
   receive(peer: PeerId, batch: MessageOf<'copies'>): MessageOf<'copied'> {
-    const { store, mergeFloors, viewHash } = this.#deps
+    const { store, mergeFloors, viewHash, remember } = this.#deps
     if (batch.floors.length > 0) mergeFloors(batch.floors)
+    for (const answer of batch.answers) remember(answer)
     const refused: Refused[] = []
     const killers = new Set<Floor>()
     for (const [place, { record, answer }] of batch.records.entries()) {

@@ -131,7 +131,7 @@ export class Replication {
     const pushes = new Pace(clock, deps.bytesPerSecond)
     const pulls = new Pace(clock, deps.bytesPerSecond)
     this.#backups = new Backups({
-      ...{ ...deps, ...floors, pace: pushes, isWanted, isWarming, takeIn, onProgress },
+      ...{ ...deps, ...floors, ...answers, pace: pushes, isWanted, isWarming, takeIn, onProgress },
       overtaken: entry => this.#arrivals.overtaken(entry)
     })
     this.#intake = new Intake({

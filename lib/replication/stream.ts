@@ -20,7 +20,9 @@ import type { Answered, Floor, Holding } from '../rpc/replica-talk.ts'
 import { type Entry, entryBytes } from '../store/entry.ts'
 import type { Version } from '../store/version.ts'
 import type { FloorNews, FloorsToTell } from './floor-news.ts'
+import { ANSWERS_MAX } from './gifts.ts'
 import { recordOf } from './record.ts'
+import type { KnownAnswer } from './told-answers.ts'
 
 const BATCH_BYTES_MAX = 256 * 1024
 /** Work of a few milliseconds on either side, for reads wait as long. */
@@ -85,6 +87,7 @@ export class Stream {
   readonly #deps: StreamDeps
   #items: Item[] = []
   #gone: Gone[] = []
+  #answers: KnownAnswer[] = []
   #digests: number[] = []
   #queuedBytes = 0
   #underWay: Batch | undefined
@@ -143,6 +146,12 @@ export class Stream {
     this.#later()
   }
 
+  /** What was answered of late. It goes with what is sent next, and is gone with the link: then others are asked for it. */
+  tell(answers: readonly KnownAnswer[]): void {
+    this.#answers = [...this.#answers, ...answers].slice(-ANSWERS_MAX)
+    this.#later()
+  }
+
   /** Compares these partitions, as soon as nothing else waits. */
   compare(partitions: readonly number[]): void {
     for (const partition of partitions) this.#digests.push(partition)
@@ -175,9 +184,10 @@ export class Stream {
   #nextBatch(): Batch | undefined {
     const items = this.#takeItems()
     const evicted = this.#gone.splice(0, BATCH_RECORDS_MAX)
+    const answers = this.#answers.splice(0, BATCH_RECORDS_MAX)
     const isAll = this.#items.length === 0 && this.#gone.length === 0
     const digests = isAll ? this.#takeDigests() : []
-    if (items.length + evicted.length + digests.length === 0) return undefined
+    if (items.length + answers.length + evicted.length + digests.length === 0) return undefined
     const { viewHash, nowMs, floors } = this.#deps
     const toTell = digests.length > 0 ? floors.for(this.peer) : undefined
     const message: MessageOf<'copies'> = {
@@ -185,6 +195,7 @@ export class Stream {
       viewHash: viewHash(),
       delivers: items[0]?.delivers === true,
       records: items.map(({ entry, answer }) => ({ record: recordOf(entry), answer })),
+      answers,
       evicted,
       atMs: nowMs(),
       digests,
@@ -278,6 +289,7 @@ export class Stream {
     this.#underWay = undefined
     this.#items = []
     this.#gone = []
+    this.#answers = []
     this.#digests = []
     this.#queuedBytes = 0
     this.#ended = this.#begun

@@ -85,6 +85,8 @@ export const REPLICA_LAYOUTS = {
     viewHash: real,
     delivers: flag,
     records: listOf(object({ record, answer: optional(answer) }), RECORDS_MAX, 'records'),
+    /** To who keeps copies only now: what was answered of late about such keys, so that it is not done again there. */
+    answers: listOf(answer, RECORDS_MAX, 'answers'),
     /** Given up by the primary for want of room. */
     evicted: listOf(object({ ...name, ...version }), RECORDS_MAX, 'evicted'),
     /** What the primary has of these partitions at this very place of the stream, at this time of the mesh clock. */

@@ -159,7 +159,7 @@ class Poll {
   #send(peer: PeerId, record: RecordFields): void {
     const { routes, client, meshClock, takeIn } = this.#deps
     const records = [{ record, answer: undefined }]
-    const nothingElse = { evicted: [], atMs: meshClock.now(), digests: [], floors: [] }
+    const nothingElse = { answers: [], evicted: [], atMs: meshClock.now(), digests: [], floors: [] }
     const viewHash = routes.deps.viewHash()
     const copies = { type: 'copies', viewHash, delivers: true, records, ...nothingElse } as const
     if (peer === routes.deps.self) takeIn(copies)

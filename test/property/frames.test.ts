@@ -298,6 +298,7 @@ const FIELDS: Record<Kind, Record<string, fc.Arbitrary<unknown>>> = {
     viewHash: real,
     delivers: fc.boolean(),
     records: few({ record, answer: maybe(answerFields) }),
+    answers: few(answerFields),
     evicted: few({ ...where, ...stamped }),
     atMs: real,
     digests: holdings,

@@ -212,4 +212,24 @@ describe('a change whose owner dies before its writer has heard', () => {
     expect(writing.value, 'it was made, and that is what its writer is told').toEqual(expect.any(String))
     expect(await t.until(products(t, 0).get(key))).toBe('second')
   })
+
+  it('is not made again where the next owner dies too, which remembered what the first had done', async () => {
+    const start = (member: Mesh): unknown => member.cache('products', { ttl: '1h', backups: 1 })
+    const t = await formed(4, { seed: 1161, start })
+    const [key] = keysHeldBy(t, 1, 2, 1, 0) as [string]
+    const [lastOwner, writer] = [0, 3]
+    // What both owners say to the writer gets lost, and it sends its change again and again.
+    t.cutOneWay([2, 1], [writer])
+    const writing = watch(t, products(t, writer).compareAndSet(key, null, 'first', { timeout: '30s' }))
+    await t.run(20)
+    t.crash(2)
+    while (mesh(t, 1).members.length > 3) await t.run(10)
+    // The record goes to the next by another change, with the answer to that alone.
+    expect(await t.until(products(t, 1).touch(key, '2h'))).toBe(true)
+    await t.run(20)
+    t.crash(1)
+    await t.run('30s')
+    expect(writing.value, 'it was made, and that is what its writer is told').toEqual(expect.any(String))
+    expect(await t.until(products(t, lastOwner).get(key))).toBe('first')
+  })
 })

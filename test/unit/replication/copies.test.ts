@@ -39,7 +39,7 @@ beforeEach(() => {
 function told(batch: Partial<MessageOf<'copies'>>): MessageOf<'copied'> {
   const nothing = { records: [], evicted: [], digests: [], floors: [] }
   return copies.receive('primary', {
-    ...{ type: 'copies', viewHash: 1, delivers: false, atMs: 1_000 },
+    ...{ type: 'copies', viewHash: 1, delivers: false, atMs: 1_000, answers: [] },
     ...nothing,
     ...batch
   })
