@@ -58,7 +58,7 @@ export function copying(deps: CopyingDeps): Replication {
     owners: () => membership.view.owners(),
     bootOf: peer => membership.view.get(peer)?.boot ?? 0,
     isSuspected: peer => membership.view.get(peer)?.status === 'suspect',
-    isSilent: peer => membership.isSilent(peer),
+    isUnheard: peer => membership.isUnheard(peer),
     hasLink: peer => links.has(peer),
     leavers: () => links.peers().filter(peer => membership.view.get(peer)?.status === 'left'),
     agreeWith: peer => membership.agreeWith(peer),

@@ -144,8 +144,9 @@ export class Membership {
     return this.view.present().length < 2 || this.#protocol.isCertain(this.#deps.clock.monotonic())
   }
 
-  isSilent(peer: PeerId): boolean {
-    return this.#protocol.isSilent(peer)
+  /** Suspected, and not heard by us either. */
+  isUnheard(peer: PeerId): boolean {
+    return this.#protocol.isUnheard(peer)
   }
 
   linkDown(peer: PeerId): void {

@@ -95,7 +95,7 @@ export class Protocol {
   }
 
   /** It is suspected, and nothing has come from it to us either: not worth a question. */
-  isSilent(peer: PeerId): boolean {
+  isUnheard(peer: PeerId): boolean {
     return this.view.get(peer)?.status === 'suspect' && (!this.isLinked(peer) || this.#roster.ownSuspects.has(peer))
   }
 

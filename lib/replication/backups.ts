@@ -24,7 +24,7 @@ import { isSure, Levels } from './levels.ts'
 import type { Pace } from './pace.ts'
 import { Repairs } from './repairs.ts'
 import { type End, type Gone, type Item, Stream } from './stream.ts'
-import { answersToTell, type Telling } from './told-answers.ts'
+import { type AnswersIn, answersToTell } from './told-answers.ts'
 
 /** All partitions are compared this often, should a copy have been lost in a way that nobody noticed. */
 const COMPARE_ALL_MS = 30_000
@@ -54,7 +54,7 @@ export interface BackupsDeps {
   readonly isWarming: (partition: number) => boolean
   readonly floorNews: FloorNews
   readonly agreeWith: (peer: PeerId) => Promise<void>
-  readonly answersIn: Telling['answersIn']
+  readonly answersIn: AnswersIn
   /** As primary: a record from somebody else. */
   readonly takeIn: (entry: Entry, from: PeerId) => void
   readonly isWanted: (ours: Version, theirs: Version, holder: PeerId) => boolean

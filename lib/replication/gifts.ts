@@ -25,9 +25,8 @@ import type { Answered } from '../rpc/replica-talk.ts'
 import type { Entry } from '../store/entry.ts'
 import type { Store } from '../store/store.ts'
 import { recordOf } from './record.ts'
+import { ANSWERS_MAX, type AnswersIn } from './told-answers.ts'
 
-/** Answers of changes that go along with the first page of a pull. */
-export const ANSWERS_MAX = 4_096
 const PARTITIONS_MAX = 256
 const PAGE_BYTES_MAX = 512 * 1024
 /** Work of a few milliseconds on either side, for reads wait as long. */
@@ -45,7 +44,7 @@ export interface GiftsDeps {
   readonly answerOf: (peer: PeerId, boot: number, number: number) => Answered
   /** To whom a partition went that was ours, if all of it was here. */
   readonly passedTo: (partition: number) => PeerId | undefined
-  readonly answersIn: (partitions: ReadonlySet<number>, most: number) => readonly (Answered & {})[]
+  readonly answersIn: AnswersIn
 }
 
 /** Records with fewer backups than this have no copies. */

@@ -20,7 +20,7 @@ import type { Floor, Holding } from '../rpc/replica-talk.ts'
 import type { Store } from '../store/store.ts'
 import { isSame } from './copies.ts'
 import type { FloorNews } from './floor-news.ts'
-import { ANSWERS_MAX, type GiftsDeps } from './gifts.ts'
+import { ANSWERS_MAX, type AnswersIn } from './told-answers.ts'
 
 const STILL_MS = 500
 const STILL_MS_MAX = 3_000
@@ -46,7 +46,7 @@ export interface OffersDeps {
   readonly agreeWith: (peer: PeerId) => Promise<void>
   readonly mergeFloors: (floors: readonly Floor[]) => void
   readonly floorNews: FloorNews
-  readonly answersIn: GiftsDeps['answersIn']
+  readonly answersIn: AnswersIn
 }
 
 export class Offers {

@@ -74,7 +74,7 @@ export interface ReplicationDeps {
   readonly bootOf: (peer: PeerId) => number
   readonly isSuspected: (peer: PeerId) => boolean
   /** Suspected, and not heard by us either. */
-  readonly isSilent: (peer: PeerId) => boolean
+  readonly isUnheard: (peer: PeerId) => boolean
   readonly hasLink: (peer: PeerId) => boolean
   /** Linked, and out of the view because it is leaving. */
   readonly leavers: () => readonly PeerId[]
@@ -423,7 +423,7 @@ export class Replication {
   }
 
   #holdersOf(partition: number): readonly PeerId[] {
-    const { self, table, hasLink, isSilent, ownerBefore } = this.#deps
+    const { self, table, hasLink, isUnheard, ownerBefore } = this.#deps
     const holders = new Set<PeerId>()
     const before = ownerBefore(partition)
     if (before !== undefined) holders.add(before)
@@ -431,7 +431,7 @@ export class Replication {
     for (const peer of table().owners(partition)) if (this.#intake.isAwaited(peer)) holders.add(peer)
     // Who goes has it still where two tables followed each other so fast that the owner between never had it.
     for (const peer of this.#intake.awaited) holders.add(peer)
-    return [...holders].filter(peer => peer !== self && hasLink(peer) && !isSilent(peer))
+    return [...holders].filter(peer => peer !== self && hasLink(peer) && !isUnheard(peer))
   }
 
   #giveUpOlder(ms: number): void {

@@ -2,6 +2,7 @@
  * Since when others may have gone on without us, when we hear that they have: since our last tick; or, where we have
  * just stood still, since the last one before that. By the mesh clock, which leaps where a machine has slept.
  */
+
 /** A member that has stood still for so long may have been given up by the others. */
 const STALL_MS = 5_000
 /** That it was it hears this soon after; what it hears later was another time. */

@@ -20,9 +20,8 @@ import type { Answered, Floor, Holding } from '../rpc/replica-talk.ts'
 import { type Entry, entryBytes } from '../store/entry.ts'
 import type { Version } from '../store/version.ts'
 import type { FloorNews, FloorsToTell } from './floor-news.ts'
-import { ANSWERS_MAX } from './gifts.ts'
 import { recordOf } from './record.ts'
-import type { KnownAnswer } from './told-answers.ts'
+import { ANSWERS_MAX, type KnownAnswer } from './told-answers.ts'
 
 const BATCH_BYTES_MAX = 256 * 1024
 /** Work of a few milliseconds on either side, for reads wait as long. */
@@ -146,7 +145,7 @@ export class Stream {
     this.#later()
   }
 
-  /** What was answered of late. It goes with what is sent next, and is gone with the link: then others are asked for it. */
+  /** What was answered of late: goes before all that is compared. Lost with the link, it is not told again. */
   tell(answers: readonly KnownAnswer[]): void {
     this.#answers = [...this.#answers, ...answers].slice(-ANSWERS_MAX)
     this.#later()

@@ -4,18 +4,22 @@
  *
  *   A makes it, and dies with its answer ─ B, its copy, remembers it, and is the owner ─ B dies ─ it is sent to C.
  *
- * Not promised: where B dies before it has seen that A did, C knows nothing of it.
+ * Not promised: that C knows of it where B dies before it has seen that A did, or where the link from B to C is down at
+ * that moment or lost with it; and beyond so many answers the rest are not told.
  */
 import type { Table } from '../placement/table.ts'
 import type { PeerId } from '../ports/transport.ts'
 import type { Answered } from '../rpc/replica-talk.ts'
-import { ANSWERS_MAX, type GiftsDeps } from './gifts.ts'
+
+/** Told at once: with a page of a pull, with an offer, or to one who keeps copies only now. */
+export const ANSWERS_MAX = 4_096
 
 export type KnownAnswer = Answered & {}
+export type AnswersIn = (partitions: ReadonlySet<number>, most: number) => readonly KnownAnswer[]
 
 export interface Telling {
   readonly self: PeerId
-  readonly answersIn: GiftsDeps['answersIn']
+  readonly answersIn: AnswersIn
   /** Members under whose names there is another process now. */
   readonly renewed: ReadonlySet<PeerId>
 }

@@ -285,24 +285,24 @@ describe('a member that we take for dead', () => {
 })
 
 describe('a member that is suspected', () => {
-  it('is silent where we do not hear it either', () => {
+  it('is unheard where we have no word of it either', () => {
     const t = new Table()
     t.meet('a', 'b')
-    expect(t.protocol.isSilent('a')).toBe(false)
+    expect(t.protocol.isUnheard('a')).toBe(false)
     t.gossip('b', record('a', { status: 'suspect' }))
-    expect(t.protocol.isSilent('a')).toBe(false)
+    expect(t.protocol.isUnheard('a')).toBe(false)
     t.linkDown('a')
-    expect(t.protocol.isSilent('a')).toBe(true)
+    expect(t.protocol.isUnheard('a')).toBe(true)
   })
 
-  it('is not silent any more once it is heard, though it has not contradicted yet', () => {
+  it('is unheard no more once it says anything, though it has not contradicted yet', () => {
     const t = new Table()
     t.meet('a', 'b')
     t.silence('a')
     t.until(() => t.status('a') === 'suspect')
-    expect(t.protocol.isSilent('a')).toBe(true)
+    expect(t.protocol.isUnheard('a')).toBe(true)
     t.heard('a')
     expect(t.status('a')).toBe('suspect')
-    expect(t.protocol.isSilent('a')).toBe(false)
+    expect(t.protocol.isUnheard('a')).toBe(false)
   })
 })
