@@ -63,6 +63,11 @@ const DIALS_MAX = 1_024
 /** Addresses remembered per link: a peer is dialed by several names at most. */
 const ADDRESSES_PER_PEER_MAX = 8
 
+interface Dial {
+  readonly over: Promise<PeerId>
+  readonly end: AbortController
+}
+
 class Libp2pTransport implements Transport {
   readonly self: PeerId
   readonly pubsub: Libp2pPubSub
@@ -71,7 +76,7 @@ class Libp2pTransport implements Transport {
   readonly #links: Libp2pLinks
   readonly #events: OrderedEvents<LinkEvents>
   /** Dials under way: who asks for the same address joins. */
-  readonly #dials = new Map<Address, Promise<PeerId>>()
+  readonly #dials = new Map<Address, Dial>()
   /** Where peers that are up were reached, so that asking again makes no connection. Gone with the link. */
   readonly #reached = new Map<PeerId, Set<Address>>()
   #own: readonly Address[] = []
@@ -120,12 +125,18 @@ class Libp2pTransport implements Transport {
     return this.#stopping
   }
 
-  connect(address: Address): Promise<PeerId> {
-    const dialing = this.#dials.get(address)
-    if (dialing !== undefined) return dialing
-    const dial = this.#events.during(() => this.#connect(address)).finally(() => this.#dials.delete(address))
-    this.#dials.set(address, dial)
-    return dial
+  connect(address: Address, { anew } = { anew: false }): Promise<PeerId> {
+    const before = this.#dials.get(address)
+    if (before !== undefined && !anew) return before.over
+    before?.end.abort(new Error('a later dial has taken its place'))
+    const end = new AbortController()
+    const over = this.#events
+      .during(() => this.#connect(address, end.signal))
+      .finally(() => {
+        if (this.#dials.get(address)?.end === end) this.#dials.delete(address)
+      })
+    this.#dials.set(address, { over, end })
+    return over
   }
 
   send(peer: PeerId, lane: Lane, frame: Uint8Array): boolean {
@@ -160,14 +171,15 @@ class Libp2pTransport implements Transport {
 
   // Dialing ---------------------------------------------------------------------------------------------------------
 
-  async #connect(address: Address): Promise<PeerId> {
+  async #connect(address: Address, ended: AbortSignal): Promise<PeerId> {
     if (this.#state !== 'started') throw new Error(`cannot dial ${address}: the transport is not running`)
     const { host, port } = parseAddress(address)
     if (this.#own.includes(address)) return this.self
     const known = this.#reachedAt(address)
     if (known !== undefined) return known
     if (this.#dials.size >= DIALS_MAX) throw new Error(`cannot dial ${address}: ${DIALS_MAX} dials are under way`)
-    const signal = AbortSignal.timeout(CONNECT_MS_MAX - CONNECT_SLACK_MS)
+    const late = AbortSignal.timeout(CONNECT_MS_MAX - CONNECT_SLACK_MS)
+    const signal = AbortSignal.any([late, ended])
     try {
       // `force`: without it libp2p hands back an older connection to the same address, which may be dying.
       const connection = await this.#node.libp2p.dial(multiaddr(multiaddrText(host, port)), { signal, force: true })
@@ -178,7 +190,7 @@ class Libp2pTransport implements Transport {
     } catch (error) {
       // Who answers is learnt from the handshake, and there libp2p finds that it talks to itself.
       if (error instanceof Error && error.name === 'InvalidPeerIdError') return this.self
-      const why = signal.aborted ? 'no answer in time' : messageOf(error)
+      const why = late.aborted ? 'no answer in time' : messageOf(ended.aborted ? ended.reason : error)
       throw new Error(`cannot connect to ${address}: ${why}`, { cause: error })
     }
   }

@@ -27,6 +27,8 @@ export class Contact {
   unlinkedSinceMs: number
   dialFailures = 0
   nextDialAtMs: number
+  /** When we last heard from others that it is back. */
+  backAtMs = Number.NEGATIVE_INFINITY
 
   heardAtMs = 0
   /** The first ping it has not answered. */

@@ -22,7 +22,8 @@ const DIALS_AT_ONCE = 64
 
 export class Dials {
   readonly #roster: Roster
-  readonly #underWay = new Set<PeerId>()
+  /** The latest dial to each, and when it was begun. */
+  readonly #underWay = new Map<PeerId, number>()
 
   constructor(roster: Roster) {
     this.#roster = roster
@@ -80,10 +81,12 @@ export class Dials {
 
   dialIfDue(contact: Contact, nowMs: number): void {
     const { peer, linked, addresses, nextDialAtMs } = contact
-    if (linked || nowMs < nextDialAtMs || addresses.length === 0 || this.#underWay.has(peer)) return
+    if (linked || nowMs < nextDialAtMs || addresses.length === 0) return
     if (this.#roster.hasLeft || this.#roster.view.get(peer)?.status === 'left') return
-    if (this.#underWay.size >= DIALS_AT_ONCE) return
-    this.#underWay.add(peer)
+    const sinceMs = this.#underWay.get(peer)
+    // One that was begun before somebody met it again may hang in a cut that has long healed.
+    if (sinceMs === undefined ? this.#underWay.size >= DIALS_AT_ONCE : contact.backAtMs <= sinceMs) return
+    this.#underWay.set(peer, nowMs)
     this.#roster.do({ type: 'dial', peer, addresses })
   }
 

@@ -58,6 +58,8 @@ export class Membership {
   readonly #gossip: Gossip<MemberGossip>
   /** Who answered at an address that a discovery named, so that a linked member is not dialled under a second name. */
   readonly #answered = new Map<Address, PeerId>()
+  /** The latest dial to each member that is not over. */
+  readonly #dialling = new Map<PeerId, symbol>()
   /** Those who wait for an exchange of views with a peer to end. */
   readonly #agreed = new Map<PeerId, { readonly over: Promise<void>; readonly resolve: () => void }>()
   readonly #stepWaiters = new Set<() => void>()
@@ -269,19 +271,37 @@ export class Membership {
     }
   }
 
-  /** Tries each address of a member in turn; success shows itself as a link. */
   async #dial(peer: PeerId, addresses: readonly Address[]): Promise<void> {
-    let foundOther = false
+    const dial = Symbol()
+    const isLatest = (): boolean => this.#dialling.get(peer) === dial
+    const anew = this.#dialling.has(peer)
+    this.#dialling.set(peer, dial)
+    const outcome = await this.#tryEach(peer, addresses, anew, isLatest)
+    // What became of one that a later dial has taken the place of says nothing any more.
+    if (!isLatest()) return
+    this.#dialling.delete(peer)
+    if (outcome !== 'linked') this.#step({ type: 'dialFailed', peer, foundOther: outcome === 'foundOther' })
+  }
+
+  /** Each address in turn; success shows itself as a link. */
+  async #tryEach(
+    peer: PeerId,
+    addresses: readonly Address[],
+    anew: boolean,
+    isWanted: () => boolean
+  ): Promise<'linked' | 'foundOther' | 'failed'> {
+    let outcome: 'foundOther' | 'failed' = 'failed'
     for (const address of addresses) {
+      if (!isWanted()) break
       try {
-        const found = await this.#deps.transport.connect(address)
-        if (found === peer) return
-        foundOther = true
+        const found = await this.#deps.transport.connect(address, { anew })
+        if (found === peer) return 'linked'
+        outcome = 'foundOther'
       } catch (error) {
         this.#deps.log.debug({ peer, address, err: error }, 'dial failed')
       }
     }
-    this.#step({ type: 'dialFailed', peer, foundOther })
+    return outcome
   }
 
   #exchangeEnded(peer: PeerId): void {

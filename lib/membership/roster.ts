@@ -214,7 +214,10 @@ export class Roster {
     contact.addresses = record.addresses
     if (isPresent(record)) {
       // It is back, somebody says: not a time to go on dialling seldom.
-      if (this.#goneSinceMs.delete(record.id)) contact.nextDialAtMs = Math.min(contact.nextDialAtMs, nowMs)
+      if (this.#goneSinceMs.delete(record.id)) {
+        contact.backAtMs = nowMs
+        contact.nextDialAtMs = Math.min(contact.nextDialAtMs, nowMs)
+      }
       if (was?.status === 'dead') contact.burial = was.boot === record.boot ? { as: was, back: record } : undefined
       if (was?.status === 'dead' && contact.linked) this.tellBurial(contact)
       return

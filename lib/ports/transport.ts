@@ -12,7 +12,8 @@
  *    view of a larger piece: who keeps a part of it for long copies that part.
  * 5. `connect` resolves with the id the other side has proved, once the link is up; to an address of our own it
  *    resolves with `self` and makes no link; it rejects within `CONNECT_MS_MAX`. A link that the other side has closed
- *    without our knowing may still count as up: then `onDown` follows.
+ *    without our knowing may still count as up: then `onDown` follows. One made `anew` does not wait for an earlier one to
+ *    the same address, which may hang although the way is free by now; that one may reject.
  * 6. `close` leads to `onDown` here and, if the peer can be reached, there. A closed peer may connect again.
  * 7. No event is delivered from inside a call of `start`, `send`, `connect` or `close`, and none after `stop`.
  * 8. A peer that cannot prove the secret of the mesh never leads to `onUp`, and `connect` to it rejects.
@@ -46,7 +47,7 @@ export interface Transport {
   start(events: LinkEvents): Promise<readonly Address[]>
   /** Closes every link and stops listening. Frames taken before are flushed as far as a short deadline allows. */
   stop(): Promise<void>
-  connect(address: Address): Promise<PeerId>
+  connect(address: Address, how?: { readonly anew: boolean }): Promise<PeerId>
   send(peer: PeerId, lane: Lane, frame: Uint8Array): boolean
   close(peer: PeerId, reason: string): void
 }

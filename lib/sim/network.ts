@@ -296,6 +296,8 @@ export class SimTransport implements Transport {
   readonly #address: Address | undefined
   readonly #realms: readonly string[]
   readonly #links = new Map<PeerId, Link>()
+  /** Who asks for an address that is being dialled joins, unless anew. */
+  readonly #dials = new Map<Address, Promise<PeerId>>()
   #events: LinkEvents | undefined
 
   constructor(
@@ -331,9 +333,15 @@ export class SimTransport implements Transport {
     this.#events = undefined
   }
 
-  connect(address: Address): Promise<PeerId> {
+  connect(address: Address, { anew } = { anew: false }): Promise<PeerId> {
     if (this.#events === undefined) return Promise.reject(new Error('this transport does not run'))
-    return this.#network.connect(this, address)
+    const before = this.#dials.get(address)
+    if (before !== undefined && !anew) return before
+    const dial = this.#network.connect(this, address).finally(() => {
+      if (this.#dials.get(address) === dial) this.#dials.delete(address)
+    })
+    this.#dials.set(address, dial)
+    return dial
   }
 
   send(peer: PeerId, lane: Lane, frame: Uint8Array): boolean {

@@ -63,6 +63,21 @@ describe('links', { timeout: 30_000 }, () => {
     await settle(() => b.heard.frames === 1, 'a frame on the new link')
   })
 
+  test('a dial made anew does not wait for one that hangs', async () => {
+    const [a, b] = [await member(), await member()]
+    const proxy = await freezingProxy(a.address)
+    proxy.freeze()
+    const hanging = b.transport.connect(proxy.address).catch((error: Error) => error.message)
+    await settle(() => proxy.sockets.length === 2, 'the first has come and is swallowed')
+    proxy.freeze(false)
+    expect(await b.transport.connect(proxy.address, { anew: true })).toBe(a.transport.self)
+    expect(await hanging).toMatch(/a later dial has taken its place/)
+    expect(b.heard.history).toEqual(['up'])
+    await settle(() => a.heard.history.length === 1, 'up')
+    expect(await b.transport.connect(proxy.address)).toBe(a.transport.self)
+    expect(a.heard.history).toEqual(['up'])
+  })
+
   test('a frame over the limit ends the link before memory is taken for it', async () => {
     const a = await member()
     const { streams } = await rawPeer(a.address, true)
@@ -253,10 +268,10 @@ async function freezingProxy(target: Address) {
   })
   const bound = server.address()
   if (bound === null || typeof bound === 'string') throw new Error('no port')
-  const freeze = () => {
-    frozen = true
+  const freeze = (value = true) => {
+    frozen = value
   }
-  return { address: `127.0.0.1:${bound.port}`, freeze, cut }
+  return { address: `127.0.0.1:${bound.port}`, sockets, freeze, cut }
 }
 
 /** A peer that holds the secret and speaks the protocol by hand. */

@@ -130,6 +130,20 @@ describe('a dial', () => {
     expect(dialled(t.pass(200))).toEqual(['z'])
   })
 
+  it('that hangs is not waited for once somebody says that the member is back', () => {
+    const t = new Table()
+    t.meet('b')
+    t.gossip('b', record('z'))
+    expect(dialled(t.pass(3_000))).toEqual(['z'])
+    t.gossip('b', record('z', { status: 'dead' }))
+    expect(dialled(t.pass(3_000))).toEqual([])
+    t.gossip('b', record('z', { incarnation: 2 }))
+    expect(dialled(t.pass(3_000))).toEqual(['z'])
+    // Word that it is still there is no reason for a third.
+    t.gossip('b', record('z', { incarnation: 3 }))
+    expect(dialled(t.pass(3_000))).toEqual([])
+  })
+
   it('that finds somebody else at the address makes the old one dead, and soon is not made again', () => {
     const t = new Table()
     t.up('z')
