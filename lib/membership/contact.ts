@@ -42,6 +42,9 @@ export class Contact {
   /** The last time that we took it for dead and it came back: as whom, and with what word. */
   burial: { readonly as: MemberRecord; readonly back: MemberRecord } | undefined
 
+  /** It is dead, somebody says, and we hear it: it has until then to contradict. */
+  claim: { readonly record: MemberRecord; readonly untilMs: number } | undefined
+
   /** It has answered since it was told that we leave. */
   knowsOfLeave = false
 

@@ -192,6 +192,7 @@ export class Protocol {
   #linkDown(contact: Contact, nowMs: number): void {
     this.#detection.linkDown(contact)
     this.#agreement.linkDown(contact)
+    this.#roster.believe(contact, nowMs)
     this.#dials.linkDown(contact, nowMs)
   }
 
@@ -291,6 +292,7 @@ export class Protocol {
     for (const contact of this.#roster.contacts.values()) {
       if (!contact.linked) this.#seek(contact, nowMs)
       else if (awaited && asked < ASKED_PER_TICK_MAX && this.#askAgain(contact, nowMs)) asked++
+      if (contact.claim !== undefined && nowMs >= contact.claim.untilMs) this.#roster.believe(contact, nowMs)
       this.#agreement.tend(contact, nowMs)
     }
     this.#detection.tick(nowMs)

@@ -18,6 +18,8 @@ const GONE_KEPT_MS = 24 * 3_600_000
 /** A death of ours heard this soon after standing still was declared meanwhile. */
 const AWAKE_AGAIN_MS = 10_000
 const PRUNE_EVERY_MS = 60_000
+/** Who is called dead and is linked to us contradicts within one message; by then it is believed. */
+const CONTRADICT_MS_MAX = 500
 
 export type Effect =
   | { type: 'dial'; peer: PeerId; addresses: readonly Address[] }
@@ -128,6 +130,7 @@ export class Roster {
     const believed: MemberRecord[] = []
     for (const record of records) {
       if (record.id === this.#self.id) this.#hearOfSelf(record, records, nowMs)
+      else if (this.#isContestable(record)) this.#contest(record, nowMs)
       else if (this.#isCredible(record)) believed.push(withoutTeller(record))
       // Only rumoured: believed once we have reached it ourselves, or somebody who has tells us (PROTOCOL M2).
       else if (isPresent(record) && this.contacts.size < CONTACTS_MAX)
@@ -144,6 +147,28 @@ export class Roster {
   #isCredible(record: MemberFields): boolean {
     if (this.#view.get(record.id) !== undefined) return true
     return record.status === 'alive' && record.firstHand
+  }
+
+  /** Said to be dead, and here it is linked and alive: as after a split, whose other side has given it up. */
+  #isContestable(record: MemberFields): boolean {
+    const known = this.#view.get(record.id)
+    if (record.status !== 'dead' || known?.status !== 'alive' || known.boot !== record.boot) return false
+    return supersedes(record, known) && this.contacts.get(record.id)?.linked === true
+  }
+
+  /** It hears of that from us, and we go on with it until its answer is here. */
+  #contest(record: MemberFields, nowMs: number): void {
+    const contact = this.contacts.get(record.id) as Contact
+    if (contact.claim !== undefined && !supersedes(record, contact.claim.record)) return
+    contact.claim = { record: withoutTeller(record), untilMs: nowMs + CONTRADICT_MS_MAX }
+    this.send(contact.peer, { type: 'news', records: [this.told(record)] })
+  }
+
+  /** It has not contradicted: it could not, or its link has gone. */
+  believe(contact: Contact, nowMs: number): void {
+    const { claim } = contact
+    contact.claim = undefined
+    if (claim !== undefined) this.#merge([claim.record], nowMs, true)
   }
 
   /** Somebody thinks otherwise of us: an old boot of ours, or a death that was none. We have the last word. */

@@ -60,6 +60,7 @@ it.each([1, 2, 3, 4, 5])(
  */
 it.each([
   [4, [3], 'in both directions', 3_400, 4_404],
+  [4, [3], 'in both directions', 5_000, 6_000],
   [5, [3, 4], 'in both directions', 6_500, 6_003],
   [4, [3], 'so that it hears and is not heard', 9_000, 10_004],
   [5, [3, 4], 'so that it hears and is not heard', 9_000, 10_005],

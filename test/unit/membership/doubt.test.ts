@@ -240,7 +240,7 @@ describe('a member that others buried', () => {
   it('hears of it from those who did when it is back', () => {
     const t = new Table()
     t.up('a')
-    t.gossip('b', record('a', { status: 'dead' }))
+    bury(t, 'a')
     const back = t.message('a', { type: 'news', records: [record('a', { incarnation: 2 })] })
     const told = [record('a', { status: 'dead' }), record('a', { incarnation: 2 })]
     expect(sent(back, 'news', 'a').map(({ records }) => records)).toEqual([told])
@@ -262,7 +262,7 @@ describe('a member that others buried', () => {
   it('but not the process that comes after it under its name', () => {
     const t = new Table()
     t.up('a')
-    t.gossip('b', record('a', { status: 'dead' }))
+    bury(t, 'a')
     const back = t.message('a', { type: 'news', records: [record('a', { boot: 2, incarnation: 2 })] })
     t.linkDown('a')
     expect(sent([...back, ...t.linkUp('a', { boot: 2, incarnation: 2 })], 'news', 'a')).toEqual([])
@@ -274,11 +274,12 @@ describe('a member that we take for dead', () => {
     const t = new Table()
     t.meet('a', 'b')
     expect(t.protocol.isApart('a', t.nowMs)).toBe(false)
-    t.gossip('b', record('a', { status: 'dead' }))
+    bury(t, 'a')
     expect(t.protocol.isApart('a', t.nowMs)).toBe(true)
     t.gossip('b', record('a', { incarnation: 2 }))
     expect(t.protocol.isApart('a', t.nowMs)).toBe(false)
-    t.gossip('b', record('a', { status: 'dead', incarnation: 2 }))
+    bury(t, 'a', 2)
+    expect(t.protocol.isApart('a', t.nowMs)).toBe(true)
     t.linkDown('a')
     expect(t.protocol.isApart('a', t.nowMs)).toBe(false)
   })
@@ -306,3 +307,7 @@ describe('a member that is suspected', () => {
     expect(t.protocol.isUnheard('a')).toBe(false)
   })
 })
+
+function bury(t: Table, peer: string, incarnation = 1): void {
+  for (const status of ['suspect', 'dead'] as const) t.gossip('b', record(peer, { status, incarnation }))
+}

@@ -135,6 +135,8 @@ describe('the record of a member that is gone', () => {
     const t = new Table()
     t.up('z')
     t.gossip('a', record('z', { status: 'dead' }))
+    t.pass(600)
+    expect(t.status('z')).toBe('dead')
     later(t, DAY_MS + 120_000)
     expect(t.status('z')).toBeUndefined()
     expect(t.protocol.isLinked('z')).toBe(true)

@@ -103,10 +103,37 @@ describe('what others say', () => {
     expect([t.stats.deathsRefutedTotal, t.stats.suspicionsRefutedTotal]).toEqual([0, 0])
   })
 
-  it('of the death of a member that is linked to us is passed on to it, so that it can contradict', () => {
+  it('of the death of a member that is linked to us is passed on to it, and not believed while it can contradict', () => {
     const t = new Table()
     t.up('a')
     const effects = t.gossip('b', record('a', { status: 'dead' }))
+    expect(sent(effects, 'news', 'a')[0]?.records).toMatchObject([{ id: 'a', status: 'dead' }])
+    expect(only(effects, 'viewChanged')).toEqual([])
+    expect(only(t.gossip('c', record('a', { status: 'dead' })), 'send')).toEqual([])
+    expect(t.status('a')).toBe('alive')
+    t.message('a', { type: 'news', records: [record('a', { incarnation: 2 })] })
+    t.pass(600, () => t.heard('a'))
+    expect([t.status('a'), t.protocol.view.get('a')?.incarnation]).toEqual(['alive', 2])
+  })
+
+  it('of such a death is believed when it has not contradicted in time, or its link goes', () => {
+    const [t, u] = [new Table(), new Table()]
+    for (const table of [t, u]) {
+      table.up('a')
+      table.gossip('b', record('a', { status: 'dead' }))
+    }
+    t.pass(600, () => t.heard('a'))
+    u.linkDown('a')
+    expect([t.status('a'), u.status('a')]).toEqual(['dead', 'dead'])
+  })
+
+  it('of the death of a suspect is believed at once, and it hears of that', () => {
+    const t = new Table()
+    t.up('a')
+    t.gossip('b', record('a', { status: 'suspect' }))
+    t.heard('a')
+    const effects = t.gossip('b', record('a', { status: 'dead' }))
+    expect(t.status('a')).toBe('dead')
     expect(sent(effects, 'ping', 'a')[0]?.news).toMatchObject([{ id: 'a', status: 'dead' }])
     t.heard('a')
     t.message('a', { type: 'pong', stateHash: 1, news: [record('a', { incarnation: 2 })] })
