@@ -12,6 +12,8 @@ import type { Written } from './member.ts'
 
 /** What is looked at after something has happened. */
 const AFTER_MS = 2_000
+/** And at most so much of the rest before it, the last. */
+const REST_MS_MAX = 4_000
 export const DRAIN_MS_MAX = 20_000
 const KEYS_A_WRITER = 100
 
@@ -227,7 +229,7 @@ export async function grown(crew: Crew, { keys, readsPerSecond, restMs }: LoadPl
   const { pulled } = await joiner.ask('state')
   const lost = await lostOf(crew, keys)
   return {
-    atRest: latencyOf(calls, joinMs - restMs, joinMs),
+    atRest: latencyOf(calls, joinMs - Math.min(restMs, REST_MS_MAX), joinMs),
     during: latencyOf(calls, joinMs, overMs),
     failures: failuresOf(calls),
     shareMoved: after.filter((owner, i) => owner !== before[i]).length / keys.length,
@@ -242,7 +244,7 @@ export async function grown(crew: Crew, { keys, readsPerSecond, restMs }: LoadPl
 
 function triedOf(crew: Crew, began: number, calls: readonly Calls[], atMs: number): Omit<Try, 'lost' | 'levelMs'> {
   return {
-    atRest: latencyOf(calls, Number.NEGATIVE_INFINITY, atMs),
+    atRest: latencyOf(calls, atMs - REST_MS_MAX, atMs),
     after: latencyOf(calls, atMs, atMs + AFTER_MS),
     failures: failuresOf(calls),
     originCalls: crew.originCalls.slice(began)
