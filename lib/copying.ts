@@ -74,7 +74,7 @@ export function copying(deps: CopyingDeps): Replication {
     answers: {
       remember: answer => done.rememberOther(answer, meshClock.now()),
       answerOf: (...which) => done.answered(...which),
-      answersIn: (...which) => done.answeredIn(...which)
+      answersIn: (...which) => done.answeredIn(...which, () => stats.answersUntoldTotal++)
     }
   })
 }

@@ -128,6 +128,8 @@ export class Stats {
   tombstonesEvictedTotal = 0
   /** Partitions of copies given up for want of room. */
   copiesGivenUpTotal = 0
+  /** Answers to changes that were not told to whoever takes over their keys, because there were more than 4,096 to tell at once. */
+  answersUntoldTotal = 0
   /** Floors folded into one for the whole cache, or for all that has tags in it, or forgotten, because there were too many. */
   floorsFoldedTotal = 0
   /** Records sent to backups, each once for each of them. */

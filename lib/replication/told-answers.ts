@@ -5,7 +5,7 @@
  *   A makes it, and dies with its answer ─ B, its copy, remembers it, and is the owner ─ B dies ─ it is sent to C.
  *
  * Not promised: that C knows of it where B dies before it has seen that A did, or where the link from B to C is down at
- * that moment or lost with it; and beyond so many answers the rest are not told.
+ * that moment or lost with it. Beyond so many answers the rest are not told, and counted.
  */
 import type { Table } from '../placement/table.ts'
 import type { PeerId } from '../ports/transport.ts'

@@ -95,16 +95,16 @@ export class Done {
     return number < writer.mark ? settledAnswer(peer, boot, number) : undefined
   }
 
-  /** What was answered of late about keys of these partitions, for their next primary. */
-  answeredIn(partitions: ReadonlySet<number>, most: number): (Answered & {})[] {
+  /** What was answered of late about keys of these partitions, for their next primary; `onMore` for each that is left out. */
+  answeredIn(partitions: ReadonlySet<number>, most: number, onMore: () => void): (Answered & {})[] {
     const found: (Answered & {})[] = []
     if (partitions.size === 0) return found
     for (const [peer, { replies }] of this.#writers) {
       for (const { once, partition, reply } of replies.values()) {
         const answer = partitions.has(partition) ? answeredBy(peer, once, partition, reply) : undefined
         if (answer === undefined) continue
-        if (found.length === most) return found
-        found.push(answer)
+        if (found.length < most) found.push(answer)
+        else onMore()
       }
     }
     return found

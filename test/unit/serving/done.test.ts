@@ -58,6 +58,15 @@ describe('what was done', () => {
     )
   })
 
+  it('is told to others as far as there is room, and the rest is counted', () => {
+    for (let number = 1; number <= 5; number++) make(number)
+    let untold = 0
+    const told = done.answeredIn(new Set([0]), 3, () => untold++)
+    expect([told.map(({ number }) => number), untold]).toEqual([[1, 2, 3], 2])
+    expect(done.answeredIn(new Set([1]), 3, () => untold++)).toEqual([])
+    expect(untold).toBe(2)
+  })
+
   it('that came out of order is dropped a little later', () => {
     make(5)
     make(3)
