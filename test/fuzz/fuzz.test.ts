@@ -16,7 +16,7 @@ import { Dice } from './dice.ts'
 import { checkAssembly, inventedMessage } from './messages.ts'
 import { CAMPAIGNS, fuzz, replay } from './run.ts'
 
-const INPUTS = 100_000
+const INPUTS = 50_000
 const MESSAGES_OF_A_KIND = 300
 
 describe('hostile inputs', () => {

@@ -207,7 +207,7 @@ describe('a store', () => {
         fc.oneof(fc.integer({ min: 1, max: 3_000 }), fc.integer({ min: 1, max: 100_000 })),
         (steps, bytesMax) => void play(steps, bytesMax, startMs)
       ),
-      { numRuns: 250 }
+      { numRuns: 160 }
     )
   })
 
@@ -221,7 +221,7 @@ describe('a store', () => {
         )
         expect(stats.evictionsTotal + stats.tombstonesEvictedTotal).toBe(0)
       }),
-      { numRuns: 250 }
+      { numRuns: 160 }
     )
   })
 
