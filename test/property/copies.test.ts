@@ -175,6 +175,8 @@ class Play {
     this.#checkLosses(before, roles, isMeant, incoming)
     this.#checkSums()
     this.#checkDigests()
+    // Its mark, if it leaves one, has been shown to nobody.
+    for (const { namespace, key } of this.#evicted) this.#given.delete(`${namespace} ${key}`)
     this.#evicted = []
     this.#givenUp = []
   }
