@@ -12,10 +12,14 @@ const IN_PARALLEL = {
   sequence: { groupOrder: 0 }
 } as const
 
-/** What changes what the whole process has loaded. */
-const ALONE = ['test/property/codec-values-without-native.test.ts']
-/** Long, and nothing but arithmetic on bytes that we hold ourselves. */
-const ARITHMETIC = ['test/property/{placement*,store}.test.ts', 'test/fuzz/**/*.test.ts']
+/** What changes what the whole process has loaded, or weighs it. */
+const ALONE = ['test/property/{codec-values-without-native,byte-queue}.test.ts']
+/** Long, and nothing but arithmetic on what we hold ourselves. */
+const ARITHMETIC = [
+  'test/property/{placement*,store,copies,budgets}.test.ts',
+  'test/unit/store/churn.test.ts',
+  'test/fuzz/**/*.test.ts'
+]
 
 /**
  * Two groups, one after the other: what is pure or simulated runs in parallel; what starts real processes has the

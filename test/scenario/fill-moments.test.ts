@@ -25,7 +25,7 @@ const WHILE_MS = 60
 const [OWNER, CALLER, OTHER] = [0, 1, 2]
 const MEMBERS = [OWNER, CALLER, OTHER]
 /** Copies make many more events of the same story, and longer strides. */
-const MOMENTS = 22
+const MOMENTS = 18
 const OLD = 1
 const NEW = 2
 
