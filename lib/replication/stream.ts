@@ -268,8 +268,9 @@ export class Stream {
       item.onEnd?.(why ?? 'held', this.peer)
     }
     const compared = message.digests.map(({ partition }) => partition)
-    // Between two views a comparison says nothing: it is made again when they are one.
-    const isOtherView = reply.viewHash !== this.#deps.viewHash()
+    // Between two views a comparison says nothing: it is made again when they are one. Ours may have become the peer's
+    // since we asked, and then it was asked as another backup than it is.
+    const isOtherView = reply.viewHash !== this.#deps.viewHash() || reply.viewHash !== message.viewHash
     if (isOtherView) this.#deps.onOtherView(this.peer, compared)
     else if (compared.length > 0) {
       const differing = new Map(reply.differing.map(({ partition, count }) => [partition, count]))
